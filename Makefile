@@ -1,0 +1,43 @@
+.DEFAULT_GOAL := help
+.PHONY: help run test check lint work sandbox clean
+
+PYTHON ?= python3
+BIN := .venv/bin
+RUN_READY := .venv/.run-ready
+DEV_READY := .venv/.dev-ready
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+
+run: $(RUN_READY)  ## start shop, sandbox and worker on this machine (Ctrl-C stops them)
+	@$(BIN)/python wsgi.py
+
+test: $(DEV_READY)  ## run all tests
+	$(BIN)/python -m pytest
+
+check: lint test  ## ruff, format, mypy and all tests
+
+lint: $(DEV_READY)  ## ruff, format and mypy only
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+work: $(RUN_READY)  ## run the worker alone (settings from the environment)
+	$(BIN)/python -m flask --app wsgi work
+
+sandbox: $(RUN_READY)  ## run the sandbox alone (its SANDBOX_ settings from the environment)
+	$(BIN)/python -m storefront.sandbox
+
+clean:  ## remove the virtual environment and caches; what you bought in instance/ stays
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(RUN_READY): requirements.txt
+	$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed") if sys.version_info < (3, 11) else None'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.txt
+	@touch $@
+
+$(DEV_READY): $(RUN_READY) requirements-dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
