@@ -1,0 +1,173 @@
+"""Signatures of webhooks delivered through Svix (Standard Webhooks, scheme v1).
+
+The package `standardwebhooks` computes the signature. What it would trip over on malformed input (it lets
+ValueError, binascii.Error and UnicodeDecodeError escape) is checked here first, and so is the time window,
+because it can only look at the wall clock.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from typing import NamedTuple
+
+from standardwebhooks import Webhook
+
+REASONS = {
+    "missing_header": "The id, timestamp or signature header is missing.",
+    "malformed_header": "A webhook header is not in the form Svix sends.",
+    "malformed_body": "The body is not UTF-8 text.",
+    "no_match": "No signature was made with one of our secrets.",
+    "stale": "The signature is right, but older than five minutes: a replay, or a clock is wrong.",
+    "future": "The signature is right, but from the future: a clock is wrong.",
+}
+
+TOLERANCE = 300  # seconds, both ways: Svix, Standard Webhooks
+MIN_SECRET_BYTES = 24  # Standard Webhooks: 24 to 64 random bytes
+
+_PREFIX = "whsec_"
+_FAMILIES = ("svix", "webhook")  # Svix sends svix-*; webhook-* is the unbranded form of Standard Webhooks
+_PARTS = ("id", "timestamp", "signature")
+_BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
+# A dot would make "{id}.{timestamp}.{body}" ambiguous, which is why Standard Webhooks bans it from ids.
+_ID = re.compile(r"[!-\-/-~]{1,255}")
+_TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}")
+_TOKEN = re.compile(r"(v[0-9]{1,2}[a-z]?),([A-Za-z0-9+/=_-]{1,512})")
+_LONGEST_SIGNATURE_HEADER = 4096
+
+
+class BadSignature(Exception):
+    """The message cannot be trusted. `reason` is a key of REASONS."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(REASONS[reason])
+        self.reason = reason
+
+
+class BadSecret(ValueError):
+    """The signing secret cannot be right. The text never holds any of it."""
+
+
+class _Stamp(NamedTuple):
+    message_id: str
+    sent_at: datetime
+    signatures: tuple[bytes, ...]
+
+
+def check_secret(secret: str) -> None:
+    """Refuse a signing secret with which no webhook could ever be verified, or a guessable one."""
+    if not isinstance(secret, str) or not secret:
+        raise BadSecret("the webhook secret is empty or not text")
+    encoded = secret.removeprefix(_PREFIX)
+    if encoded.lower().startswith(_PREFIX.rstrip("_")):
+        raise BadSecret(f"the webhook secret's prefix is not exactly {_PREFIX!r}")
+    key = _strict_base64(encoded)
+    if key is None:
+        raise BadSecret("the webhook secret is not base64: a character is missing, added or foreign")
+    if len(key) < MIN_SECRET_BYTES:
+        raise BadSecret(f"the webhook secret has fewer than {MIN_SECRET_BYTES} bytes")
+
+
+class Verifier:
+    """Checks messages against every configured secret; during a rotation there are two."""
+
+    def __init__(self, secrets: Sequence[str]) -> None:
+        if isinstance(secrets, str) or not secrets:
+            raise BadSecret("at least one webhook secret is needed, as a list")
+        for secret in secrets:
+            check_secret(secret)
+        self._webhooks = tuple(Webhook(secret) for secret in secrets)
+
+    def verify(self, body: bytes, headers: Mapping[str, str], now: datetime | None = None) -> str:
+        """Give the message id of a message that one of our secrets signed lately, or raise BadSignature."""
+        stamp = _read_stamp(headers)
+        text = _read_body(body)
+        if not self._signed(stamp, text):
+            raise BadSignature("no_match")
+        _check_age(stamp.sent_at, now)
+        return stamp.message_id
+
+    def _signed(self, stamp: _Stamp, text: str) -> bool:
+        wanted = [
+            base64.b64decode(webhook.sign(stamp.message_id, stamp.sent_at, text).removeprefix("v1,"))
+            for webhook in self._webhooks
+        ]
+        return any(hmac.compare_digest(one, given) for one in wanted for given in stamp.signatures)
+
+
+def _check_age(sent_at: datetime, now: datetime | None) -> None:
+    now = now or datetime.now(UTC)
+    if now.tzinfo is None:
+        now = now.replace(tzinfo=UTC)
+    age = (now - sent_at).total_seconds()
+    if age > TOLERANCE:
+        raise BadSignature("stale")
+    if age < -TOLERANCE:
+        raise BadSignature("future")
+
+
+def _read_body(body: bytes) -> str:
+    try:
+        return bytes(body).decode("utf-8")
+    except (UnicodeDecodeError, TypeError):
+        raise BadSignature("malformed_body") from None
+
+
+def _read_stamp(headers: Mapping[str, str]) -> _Stamp:
+    message_id, timestamp, signature = _pick_family(headers)
+    if not _ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(timestamp):
+        raise BadSignature("malformed_header")
+    return _Stamp(message_id, datetime.fromtimestamp(int(timestamp), UTC), _read_signatures(signature))
+
+
+def _pick_family(headers: Mapping[str, str]) -> tuple[str, str, str]:
+    """The three values of one complete family; the two families are never mixed."""
+    found = _lower_names(headers.items())
+    for family in _FAMILIES:
+        message_id, timestamp, signature = (found.get(f"{family}-{part}", "") for part in _PARTS)
+        if message_id and timestamp and signature:
+            return message_id, timestamp, signature
+    raise BadSignature("missing_header")
+
+
+def _lower_names(items: Iterable[tuple[str, str]]) -> dict[str, str]:
+    wanted = {f"{family}-{part}" for family in _FAMILIES for part in _PARTS}
+    found: dict[str, str] = {}
+    for name, value in items:
+        lower = name.lower() if isinstance(name, str) else ""
+        if lower not in wanted:
+            continue
+        if not isinstance(value, str) or found.get(lower, value) != value:
+            raise BadSignature("malformed_header")
+        found[lower] = value
+    return found
+
+
+def _read_signatures(header: str) -> tuple[bytes, ...]:
+    """The v1 signatures of a space-separated list; other versions (v1a is Ed25519) are left aside."""
+    if len(header) > _LONGEST_SIGNATURE_HEADER:
+        raise BadSignature("malformed_header")
+    tokens = [_TOKEN.fullmatch(token) for token in header.split(" ")]
+    versions = [token.groups() for token in tokens if token]
+    if len(versions) != len(tokens):
+        raise BadSignature("malformed_header")
+    given = [_strict_base64(encoded) for version, encoded in versions if version == "v1"]
+    signatures = tuple(one for one in given if one is not None and len(one) == 32)
+    if len(signatures) != len(given):
+        raise BadSignature("malformed_header")
+    return signatures
+
+
+def _strict_base64(encoded: str) -> bytes | None:
+    """Decode only what encoding would have produced: no stray characters, padding right, no spare bits."""
+    if not _BASE64.fullmatch(encoded):
+        return None
+    try:
+        decoded = base64.b64decode(encoded, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return decoded if base64.b64encode(decoded).decode("ascii") == encoded else None
