@@ -1,4 +1,4 @@
-"""`app` for any WSGI server and for `flask --app wsgi`; `python wsgi.py` starts the whole demo on this machine."""
+"""`app` for any WSGI server and for `flask --app wsgi`; `python wsgi.py` starts the whole demo."""
 
 import base64
 import http.client
@@ -95,7 +95,7 @@ def demo_environment() -> Environment:
 
 
 def kept_secrets(given: Environment) -> Environment:
-    """The demo's secrets: made on the first run, kept for the next. What is given is neither made nor kept."""
+    """The demo's secrets: made on the first run and kept. What is given is neither made nor kept."""
     lines = SECRETS_FILE.read_text().splitlines() if SECRETS_FILE.exists() else []
     kept = dict(line.split("=", 1) for line in lines if "=" in line)
     made = {

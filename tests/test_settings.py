@@ -1,0 +1,153 @@
+import base64
+from pathlib import Path
+
+import pytest
+
+from storefront.settings import NEEDED, Settings, SettingsError, is_loopback
+
+SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+GOOD = {
+    "FLEXPRICE_API_URL": "https://api.flexprice.example/v1",
+    "FLEXPRICE_API_KEY": "sk_of_a_test",
+    "FLEXPRICE_WEBHOOK_SECRET": SECRET,
+    "STOREFRONT_URL": "https://shop.example",
+    "SECRET_KEY": "thirty-two characters, or more..",
+    "DATABASE_URL": "postgresql://shop:pw-of-rows@db/shop",
+    "MAIL_URL": "smtp://shop:pw-of-mail@mail.example:587",
+    "MAIL_FROM": "shop@shop.example",
+}
+
+
+def read(**changes: str) -> Settings:
+    return Settings.from_env(GOOD | changes)
+
+
+def problems(**changes: str) -> list[str]:
+    with pytest.raises(SettingsError) as raised:
+        read(**changes)
+    return raised.value.problems
+
+
+def test_good_settings_are_taken_as_they_are():
+    settings = read()
+    assert settings.flexprice_api_url == "https://api.flexprice.example/v1"
+    assert settings.flexprice_webhook_secrets == (SECRET,)
+    assert settings.flexprice_environment_id is None
+    assert settings.payment_hosts == ("razorpay.com", "rzp.io")
+    assert settings.shop_name == "Kestrel"
+    assert settings.production
+
+
+def test_all_that_is_missing_is_reported_together():
+    with pytest.raises(SettingsError) as raised:
+        Settings.from_env({})
+    assert [problem.split()[0] for problem in raised.value.problems] == [
+        "FLEXPRICE_API_URL",
+        "FLEXPRICE_API_KEY",
+        "FLEXPRICE_WEBHOOK_SECRET",
+        "STOREFRONT_URL",
+        "SECRET_KEY",
+        "DATABASE_URL",
+        "MAIL_URL",
+        "MAIL_FROM",
+    ]
+    assert all(problem.endswith("See .env.example.") for problem in raised.value.problems)
+
+
+def test_missing_and_malformed_come_in_one_report():
+    assert len(problems(SECRET_KEY="short", STOREFRONT_URL="", MAIL_FROM="nobody")) == 3
+
+
+@pytest.mark.parametrize("empty", ["", "  "])
+def test_an_empty_value_counts_as_missing(empty):
+    assert problems(FLEXPRICE_API_KEY=empty) == [
+        "FLEXPRICE_API_KEY is missing: the key the shop shows to Flexprice. See .env.example."
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("FLEXPRICE_API_URL", "api.flexprice.example/v1"),
+        ("FLEXPRICE_API_URL", "https://api.flexprice.example"),
+        ("FLEXPRICE_API_URL", "http://api.flexprice.example/v1"),
+        ("FLEXPRICE_API_URL", "https://api.flexprice.example/v1?x=1"),
+        ("FLEXPRICE_API_URL", "https://api.flexprice.example:port/v1"),
+        ("FLEXPRICE_API_KEY", "two words"),
+        ("FLEXPRICE_WEBHOOK_SECRET", "whsec_c2hvcnQ="),
+        ("FLEXPRICE_WEBHOOK_SECRET", f"{SECRET} whsec_not*base64"),
+        ("STOREFRONT_URL", "http://shop.example"),
+        ("STOREFRONT_URL", "https://shop.example/shop"),
+        ("STOREFRONT_URL", "https://shop.example?x=1"),
+        ("STOREFRONT_URL", "ftp://shop.example"),
+        ("STOREFRONT_URL", "https://me:pw@shop.example"),
+        ("SECRET_KEY", "x" * 31),
+        ("DATABASE_URL", "mysql://db/shop"),
+        ("DATABASE_URL", "sqlite:///?timeout=1"),
+        ("MAIL_URL", "http://mail.example"),
+        ("MAIL_URL", "smtp://:587"),
+        ("MAIL_FROM", "shop.example"),
+        ("PAYMENT_HOSTS", "https://pay.example"),
+        ("PAYMENT_HOSTS", "pay.example; script-src *"),
+    ],
+)
+def test_a_malformed_value_is_named_and_never_repeated(name, value):
+    [problem] = problems(**{name: value})
+    assert problem.startswith(name)
+    assert problem.endswith("See .env.example.")
+    assert value not in problem
+
+
+def test_secrets_may_be_several_while_one_is_rotated():
+    other = "whsec_" + base64.b64encode(b"fedcba9876543210fedcba9876543210").decode()
+    assert read(FLEXPRICE_WEBHOOK_SECRET=f"{SECRET} {other}").flexprice_webhook_secrets == (SECRET, other)
+
+
+def test_plain_http_is_for_this_machine_and_is_not_production():
+    settings = read(STOREFRONT_URL="http://127.0.0.1:8000/", FLEXPRICE_API_URL="http://localhost:8001/v1/")
+    assert settings.storefront_url == "http://127.0.0.1:8000"
+    assert settings.flexprice_api_url == "http://localhost:8001/v1"
+    assert not settings.production
+
+
+def test_a_relative_sqlite_file_is_found_from_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert (
+        read(DATABASE_URL="sqlite:///instance/shop.db").database_url
+        == f"sqlite:///{tmp_path}/instance/shop.db"
+    )
+    assert read(DATABASE_URL="sqlite:////var/shop.db").database_url == "sqlite:////var/shop.db"
+
+
+def test_extra_payment_hosts_come_after_the_two_of_razorpay():
+    hosts = read(PAYMENT_HOSTS="Pay.example 127.0.0.1:8001").payment_hosts
+    assert hosts == ("razorpay.com", "rzp.io", "pay.example", "127.0.0.1:8001")
+
+
+def test_printing_the_settings_shows_no_secret():
+    shown = repr(read())
+    for secret in (SECRET, "sk_of_a_test", "thirty-two", "pw-of-rows", "pw-of-mail"):
+        assert secret not in shown
+
+
+def test_every_setting_is_explained_in_the_example():
+    example = (Path(__file__).parent.parent / ".env.example").read_text()
+    optional = {"FLEXPRICE_ENVIRONMENT_ID", "PAYMENT_HOSTS", "SHOP_NAME"}
+    listed = {line.split("=")[0] for line in example.splitlines() if line and not line.startswith("#")}
+    assert listed == set(NEEDED) | optional
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("http://localhost:1/v1", True),
+        ("http://127.8.0.1", True),
+        ("http://[::1]:80", True),
+        ("https://localhost.example", False),
+        ("http://127.0.0.1.example", False),
+        ("http://[", False),
+        ("", False),
+    ],
+)
+def test_loopback_is_told_from_the_rest(url, expected):
+    assert is_loopback(url) is expected
