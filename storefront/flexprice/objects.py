@@ -142,7 +142,8 @@ class _Fields:
         return {key: _text(value) for key, value in texts if isinstance(value, str)}
 
     def inner(self, name: str) -> _Fields:
-        return _Fields(self._get(name, _mapping, {}), f"{self._kind}.{name}")
+        found = self._data.get(name)
+        return _Fields({} if found is None else found, f"{self._kind}.{name}")
 
     def rows(self, name: str, read: Callable[[Mapping[str, Any]], T]) -> tuple[T, ...]:
         rows: list[Any] = self._get(name, _list, [])

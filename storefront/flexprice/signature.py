@@ -112,8 +112,8 @@ def _check_age(sent_at: datetime, now: datetime | None) -> None:
 
 def _read_body(body: bytes) -> str:
     try:
-        return bytes(body).decode("utf-8")
-    except (UnicodeDecodeError, TypeError):
+        return body.decode("utf-8")
+    except (UnicodeDecodeError, AttributeError):
         raise BadSignature("malformed_body") from None
 
 
