@@ -1,0 +1,34 @@
+"""A practice Flexprice, with its payment page and its webhooks; it shares no code with the shop."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from flask import Flask
+
+    from storefront.sandbox.settings import SandboxSettings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
+    from flask import Flask
+
+    from storefront.sandbox import api, catalog, console, errors, faults, pay, records
+    from storefront.sandbox.settings import SandboxSettings
+    from storefront.sandbox.store import Store
+
+    settings = settings or SandboxSettings.from_env()
+    app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+    app.extensions["sandbox"] = store = Store(settings.database_url)
+    app.extensions["sandbox_settings"] = settings
+    with store.writing() as conn:
+        catalog.seed(conn)
+
+    errors.register(app)
+    app.register_blueprint(api.bp)
+    app.register_blueprint(records.bp)
+    app.register_blueprint(pay.bp)
+    app.register_blueprint(console.bp)
+    faults.register(app)
+    return app

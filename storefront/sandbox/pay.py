@@ -1,0 +1,168 @@
+"""The test payment page, in the manner of Razorpay's: it decides here whether a card works."""
+
+import hashlib
+import hmac
+from decimal import Decimal
+from urllib.parse import urlencode, urlsplit, urlunsplit
+
+from babel.numbers import format_currency
+from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import Connection
+
+from storefront.sandbox import checkout
+from storefront.sandbox.door import current_settings
+from storefront.sandbox.schema import customers, invoices, payments, sessions
+from storefront.sandbox.store import Body, current_store, find, need
+
+bp = Blueprint("sandbox_pay", __name__, url_prefix="/pay")
+
+KEY_SECRET = "rzp_key_secret_test"  # noqa: S105 - Razorpay's side of the redirect, there is no real account behind it
+
+# https://razorpay.com/docs/payments/payments/test-card-details/ and …/test-upi-details/
+METHODS = {
+    "4386 2894 0766 0153": "Visa, domestic",
+    "2305 3242 5784 8228": "Mastercard, domestic",
+    "5421 1393 0609 0628": "Mastercard, international",
+    "5105 1051 0510 5100": "Mastercard, international",
+    "5104 0600 0000 0008": "Mastercard, international",
+    "4012 8888 8888 1881": "Visa, international",
+    "success@razorpay": "UPI, works",
+    "failure@razorpay": "UPI, is declined",
+}
+REASONS = {
+    "failure@razorpay": "Payment failed: the UPI app declined the request.",
+    "": "Choose a test card or a UPI id first.",
+    "declined": "Your payment was declined by the bank.",
+}
+UNKNOWN = "The bank does not know this card or UPI id."
+
+# What the page says instead of a form.
+CLOSED = {
+    "paid": ("This payment link was already paid", "Nothing more to pay here. You can go back to the shop."),
+    "cancelled": ("This payment link was cancelled", "It takes no more money. Start again in the shop."),
+}
+
+
+def refusal(method: str) -> str | None:
+    """Why this card or UPI id is declined; None when the money flows."""
+    typed = "".join(method.split())
+    works = {"".join(known.split()) for known in METHODS} - set(REASONS)
+    return None if typed in works else REASONS.get(typed, UNKNOWN)
+
+
+def redirect_signature(
+    secret: str, plink: str, payment_id: str, status: str = "paid", reference: str = ""
+) -> str:
+    text = "|".join((plink, reference, status, payment_id))
+    return hmac.new(secret.encode(), text.encode(), hashlib.sha256).hexdigest()
+
+
+def return_url(success_url: str, plink: str, payment_id: str) -> str:
+    """Razorpay's five parameters behind whatever the address already says."""
+    added = {
+        "razorpay_payment_id": payment_id,
+        "razorpay_payment_link_id": plink,
+        "razorpay_payment_link_reference_id": "",
+        "razorpay_payment_link_status": "paid",
+        "razorpay_signature": redirect_signature(KEY_SECRET, plink, payment_id),
+    }
+    parts = urlsplit(success_url)
+    return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, urlencode(added))))))
+
+
+@bp.after_request
+def protect(response: Response) -> Response:
+    # No form-action: Chromium applies it to the redirect that follows the payment, and shops live anywhere.
+    response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'self'; base-uri 'none'"
+    response.headers["Cache-Control"] = "no-store"
+    return response
+
+
+def _message(title: str, text: str, status: int = 200) -> ResponseReturnValue:
+    return render_template("sandbox/message.html", title=title, text=text), status
+
+
+def _unknown() -> ResponseReturnValue:
+    return _message("No such payment link", "Check the address, or start again in the shop.", 404)
+
+
+@bp.get("/<link>")
+def page(link: str) -> ResponseReturnValue:
+    with current_store().reading() as conn:
+        session = find(conn, sessions, link, "link")
+        if session is None or ("payment_action" not in session and session["link_state"] == "open"):
+            return _unknown()
+        if session["link_state"] in CLOSED:
+            return _message(*CLOSED[session["link_state"]])
+        return render_template("sandbox/pay.html", link=link, methods=METHODS, **_shown(conn, session))
+
+
+def _shown(conn: Connection, session: Body) -> Body:
+    invoice = need(conn, invoices, session["checkout_invoice_id"])
+    payment = need(conn, payments, session["checkout_payment_id"])
+    currency = invoice["currency"].upper()
+    attempts = payment["attempts"]
+    return {
+        "amount": format_currency(Decimal(invoice["amount_due"]), currency, locale="en_IN"),
+        "merchant": current_settings().merchant,
+        "lines": [line for line in invoice["line_items"] if line["amount"] != "0"],
+        "customer": need(conn, customers, session["customer_id"]),
+        "declined": attempts[-1].get("error_message") if attempts else None,
+    }
+
+
+@bp.post("/<link>/pay")
+def pay(link: str) -> ResponseReturnValue:
+    method = request.form.get("other", "").strip() or request.form.get("method", "")
+    return _try(link, refusal(method))
+
+
+@bp.post("/<link>/decline")
+def decline(link: str) -> ResponseReturnValue:
+    return _try(link, REASONS["declined"])
+
+
+def _try(link: str, reason: str | None) -> ResponseReturnValue:
+    with current_store().writing() as conn:
+        session = find(conn, sessions, link, "link")
+        if session is None or not session.get("checkout_payment_id"):
+            return _unknown()
+        if session["link_state"] in CLOSED:
+            return _message(*CLOSED[session["link_state"]], 409)
+        if reason:
+            checkout.decline(conn, session, reason)
+        else:
+            payment_id = checkout.capture(conn, session)
+    if reason:
+        return redirect(url_for("sandbox_pay.page", link=link), 303)
+    return _back_to_shop(session, payment_id)
+
+
+def _back_to_shop(session: Body, payment_id: str) -> ResponseReturnValue:
+    success_url = session.get("success_url") or ""
+    # A mandate's registration link knows no way back.
+    if session.get("mandate") or urlsplit(success_url).scheme not in ("http", "https"):
+        return _message("Payment successful", f"Reference {payment_id}. You can close this page.")
+    return Response(
+        status=303, headers={"Location": return_url(success_url, checkout.plink(session), payment_id)}
+    )
+
+
+@bp.get("/<link>/leave")
+def leave(link: str) -> ResponseReturnValue:
+    """Walking away tells nobody anything: no redirect, no event."""
+    return _message(
+        "You left without paying", "Nothing was charged. You can close this page; the link stays open."
+    )
+
+
+@bp.post("/<link>/cancel")
+def cancel(link: str) -> ResponseReturnValue:
+    with current_store().writing() as conn:
+        session = find(conn, sessions, link, "link")
+        if session is None:
+            return _unknown()
+        if session["link_state"] == "open":
+            checkout.cancel_link(conn, session)
+    return redirect(url_for("sandbox_pay.page", link=link), 303)
