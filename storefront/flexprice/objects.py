@@ -137,9 +137,8 @@ class _Fields:
         return default if found is None else found
 
     def metadata(self) -> dict[str, str]:
-        found = self._data.get("metadata")
-        texts = _mapping(found).items() if found is not None else ()
-        return {key: _text(value) for key, value in texts if isinstance(value, str)}
+        inner = self.inner("metadata")
+        return {key: inner.text(key) for key, value in inner._data.items() if isinstance(value, str)}
 
     def inner(self, name: str) -> _Fields:
         found = self._data.get(name)
