@@ -315,7 +315,7 @@ def _unanswered(method: str, path: str, error: wire.RequestException) -> Flexpri
 
 
 def _inside(error: BaseException) -> Iterator[BaseException]:
-    """The error and everything wrapped in it."""
+    """The error and what it wraps, but not __context__: that may be an older failure its caller is handling."""
     waiting: list[Any] = [error]
     seen: set[int] = set()
     while waiting:
@@ -324,7 +324,7 @@ def _inside(error: BaseException) -> Iterator[BaseException]:
             continue
         seen.add(id(one))
         yield one
-        waiting += [*one.args, one.__cause__, one.__context__]
+        waiting += [*one.args, one.__cause__]
         waiting += [getattr(one, "reason", None), getattr(one, "original_error", None)]
 
 
@@ -386,12 +386,17 @@ def _error_text(envelope: Mapping[str, Any] | None, answer: _Answer) -> str:
     candidates = (source.get("message"), _nested(envelope).get("message"), source.get("error"))
     raw = answer.raw[:200].decode("utf-8", "replace").strip()
     known = [text for text in (*candidates, raw) if isinstance(text, str) and text]
-    return known[0][:500] if known else "an answer without text"
+    return _one_line(known[0][:500]) if known else "an answer without text"
+
+
+def _one_line(text: str) -> str:
+    """Fit for a log line and for a database: no line breaks, no NUL, no lone surrogates."""
+    return "".join(char if char.isprintable() else " " for char in text)
 
 
 def _code(envelope: Mapping[str, Any] | None) -> str:
     code = (envelope or {}).get("code") or _nested(envelope).get("code")
-    return code[:100] if isinstance(code, str) else ""
+    return _one_line(code[:100]) if isinstance(code, str) else ""
 
 
 def _details(envelope: Mapping[str, Any] | None) -> dict[str, Any]:

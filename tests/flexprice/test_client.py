@@ -12,8 +12,8 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from decimal import Decimal
 from contextlib import suppress
+from decimal import Decimal
 from itertools import count
 from pathlib import Path
 
@@ -300,6 +300,14 @@ def test_every_shape_of_refusal_becomes_its_own_error(vendor, client, call, stat
     assert error.retryable is (kind is Unavailable)
 
 
+def test_the_text_of_an_error_is_one_printable_line(vendor, client):
+    body = {"code": "x\ny", "message": "one\r\ntwo\x00\ud800"}
+    vendor.get(f"{URL}/payments/x", json=body, status=500)
+    with pytest.raises(Unavailable) as caught:
+        client.get_payment("x")
+    assert str(caught.value) == "500 x y one  two  "
+
+
 def test_an_error_keeps_code_and_details(vendor, client):
     body = envelope(409, "already_exists", "An active session", idempotency_key="ord_1001")
     vendor.post(f"{URL}/checkout/sessions", json=body, status=409)
@@ -434,6 +442,16 @@ def test_a_request_that_was_taken_but_not_answered_is_unknown(behave, monkeypatc
     with pytest.raises(NoAnswer) as caught:
         Client(serve(behave), KEY).create_session(ORDER)
     assert caught.value.retryable is False
+
+
+def test_a_lost_answer_is_unknown_even_while_an_older_failure_is_handled():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    try:
+        Client(f"http://127.0.0.1:{port}/v1", KEY).create_session(ORDER)
+    except NeverSent:
+        with pytest.raises(NoAnswer):
+            Client(serve(reset), KEY).create_session(ORDER)
 
 
 def test_a_read_that_was_not_answered_may_be_asked_again():
