@@ -315,7 +315,7 @@ def _unanswered(method: str, path: str, error: wire.RequestException) -> Flexpri
 
 
 def _inside(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps, but not __context__: that may be an older failure its caller is handling."""
+    """The error and what it wraps, but not __context__: that may be an older failure being handled."""
     waiting: list[Any] = [error]
     seen: set[int] = set()
     while waiting:
