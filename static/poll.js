@@ -60,6 +60,7 @@
     later(2.5);
   }
 
-  if (document.readyState === "loading") document.addEventListener("DOMContentLoaded", start);
+  // Not DOMContentLoaded: a deferred htmx that hangs holds that back.
+  if (document.readyState === "loading") document.addEventListener("readystatechange", start, { once: true });
   else start();
 })();
