@@ -26,14 +26,14 @@ def protect(response: Response) -> Response:
 
 
 def asked() -> Body:
-    body = request.form.to_dict() if request.form else request.get_json(force=True, silent=True) or {}
-    if not isinstance(body, dict):
-        raise invalid("Invalid request format")
-    return body
+    """JSON whatever its content type says, so that a bare `curl -d` works; else a form's fields."""
+    body = request.get_json(force=True, silent=True)
+    return body if isinstance(body, dict) else request.form.to_dict()
 
 
 def done(**facts: Any) -> ResponseReturnValue:
-    return redirect(url_for("sandbox_console.page"), 303) if request.form else jsonify(facts)
+    from_form = request.form and not isinstance(request.get_json(force=True, silent=True), dict)
+    return redirect(url_for("sandbox_console.page"), 303) if from_form else jsonify(facts)
 
 
 def recent_sessions(conn: Connection) -> list[Body]:

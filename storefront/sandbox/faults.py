@@ -2,10 +2,9 @@
 
 import time
 from collections.abc import Iterator
-from typing import Any
 
 from flask import Flask, Response, g, request
-from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
+from sqlalchemy import Connection, delete, func, insert, or_, select, update
 
 from storefront.sandbox.door import number_request, show_number
 from storefront.sandbox.schema import faults
@@ -32,7 +31,7 @@ def register(app: Flask) -> None:
     app.after_request(show_number)
 
 
-def _next() -> Row[Any] | None:
+def _next() -> tuple[str, float] | None:
     """The first fault that fits this call, used up by one."""
     fits = (
         faults.c.times > 0,
@@ -47,22 +46,23 @@ def _next() -> Row[Any] | None:
         found = conn.execute(query).first()
         if found:
             conn.execute(update(faults).where(faults.c.id == found.id).values(times=faults.c.times - 1))
-        return found
+        return (found.fault, found.seconds) if found else None
 
 
 def _before() -> Response | None:
     fault = _next() if request.path.startswith("/v1/") else None
     if fault is None:
         return None
-    if fault.fault == "timeout_after":
-        g.cut_after = fault.seconds
+    name, seconds = fault
+    if name == "timeout_after":
+        g.cut_after = seconds
         return None
-    time.sleep(fault.seconds)
-    if fault.fault == "slow":
+    time.sleep(seconds)
+    if name == "slow":
         return None
-    if fault.fault == "down":
+    if name == "down":
         return Response("<html><body>503 Service Unavailable</body></html>", status=503)
-    if fault.fault == "error_500":
+    if name == "error_500":
         return Response("", status=500)
     return _cut(Response(status=200, content_type="application/json"), b"{}")
 

@@ -1,0 +1,150 @@
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+from flask import Flask
+from werkzeug.serving import make_server
+
+from storefront.sandbox import create_app
+from storefront.sandbox.hooks import run_due
+from storefront.sandbox.settings import SandboxSettings
+
+SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
+KEY = "sk_sandbox_tests"
+
+
+class Receiver(ThreadingHTTPServer):
+    """The shop's end: keeps what it got and answers with the statuses it was given, then 200."""
+
+    daemon_threads = True
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.got: list[tuple[dict[str, str], str]] = []
+        self.answers: list[int] = []
+        self.url = f"http://127.0.0.1:{self.server_port}/hooks"
+
+    @property
+    def types(self) -> list[str]:
+        return [json.loads(body)["event_type"] for _, body in self.got]
+
+    def last(self, event_type: str) -> Any:
+        return [json.loads(body) for _, body in self.got if json.loads(body)["event_type"] == event_type][-1]
+
+
+class _Handler(BaseHTTPRequestHandler):
+    def do_POST(self) -> None:
+        server: Any = self.server
+        body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+        server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        self.send_response(server.answers.pop(0) if server.answers else 200)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: Any) -> None:
+        pass
+
+
+class Client:
+    """Calls the sandbox over HTTP, as the shop and a browser would."""
+
+    def __init__(self, app: Flask, base: str) -> None:
+        self.app, self.base = app, base
+        self.http = requests.Session()
+        self.headers = {"x-api-key": KEY}
+
+    def call(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
+        options.setdefault("headers", self.headers)
+        return self.http.request(
+            method, self.base + path, json=body, timeout=5, allow_redirects=False, **options
+        )
+
+    def get(self, path: str, **options: Any) -> requests.Response:
+        return self.call("GET", path, **options)
+
+    def post(self, path: str, body: Any = None, **options: Any) -> requests.Response:
+        return self.call("POST", path, body, **options)
+
+    def deliver(self) -> int:
+        return run_due(self.app)
+
+    def customer(self, external_id: str = "user-42", **fields: Any) -> Any:
+        return self.post("/v1/customers", {"external_id": external_id, "name": "Asha Rao", **fields}).json()
+
+    def plan(self, lookup_key: str) -> Any:
+        found = self.post(
+            "/v1/plans/search", {"lookup_key": lookup_key, "expand": "prices,entitlements,features"}
+        )
+        return found.json()["items"][0]
+
+    def asked(self, plan: str = "starter", **changes: Any) -> dict[str, Any]:
+        params = {"plan_id": self.plan(plan)["id"], "currency": "INR", "billing_period": "MONTHLY"}
+        params |= changes.pop("params", {})
+        return {
+            "customer_external_id": "user-42",
+            "action": "create_subscription",
+            "payment_provider": "razorpay",
+            "configuration": {"create_subscription_params": params},
+            "success_url": "https://shop.test/return?order=1",
+        } | changes
+
+    def session(self, plan: str = "starter", **changes: Any) -> Any:
+        response = self.post("/v1/checkout/sessions", self.asked(plan, **changes))
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    def read(self, session: Any) -> Any:
+        return self.get(f"/v1/checkout/sessions/{session['id']}").json()
+
+    def page(self, session: Any, action: str = "", **form: str) -> requests.Response:
+        url = session["payment_action"]["url"] + (f"/{action}" if action else "")
+        if action in ("", "leave"):
+            return self.http.get(url, timeout=5)
+        return self.http.post(url, data=form, timeout=5, allow_redirects=False)
+
+    def pay(self, session: Any, method: str = "success@razorpay") -> requests.Response:
+        return self.page(session, "pay", method=method)
+
+    def advance(self, step: str) -> None:
+        assert self.post("/_sandbox/clock", {"advance": step}).status_code == 200
+
+
+@pytest.fixture
+def receiver() -> Iterator[Receiver]:
+    server = Receiver()
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+@pytest.fixture
+def sandbox_settings(tmp_path: Path, receiver: Receiver) -> SandboxSettings:
+    return SandboxSettings(
+        database_url=f"sqlite:///{tmp_path}/sandbox.db",
+        webhook_url=receiver.url,
+        api_key=KEY,
+        webhook_secrets=(SECRET,),
+        merchant="Kestrel & Co",
+    )
+
+
+@pytest.fixture
+def sandbox(sandbox_settings: SandboxSettings) -> Iterator[Client]:
+    from dataclasses import replace
+
+    server = make_server("127.0.0.1", 0, lambda environ, start: app(environ, start), threaded=True)
+    base = f"http://127.0.0.1:{server.server_port}"
+    app = create_app(replace(sandbox_settings, url=base))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    client = Client(app, base)
+    yield client
+    client.http.close()
+    server.shutdown()
+    server.server_close()
+    app.extensions["sandbox"].close()

@@ -1,0 +1,164 @@
+"""Messages to the shop: their order, their signatures, their retries."""
+
+import base64
+import hashlib
+import hmac
+import json
+import threading
+import time
+from typing import Any
+
+from sqlalchemy import update
+
+from storefront.sandbox.hooks import run_due, sign
+from storefront.sandbox.schema import deliveries
+
+SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
+OLD = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMA=="
+ON_CREATE = ["subscription.draft.created", "invoice.update", "customer.updated", "checkout.session.initiated"]
+ON_PAYMENT = [
+    "invoice.update.finalized",
+    "payment.updated",
+    "invoice.update.payment",
+    "subscription.activated",
+    "checkout.session.completed",
+]
+
+
+def test_it_signs_the_known_vector() -> None:
+    body = '{"event_type":"checkout.session.expired","checkout_session":{"id":"cs_1","checkout_status":"expired"}}'
+
+    assert sign(SECRET, "msg_2test", 1788256800, body) == "v1,khaXvDXQRrNf8OgMEu3F+RATVjJb04uLjoUouFlbXqA="
+    assert sign(OLD, "msg_2test", 1788256800, body) == "v1,/EFbV6boJQaMR3HtdmG0U0ELckX5FmIt3bHbGT4qWmw="
+
+
+def test_a_sale_is_told_in_order(sandbox: Any, receiver: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session(params={"metadata": {"order_ref": "r1"}})
+    sandbox.deliver()
+    sandbox.pay(session)
+    sandbox.deliver()
+
+    assert receiver.types == ["customer.created", *ON_CREATE, *ON_PAYMENT]
+    assert receiver.last("subscription.draft.created")["subscription"]["metadata"] == {"order_ref": "r1"}
+    initiated = receiver.last("checkout.session.initiated")["checkout_session"]
+    assert set(initiated) == {
+        *("id", "customer_id", "action", "checkout_status", "payment_provider", "expires_at"),
+        *("checkout_invoice_id", "checkout_payment_id", "payment_action"),
+    }
+    completed = receiver.last("checkout.session.completed")["checkout_session"]
+    assert completed["checkout_status"] == "completed"
+    assert "payment_action" not in completed
+    assert receiver.last("invoice.update.payment")["invoice"]["payment_status"] == "SUCCEEDED"
+
+
+def test_each_message_is_signed_with_wall_time(sandbox: Any, receiver: Any) -> None:
+    sandbox.advance("100h")
+    sandbox.customer()
+    sandbox.deliver()
+
+    ((headers, body),) = receiver.got
+    assert abs(time.time() - int(headers["svix-timestamp"])) < 60
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    signed = f"{headers['svix-id']}.{headers['svix-timestamp']}.{body}".encode()
+    expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
+    assert headers["svix-signature"] == f"v1,{expected}"
+
+
+def test_a_late_message_tells_what_is_true_now_and_a_retry_repeats_itself(
+    sandbox: Any, receiver: Any
+) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.pay(session)
+    sandbox.deliver()
+    assert receiver.last("checkout.session.initiated")["checkout_session"]["checkout_status"] == "completed"
+
+    receiver.got.clear()
+    receiver.answers = [500]
+    sandbox.customer("user-43")
+    sandbox.deliver()
+    sandbox.advance("6s")
+    sandbox.deliver()
+    (first, body), (second, again) = receiver.got
+    assert (first["svix-id"], body) == (second["svix-id"], again)
+
+
+def test_retries_climb_the_ladder_and_then_stop(sandbox: Any, receiver: Any) -> None:
+    receiver.answers = [503, 302, 404, 500, 500, 500, 500, 500]
+    sandbox.customer()
+    sandbox.deliver()
+
+    for wait in ("5s", "5m", "30m", "2h", "5h", "10h", "10h"):
+        assert sandbox.deliver() == 0
+        sandbox.advance(wait)
+        assert sandbox.deliver() == 1
+
+    sandbox.advance("100h")
+    assert sandbox.deliver() == 0
+    (delivery,) = sandbox.get("/_sandbox/deliveries").json()["items"]
+    assert (delivery["state"], delivery["attempt"]) == ("failed", 8)
+
+
+def test_the_sweep_expires_what_was_not_paid(sandbox: Any, receiver: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session(idempotency_key="k")
+    sandbox.deliver()
+    sandbox.advance("16m")
+    assert sandbox.post("/_sandbox/sweep").json() == {"expired": 1}
+    sandbox.deliver()
+
+    assert sandbox.read(session)["checkout_status"] == "expired"
+    assert receiver.types[-1] == "checkout.session.expired"
+    assert sandbox.get(f"/v1/invoices/{session['checkout_invoice_id']}").status_code == 404
+    assert sandbox.session(idempotency_key="k")
+
+
+def test_two_threads_never_send_the_same_attempt(sandbox: Any, receiver: Any) -> None:
+    for number in range(20):
+        sandbox.customer(f"user-{number}")
+
+    threads = [threading.Thread(target=run_due, args=(sandbox.app,)) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    ids = [headers["svix-id"] for headers, _ in receiver.got]
+    assert len(ids) == len(set(ids)) == 20
+
+
+def test_a_claim_left_by_a_crash_is_taken_again(sandbox: Any, receiver: Any) -> None:
+    sandbox.customer()
+    store = sandbox.app.extensions["sandbox"]
+    for age, sent in ((1, 0), (61, 1)):
+        with store.writing() as conn:
+            conn.execute(update(deliveries).values(claimed_at=time.time() - age))
+        assert sandbox.deliver() == sent
+
+
+def test_webhooks_are_dropped_doubled_and_held_on_request(sandbox: Any, receiver: Any) -> None:
+    for mode, name in (("drop", "a"), ("twice", "b"), ("hold", "c")):
+        assert sandbox.post("/_sandbox/webhooks", {"mode": mode}).json() == {"mode": mode}
+        sandbox.customer(name)
+        sandbox.deliver()
+    said = [json.loads(body)["customer"]["external_id"] for _, body in receiver.got]
+    assert said == ["b", "b"]
+    assert receiver.got[0][0]["svix-id"] == receiver.got[1][0]["svix-id"]
+
+    sandbox.post("/_sandbox/webhooks", {"mode": "normal"})
+    sandbox.deliver()
+    assert receiver.last("customer.created")["customer"]["external_id"] == "c"
+
+
+def test_a_message_is_resent_as_it_was(sandbox: Any, receiver: Any) -> None:
+    sandbox.customer()
+    sandbox.deliver()
+    (delivery,) = sandbox.get("/_sandbox/deliveries").json()["items"]
+
+    sandbox.post(f"/_sandbox/deliveries/{delivery['id']}/resend")
+    sandbox.deliver()
+
+    (first, body), (second, again) = receiver.got
+    assert (first["svix-id"], body) == (second["svix-id"], again)
+    assert sandbox.post("/_sandbox/deliveries/99/resend").status_code == 404
