@@ -1,0 +1,35 @@
+"""The storefront: plans, a checkout, and what happens after the payment."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from flask import Flask
+
+if TYPE_CHECKING:
+    from storefront.settings import Settings
+
+
+def create_app(settings: Settings) -> Flask:
+    """The table of contents of the shop."""
+    from storefront import cli, database, extensions, web
+    from storefront.catalog import Catalog
+    from storefront.flexprice import Client, Verifier
+
+    app = Flask(__name__, template_folder="../templates", static_folder="../static")
+    app.config.update(
+        SETTINGS=settings,
+        SECRET_KEY=settings.secret_key,
+        SQLALCHEMY_DATABASE_URI=settings.database_url,
+    )
+    client = Client(settings.flexprice_api_url, settings.flexprice_api_key, settings.flexprice_environment_id)
+    app.extensions["flexprice"] = client
+    app.extensions["catalog"] = Catalog(client)
+    app.extensions["verifier"] = Verifier(settings.flexprice_webhook_secrets)
+
+    extensions.db.init_app(app)
+    extensions.migrate.init_app(app, extensions.db)
+    database.init_app(app)
+    web.init_app(app)
+    cli.init_app(app)
+    return app

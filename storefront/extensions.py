@@ -1,0 +1,32 @@
+"""The database, the sign-in, the form guard and the Flexprice client, as the others find them."""
+
+from pathlib import Path
+from typing import cast
+
+from flask import current_app
+from flask_login import LoginManager
+from flask_migrate import Migrate
+from flask_sqlalchemy import SQLAlchemy
+from flask_wtf import CSRFProtect
+
+from storefront.catalog import Catalog
+from storefront.flexprice import Client
+from storefront.models import Base
+from storefront.settings import Settings
+
+db = SQLAlchemy(metadata=Base.metadata)
+migrate = Migrate(directory=str(Path(__file__).parent / "migrations"))
+login = LoginManager()
+csrf = CSRFProtect()
+
+
+def settings() -> Settings:
+    return cast(Settings, current_app.config["SETTINGS"])
+
+
+def flexprice() -> Client:
+    return cast(Client, current_app.extensions["flexprice"])
+
+
+def catalog() -> Catalog:
+    return cast(Catalog, current_app.extensions["catalog"])

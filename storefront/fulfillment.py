@@ -1,0 +1,251 @@
+"""What a message means, and what a paid order is owed."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+from sqlalchemy import or_, select, update
+
+from storefront import orders, outbox
+from storefront.extensions import db
+from storefront.flexprice import (
+    CheckoutSession,
+    Client,
+    Event,
+    Invoice,
+    NotFound,
+    Subscription,
+)
+from storefront.lifecycle import Fact
+from storefront.models import Access, InboxMessage, Order
+
+log = logging.getLogger(__name__)
+
+Act = Callable[[datetime], str]  # to be called inside `with writing():`; says what came of it
+
+FACTS = {
+    "completed": Fact.PAYMENT_COMPLETED,
+    "failed": Fact.PAYMENT_FAILED,
+    "expired": Fact.SESSION_EXPIRED,
+}
+DRAFT_IS_LEFT_OVER = timedelta(minutes=50)  # a live session's draft is archived by the sweep before that
+LOST = "the answer was lost; Flexprice knows of no payment"
+
+
+class NotYet(Exception):
+    """The message makes no sense so far; it may later."""
+
+
+# -- what a message means ---------------------------------------------------------------------------
+
+
+def understand(client: Client, message: InboxMessage) -> Act:
+    """Ask Flexprice what must be asked (no transaction is open), and return what is to be done.
+
+    Raises NotYet and FlexpriceError.
+    """
+    meaning = MEANINGS.get(message.event_type)
+    return meaning(client, message) if meaning else lambda now: "noted"
+
+
+def session_news(client: Client, message: InboxMessage) -> Act:
+    """Decision 7: believe a signed terminal status of our own session; else ask."""
+    told = Event.from_body(message.body.encode()).session if message.body else None
+    announced = message.event_type.rpartition(".")[2]
+    order = orders.by_session(message.object_id)
+    if order is None:
+        return stranger_session(client, message)
+    session = told if told and _believable(told, announced) else client.get_session(message.object_id)
+    ref = order.ref
+    return lambda now: _settled(ref, session, announced, now)
+
+
+def _believable(session: CheckoutSession, announced: str) -> bool:
+    return session.status in FACTS and session.status == announced and bool(session.customer_id)
+
+
+def _settled(ref: str, session: CheckoutSession, announced: str, now: datetime) -> str:
+    order = orders.by_ref(ref)
+    assert order is not None  # noqa: S101 (orders are never deleted)
+    return "settled" if settle(order, session, now, announced) else "nothing new"
+
+
+def stranger_session(client: Client, message: InboxMessage) -> Act:
+    """A session we do not know: ours only if key *and* customer match an order that has none."""
+    try:
+        session = client.get_session(message.object_id)
+    except NotFound as error:
+        raise NotYet("Flexprice does not know the session (yet)") from error
+    order = orders.by_ref(session.idempotency_key or "")
+    if order is None or order.shopper.flexprice_id != session.customer_id:
+        return lambda now: "not one of our sessions"
+    if order.session_id and order.session_id != session.id:
+        return lambda now: "another attempt of an order that has its session"
+    if session.status not in ("pending", "completed"):
+        return lambda now: "an attempt we never saw moves nothing"
+    ref = order.ref
+    return lambda now: _adopted(ref, session, now)
+
+
+def _adopted(ref: str, session: CheckoutSession, now: datetime) -> str:
+    order = orders.by_ref(ref)
+    if order is None or order.session_id not in (None, session.id):
+        raise NotYet("the order changed meanwhile")
+    orders.session_opened(order, session, now)
+    settle(order, session, now)
+    return "session adopted"
+
+
+def subscription_news(client: Client, message: InboxMessage) -> Act:
+    """Access ends when Flexprice says so (decision 9); a lost answer shows up here too."""
+    subscription_id, order_ref = message.object_id, message.order_ref
+    try:
+        subscription = client.get_subscription(subscription_id)
+    except NotFound:
+        ended = message.event_type == "subscription.cancelled"
+        return lambda now: _end_access(subscription_id, order_ref, now) if ended else "it is gone"
+    return lambda now: _follow(subscription, order_ref, now)
+
+
+def _follow(subscription: Subscription, order_ref: str | None, now: datetime) -> str:
+    if subscription.status == "cancelled":
+        return _end_access(subscription.id, order_ref, now)
+    ref = subscription.metadata.get("order_ref", order_ref)
+    changed = db.session.scalars(_access_of(subscription.id, ref)).all()
+    for access in changed:
+        access.ends_at = subscription.cancel_at
+    return "access follows the subscription" if changed else "noted"
+
+
+def _end_access(subscription_id: str, order_ref: str | None, now: datetime) -> str:
+    ended = [a for a in db.session.scalars(_access_of(subscription_id, order_ref)) if not a.revoked_at]
+    for access in ended:
+        access.revoked_at = now
+        log.info("access of shopper %s to %s ended (%s)", access.shopper_id, access.plan_id, subscription_id)
+    return "access ended" if ended else "no access to end"
+
+
+def _access_of(subscription_id: str, order_ref: str | None):  # type: ignore[no-untyped-def]
+    by_order = Access.order_id == select(Order.id).where(Order.ref == order_ref).scalar_subquery()
+    return select(Access).where(or_(Access.subscription_id == subscription_id, by_order))
+
+
+def refund_news(client: Client, message: InboxMessage) -> Act:
+    payment_id = message.object_id
+    return lambda now: _refund_seen(payment_id, now)
+
+
+def _refund_seen(payment_id: str, now: datetime) -> str:
+    order = orders.by_payment(payment_id)
+    if order is None:
+        return "not one of our payments"
+    if orders.advance(order, Fact.REFUND_SEEN, now):
+        return "refund of a late payment"
+    order.flag = "Flexprice reports a refund for this order"
+    return "refund flagged"
+
+
+MEANINGS: dict[str, Callable[[Client, InboxMessage], Act]] = {
+    "checkout.session.initiated": session_news,  # brings back a session whose 201 was lost
+    "checkout.session.completed": session_news,
+    "checkout.session.failed": session_news,
+    "checkout.session.expired": session_news,  # frees the plan, so that the buyer can try again
+    "checkout.session.asked": session_news,  # a page saw a terminal answer before the webhook came
+    "subscription.updated": subscription_news,  # `cancel_at`: the end is scheduled
+    "subscription.cancelled": subscription_news,
+    "refund.created": refund_news,
+    "refund.succeeded": refund_news,
+}
+
+
+# -- one way to settle ------------------------------------------------------------------------------
+
+
+def settle(order: Order, session: CheckoutSession, now: datetime, announced: str = "") -> bool:
+    """The one way a session's news reaches an order. True when it moved the order."""
+    if session.id != order.session_id or session.customer_id != order.customer_id:
+        order.flag = f"News of session {session.id} names another customer or session: not believed"
+        log.error("order %s: %s", order.ref, order.flag)
+        return False
+    fact = _fact(order, session, announced)
+    if fact is None:
+        return False
+    paid_at = {"paid_at": session.completed_at or now} if fact is Fact.PAYMENT_COMPLETED else {}
+    moved = orders.advance(order, fact, now, **paid_at)
+    if moved and fact is Fact.PAYMENT_FAILED:
+        outbox.write("payment_failed", order.shopper, now, order)
+    return moved
+
+
+def _fact(order: Order, session: CheckoutSession, announced: str) -> Fact | None:
+    fact = FACTS.get(session.status)
+    if fact in (None, Fact.PAYMENT_COMPLETED):
+        return fact
+    if session.completed_at or announced == "completed":
+        return Fact.COMPLETION_UNDONE  # the server can overwrite a completed session (contract C.1)
+    return Fact.SHOPPER_CANCELLED if order.cancel_asked_at else fact
+
+
+# -- what a paid order is owed ----------------------------------------------------------------------
+
+
+def fulfill(order: Order, now: datetime) -> bool:
+    """Deliver exactly once: everything here is one transaction with the order's last move."""
+    held = db.session.scalar(
+        select(Access).where(Access.shopper_id == order.shopper_id, Access.plan_id == order.plan_id)
+    )
+    if held and held.active_at(now):
+        flag = "Paid although the plan was already granted: refund it"
+        return orders.advance(order, Fact.ALREADY_GRANTED, now, flag=flag)
+    if not orders.advance(order, Fact.GOODS_DELIVERED, now, fulfilled_at=now):
+        return False  # another worker got here first
+    grant_access(order, held, now)
+    outbox.write("welcome", order.shopper, now, order)
+    return True
+
+
+def grant_access(order: Order, held: Access | None, now: datetime) -> None:
+    """REPLACE ME: this is the one function you change for your own product.
+
+    Write rows only, in this transaction: that is what makes it exactly once. Effects outside the database
+    (a call, a message) belong into the outbox.
+    """
+    access = held or Access(shopper_id=order.shopper_id, plan_id=order.plan_id)
+    access.plan_name, access.order_id = order.plan_name, order.id
+    access.subscription_id, access.granted_at = order.subscription_id, now
+    access.ends_at = access.revoked_at = None
+    db.session.add(access)
+    db.session.flush()
+
+
+def keep_receipt(order: Order, invoice: Invoice, now: datetime) -> None:
+    """The invoice names the subscription: what a later cancellation is matched by."""
+    order.subscription_id = invoice.subscription_id
+    order.invoice_number, order.invoice_total = invoice.number, invoice.total
+    if (invoice.currency, invoice.subtotal) != (order.currency, order.amount):
+        order.flag = f"Charged {invoice.subtotal} {invoice.currency}, shown {order.amount} {order.currency}"
+        log.error("order %s: %s", order.ref, order.flag)
+    db.session.execute(
+        update(Access).where(Access.order_id == order.id).values(subscription_id=invoice.subscription_id)
+    )
+
+
+# -- a create whose answer was lost -----------------------------------------------------------------
+
+
+def recover(order: Order, found: list[Subscription], now: datetime, patience: timedelta) -> bool:
+    """Decision 6. `found`: this customer's subscriptions. True when the order moved.
+
+    Gives the order up when nothing of it can be seen `patience` after the create.
+    """
+    ours = [s for s in found if s.metadata.get("order_ref") == order.ref]
+    active = next((s for s in ours if s.status in ("active", "trialing")), None)
+    if active:
+        order.subscription_id, order.invoice_id = active.id, active.latest_invoice_id
+        db.session.flush()
+        return orders.advance(order, Fact.PAYMENT_COMPLETED, now, paid_at=now)
+    if any(now - (draft.created_at or now) < DRAFT_IS_LEFT_OVER for draft in ours):
+        return False  # perhaps payable: keep waiting
+    if not ours and now - (order.opening_at or now) < patience:
+        return False
+    return orders.advance(order, Fact.GIVEN_UP, now, flag=LOST)

@@ -1,0 +1,106 @@
+"""Letters we owe: written with the sale, posted later."""
+
+import logging
+import smtplib
+from datetime import datetime, timedelta
+from email.message import EmailMessage
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from flask import render_template
+from sqlalchemy import or_, select, update
+
+from storefront.database import insert_or_ignore
+from storefront.extensions import db, settings
+from storefront.models import Letter, Order, Shopper, random_key
+from storefront.settings import Settings
+
+log = logging.getLogger(__name__)
+
+CLAIM_LASTS = timedelta(seconds=90)
+LONGEST_GAP = timedelta(hours=1)
+
+
+def write(kind: str, shopper: Shopper, now: datetime, order: Order | None = None, **facts: Any) -> bool:
+    """Owe a letter; False when this order has had one of its kind."""
+    base = settings().storefront_url
+    context = {
+        "shopper": shopper,
+        "order": order,
+        "shop_name": settings().shop_name,
+        "account_url": f"{base}/account",
+        "members_url": f"{base}/members",
+        "retry_url": f"{base}/plans/{order.plan_id}" if order else base,
+        **facts,
+    }
+    return insert_or_ignore(
+        db.session,
+        Letter,
+        shopper_id=shopper.id,
+        order_id=order.id if order else None,
+        kind=kind,
+        recipient=shopper.email,
+        subject=" ".join(render_template(f"email/{kind}/subject.txt", **context).split()),
+        body_text=render_template(f"email/{kind}/body.txt", **context),
+        body_html=render_template(f"email/{kind}/body.html", **context),
+        message_id=random_key(),
+        created_at=now,
+        next_try_at=now,
+    )
+
+
+def next_letter(now: datetime) -> Letter | None:
+    return db.session.scalar(
+        select(Letter)
+        .where(Letter.posted_at.is_(None), Letter.next_try_at <= now)
+        .where(or_(Letter.claimed_at.is_(None), Letter.claimed_at < now - CLAIM_LASTS))
+        .order_by(Letter.next_try_at)
+        .limit(1)
+    )
+
+
+def claim(letter: Letter, now: datetime) -> bool:
+    """True for the one worker that may post it."""
+    free = or_(Letter.claimed_at.is_(None), Letter.claimed_at < now - CLAIM_LASTS)
+    result: Any = db.session.execute(
+        update(Letter)
+        .where(Letter.id == letter.id, Letter.posted_at.is_(None), free)
+        .values(claimed_at=now, attempts=Letter.attempts + 1)
+    )
+    return bool(result.rowcount)
+
+
+def posted(letter: Letter, now: datetime) -> None:
+    letter.posted_at, letter.claimed_at, letter.error = now, None, None
+
+
+def not_posted(letter: Letter, error: Exception, now: datetime) -> None:
+    gap = min(timedelta(seconds=5) * 2**letter.attempts, LONGEST_GAP)
+    letter.next_try_at, letter.claimed_at, letter.error = now + gap, None, type(error).__name__
+
+
+def post(letter: Letter, settings: Settings) -> None:
+    """Hand the letter to the mail server; with `keep:` it only stays readable in the shop.
+
+    Raises OSError or smtplib.SMTPException.
+    """
+    if settings.mail_url == "keep:":
+        return
+    where = urlsplit(settings.mail_url)
+    secure = where.scheme == "smtps"
+    connect = smtplib.SMTP_SSL if secure else smtplib.SMTP
+    with connect(where.hostname or "", where.port or (465 if secure else 587), timeout=10) as server:
+        if where.username:
+            if not secure:
+                server.starttls()
+            server.login(unquote(where.username), unquote(where.password or ""))
+        server.send_message(_as_email(letter, settings.mail_from))
+
+
+def _as_email(letter: Letter, sender: str) -> EmailMessage:
+    email = EmailMessage()
+    email["From"], email["To"], email["Subject"] = sender, letter.to, letter.subject
+    email["Message-ID"] = f"<{letter.message_id}@{sender.rpartition('@')[2].strip('>')}>"
+    email.set_content(letter.body_text)
+    email.add_alternative(letter.body_html, subtype="html")
+    return email

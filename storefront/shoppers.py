@@ -1,0 +1,81 @@
+"""Who is buying, here and in Flexprice."""
+
+from datetime import datetime
+
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+from werkzeug.security import check_password_hash, generate_password_hash
+
+from storefront.extensions import db, settings
+from storefront.flexprice import AlreadyExists, Client
+from storefront.models import Access, Shopper, random_key
+
+RESET_LASTS = 3600  # seconds
+_NOBODY = generate_password_hash("nobody's password")  # so that an unknown address takes as long to refuse
+
+
+class EmailTaken(Exception):
+    pass
+
+
+def sign_up(name: str, email: str, password: str, now: datetime) -> Shopper:
+    """Raises EmailTaken."""
+    shopper = Shopper(
+        name=name, email=email.lower(), password_hash=generate_password_hash(password), created_at=now
+    )
+    db.session.add(shopper)
+    try:
+        db.session.flush()
+    except IntegrityError as error:  # the unique index is the check
+        raise EmailTaken from error
+    return shopper
+
+
+def find(email: str) -> Shopper | None:
+    return db.session.scalar(select(Shopper).where(Shopper.email == email.lower()))
+
+
+def by_session_key(key: str) -> Shopper | None:
+    return db.session.scalar(select(Shopper).where(Shopper.session_key == key))
+
+
+def authenticate(email: str, password: str) -> Shopper | None:
+    shopper = find(email)
+    right = check_password_hash(shopper.password_hash if shopper else _NOBODY, password)
+    return shopper if right else None
+
+
+def create_customer(client: Client, shopper: Shopper) -> str:
+    """Make the shopper known to Flexprice and return their id there; adopts one that exists already."""
+    try:
+        return client.create_customer(shopper.external_id, shopper.name, shopper.email).id
+    except AlreadyExists:
+        return client.find_customer(shopper.external_id).id
+
+
+def reset_token(shopper: Shopper) -> str:
+    """Works once: it carries the session key, and a new password renews that."""
+    return _resets().dumps(shopper.session_key)
+
+
+def by_reset_token(token: str) -> Shopper | None:
+    try:
+        return by_session_key(_resets().loads(token, max_age=RESET_LASTS))
+    except BadSignature:
+        return None
+
+
+def set_password(shopper: Shopper, password: str) -> None:
+    shopper.password_hash = generate_password_hash(password)
+    shopper.session_key = random_key()
+
+
+def accesses(shopper_id: int, now: datetime) -> list[Access]:
+    """What the shopper may use now."""
+    rows = db.session.scalars(select(Access).where(Access.shopper_id == shopper_id).order_by(Access.id))
+    return [access for access in rows if access.active_at(now)]
+
+
+def _resets() -> URLSafeTimedSerializer:
+    return URLSafeTimedSerializer(settings().secret_key, salt="password reset")

@@ -1,0 +1,13 @@
+"""The doors: one blueprint a journey."""
+
+from flask import Flask
+
+
+def init_app(app: Flask) -> None:
+    from storefront.web import account, checkout, errors, health, orders, plans, security, webhooks, words
+
+    for door in (plans, checkout, orders, webhooks, account, health):
+        app.register_blueprint(door.bp)
+    security.init_app(app)
+    errors.init_app(app)
+    words.init_app(app)

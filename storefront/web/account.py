@@ -1,0 +1,177 @@
+"""Sign-up, sign-in, and what a shopper has: plans, orders, letters."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+from flask_wtf import FlaskForm
+from sqlalchemy import select
+from wtforms import EmailField, HiddenField, PasswordField, StringField
+from wtforms.validators import Email, InputRequired, Length
+
+from storefront import orders, outbox, shoppers
+from storefront.database import writing
+from storefront.extensions import db, flexprice, settings
+from storefront.flexprice import FlexpriceError
+from storefront.models import Access, Letter, Shopper
+from storefront.web.security import end_session, safe_next, start_session
+
+log = logging.getLogger(__name__)
+bp = Blueprint("account", __name__)
+
+
+class EmailForm(FlaskForm):  # type: ignore[misc]
+    email = EmailField(
+        "E-mail", [InputRequired("Please enter your e-mail address."), Email(), Length(max=255)]
+    )
+
+
+class PasswordForm(FlaskForm):  # type: ignore[misc]
+    password = PasswordField(
+        "Password",
+        [InputRequired("Please choose a password."), Length(10, 200, "Please use at least 10 characters.")],
+    )
+
+
+class SignInForm(EmailForm):
+    password = PasswordField("Password", [InputRequired("Please enter your password."), Length(max=200)])
+    next = HiddenField()
+
+
+class SignUpForm(EmailForm, PasswordForm):
+    name = StringField("Name", [InputRequired("Please enter your name."), Length(max=200)])
+    next = HiddenField()
+
+
+@bp.get("/sign-up")
+def sign_up() -> Any:
+    return render_template("account/sign_up.html", form=SignUpForm(next=request.args.get("next")))
+
+
+@bp.post("/sign-up")
+def do_sign_up() -> Any:
+    form = SignUpForm()
+    if not form.validate():
+        return render_template("account/sign_up.html", form=form), 422
+    try:
+        with writing():
+            name, email = form.name.data.strip(), form.email.data
+            shopper = shoppers.sign_up(name, email, form.password.data, datetime.now(UTC))
+    except shoppers.EmailTaken:
+        form.email.errors = ["This address has an account already. Please sign in."]
+        return render_template("account/sign_up.html", form=form), 422
+    introduce(shopper)
+    start_session(shopper)
+    return redirect(safe_next(form.next.data), 303)
+
+
+def introduce(shopper: Shopper) -> None:
+    """Make the shopper known to Flexprice. If it is down, the first checkout does it."""
+    try:
+        customer_id = shoppers.create_customer(flexprice(), shopper)
+    except FlexpriceError as error:
+        log.warning("shopper %s is not known to Flexprice yet: %s", shopper.external_id, error)
+        return
+    with writing():
+        shopper.flexprice_id = customer_id
+
+
+@bp.get("/sign-in")
+def sign_in() -> Any:
+    return render_template("account/sign_in.html", form=SignInForm(next=request.args.get("next")))
+
+
+@bp.post("/sign-in")
+def do_sign_in() -> Any:
+    form = SignInForm()
+    shopper = shoppers.authenticate(form.email.data, form.password.data) if form.validate() else None
+    if shopper is None:
+        if not form.errors:
+            form.password.errors = ["Address and password do not match."]
+        return render_template("account/sign_in.html", form=form), 422
+    start_session(shopper)
+    return redirect(safe_next(form.next.data), 303)
+
+
+@bp.post("/sign-out")
+def sign_out() -> Any:
+    end_session()
+    return redirect(url_for("plans.index"), 303)
+
+
+@bp.get("/forgot-password")
+def forgot_password() -> Any:
+    return render_template("account/forgot_password.html", form=EmailForm())
+
+
+@bp.post("/forgot-password")
+def send_reset() -> Any:
+    """Says the same whether the address is known or not."""
+    form = EmailForm()
+    if not form.validate():
+        return render_template("account/forgot_password.html", form=form), 422
+    with writing():
+        shopper = shoppers.find(form.email.data)
+        if shopper:
+            path = url_for("account.reset_password", token=shoppers.reset_token(shopper))
+            outbox.write(
+                "password_reset", shopper, datetime.now(UTC), reset_url=settings().storefront_url + path
+            )
+    flash("If that address has an account, a letter with a link is on its way.", "info")
+    return redirect(url_for("account.sign_in"), 303)
+
+
+@bp.get("/reset-password/<token>")
+def reset_password(token: str) -> Any:
+    _ = shoppers.by_reset_token(token) or abort(404)
+    return render_template("account/reset_password.html", form=PasswordForm())
+
+
+@bp.post("/reset-password/<token>")
+def do_reset_password(token: str) -> Any:
+    form = PasswordForm()
+    if not form.validate():
+        return render_template("account/reset_password.html", form=form), 422
+    with writing():
+        shopper = shoppers.by_reset_token(token) or abort(404)
+        shoppers.set_password(shopper, form.password.data)
+    flash("Your password is changed. Please sign in.", "info")
+    return redirect(url_for("account.sign_in"), 303)
+
+
+@bp.get("/account")
+@login_required
+def show() -> Any:
+    rows = db.session.scalars(select(Access).where(Access.shopper_id == current_user.id)).all()
+    return render_template("account/show.html", accesses=rows, orders=orders.of_shopper(current_user))
+
+
+@bp.get("/members")
+@login_required
+def members() -> Any:
+    held = shoppers.accesses(current_user.id, datetime.now(UTC))
+    if not held:
+        flash("This page is for members. Choose a plan to get in.", "info")
+        return redirect(url_for("plans.index"), 303)
+    return render_template("account/members.html", accesses=held)
+
+
+@bp.get("/letters")
+@login_required
+def letters() -> Any:
+    rows = db.session.scalars(_visible_letters().order_by(Letter.id.desc()).limit(200)).all()
+    return render_template("account/letters.html", letters=rows)
+
+
+@bp.get("/letters/<int:letter_id>")
+@login_required
+def letter(letter_id: int) -> Any:
+    found = db.session.scalar(_visible_letters().where(Letter.id == letter_id)) or abort(404)
+    return render_template("account/letter.html", letter=found)
+
+
+def _visible_letters() -> Any:
+    everything = select(Letter)
+    return everything if current_user.is_operator else everything.where(Letter.shopper_id == current_user.id)

@@ -1,0 +1,147 @@
+"""The story of a checkout: place the order, open its session, go and pay."""
+
+import logging
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, request, url_for
+from flask_login import current_user
+
+from storefront import orders, shoppers
+from storefront.catalog import Offer
+from storefront.database import writing
+from storefront.extensions import catalog, flexprice, settings
+from storefront.flexprice import (
+    CheckoutSession,
+    CustomerMissing,
+    FlexpriceError,
+    NoAnswer,
+    NotAllowed,
+    SessionAlreadyOpen,
+    SessionRequest,
+)
+from storefront.lifecycle import Fact
+from storefront.models import Order
+from storefront.web.security import is_payment_url
+
+log = logging.getLogger(__name__)
+bp = Blueprint("checkout", __name__)
+
+
+@bp.post("/checkout")
+def start() -> Any:
+    """Answers 303 to the payment page, or to a page of ours that says why not."""
+    if not current_user.is_authenticated:
+        return redirect(url_for("account.sign_up", next=_plan_page()), 303)
+    now = datetime.now(UTC)
+    offer = chosen_offer(now)
+    if offer.refusal:
+        flash(offer.refusal, "error")
+        return redirect(_plan_page(), 303)
+    try:
+        with writing():
+            order = orders.place(current_user, offer, now)
+    except orders.AlreadyYours:
+        flash(f"You have {offer.plan_name} already.", "info")
+        return redirect(url_for("account.show"), 303)
+    except orders.AnotherOfferOpen as open_payment:
+        flash(f"You have an open payment for {offer.plan_name}: continue it or cancel it first.", "info")
+        return redirect(url_for("orders.failure", ref=open_payment.order.ref), 303)
+    open_session(order, now)
+    return redirect(where_to_pay(order), 303)
+
+
+def chosen_offer(now: datetime) -> Offer:
+    """From our catalog, never from the browser: the form names the offer, not its price."""
+    form = request.form
+    offer = (
+        catalog()
+        .fresh(now)
+        .offer(form.get("plan", ""), form.get("currency", ""), form.get("billing_period", ""))
+    )
+    return offer or abort(404)
+
+
+def open_session(order: Order, now: datetime) -> None:
+    """Ask Flexprice for the session, once, however many clicks there were (decision 6)."""
+    with writing():
+        mine = orders.claim_opening(order.id, now)
+    if not mine:
+        return  # another click is at it, or has done it
+    try:
+        session = _create(order)
+    except (NoAnswer, SessionAlreadyOpen) as error:
+        log.warning("order %s: the answer was lost (%s); waiting for its session", order.ref, error)
+        return
+    except FlexpriceError as error:
+        with writing():
+            _not_opened(order, error, now)
+        if error.retryable or isinstance(error, NotAllowed):
+            raise
+        return
+    with writing():
+        orders.session_opened(order, session, now)
+
+
+def _create(order: Order) -> CheckoutSession:
+    """One call when the customer exists. A customer Flexprice has lost is made again, once."""
+    wanted = session_request(order)
+    if order.shopper.flexprice_id is None:
+        know_customer(order)
+        return flexprice().create_session(wanted)
+    try:
+        return flexprice().create_session(wanted)
+    except CustomerMissing:
+        log.warning("order %s: Flexprice does not know the customer; making them again", order.ref)
+        know_customer(order)
+        return flexprice().create_session(wanted)
+
+
+def know_customer(order: Order) -> None:
+    customer_id = shoppers.create_customer(flexprice(), order.shopper)
+    with writing():
+        order.shopper.flexprice_id = customer_id
+
+
+def _not_opened(order: Order, error: FlexpriceError, now: datetime) -> None:
+    """Flexprice was not reached, or said no: the same key may be used again, or the order ends here."""
+    log.warning("order %s: no session: %s (request %s)", order.ref, error, error.request_id)
+    if error.retryable or isinstance(error, NotAllowed):
+        orders.release_opening(order.id)
+    else:
+        orders.advance(order, Fact.SESSION_REFUSED, now, flag=f"Flexprice refused the session: {error.code}")
+
+
+def session_request(order: Order) -> SessionRequest:
+    base = settings().storefront_url
+    failure = base + url_for("orders.failure", ref=order.ref)
+    return SessionRequest(
+        customer_external_id=order.shopper.external_id,
+        plan_id=order.plan_id,
+        currency=order.currency,
+        billing_period=order.billing_period,
+        idempotency_key=order.ref,
+        success_url=base + url_for("orders.success", ref=order.ref),
+        failure_url=failure,
+        cancel_url=failure,
+    )
+
+
+def where_to_pay(order: Order) -> str:
+    """The payment page; without one, the order's page, which waits."""
+    url = order.payment_url
+    if order.is_open and url and is_payment_url(url):
+        return url
+    if url and not is_payment_url(url):
+        log.error("order %s: its payment address is not on a payment host; not sent there", order.ref)
+    return url_for("orders.failure", ref=order.ref)
+
+
+def _plan_page() -> str:
+    form = request.form
+    return url_for(
+        "plans.show",
+        plan=form.get("plan", "")[:64] or abort(400),
+        period=form.get("billing_period"),
+        currency=form.get("currency"),
+    )

@@ -1,0 +1,87 @@
+"""Exceptions to pages: what happened, whether money moved, what to do."""
+
+import logging
+import secrets
+from typing import NamedTuple
+
+from flask import Flask, Response, make_response, render_template, request
+from flask_wtf.csrf import CSRFError
+from werkzeug.exceptions import HTTPException
+
+from storefront.catalog import CatalogUnavailable
+from storefront.database import DatabaseBusy
+from storefront.flexprice import FlexpriceError
+
+log = logging.getLogger(__name__)
+
+
+class Page(NamedTuple):
+    status: int
+    title: str
+    message: str
+    money: str = "No money has moved."
+
+
+PAGES = {
+    400: Page(
+        400,
+        "We could not read that",
+        "Something in the request was not as expected. Please go back and try again.",
+    ),
+    404: Page(404, "Nothing here", "This page does not exist, or it belongs to somebody else."),
+    405: Page(405, "Not this way", "This address does not take that kind of request."),
+    413: Page(413, "Too large", "What was sent is larger than we accept."),
+    429: Page(
+        429,
+        "A little slower, please",
+        "There were too many tries in a short time. Please wait a minute and try again.",
+    ),
+    500: Page(
+        500,
+        "Something broke on our side",
+        "We are sorry. Your orders are safe: please look at your account before you try again.",
+        "If you have just paid, your payment is not lost.",
+    ),
+    503: Page(
+        503,
+        "Payments are not available right now",
+        "We cannot reach our payment service. Please try again in a minute.",
+        "No money has moved.",
+    ),
+}
+BUSY = Page(503, "Very busy just now", "Please try again in a moment.", "No money has moved by this request.")
+EXPIRED_FORM = Page(400, "This form is too old", "Please go back, reload the page and send it again.")
+
+
+def init_app(app: Flask) -> None:
+    app.register_error_handler(CSRFError, lambda error: show(EXPIRED_FORM))
+    app.register_error_handler(HTTPException, http_error)
+    app.register_error_handler(DatabaseBusy, lambda error: show(BUSY, retry_after=1))
+    app.register_error_handler(FlexpriceError, flexprice_trouble)
+    app.register_error_handler(CatalogUnavailable, lambda error: show(PAGES[503], retry_after=30))
+    app.register_error_handler(Exception, our_fault)
+
+
+def http_error(error: HTTPException) -> Response | HTTPException:
+    if error.code is None or error.code < 400:
+        return error
+    return show(PAGES.get(error.code, PAGES[400]._replace(status=error.code)))
+
+
+def flexprice_trouble(error: FlexpriceError) -> Response:
+    log.warning("Flexprice: %s (request %s)", error, error.request_id)
+    return show(PAGES[503], retry_after=30)
+
+
+def our_fault(error: Exception) -> Response:
+    reference = secrets.token_hex(4)
+    log.error("error %s at %s", reference, request.path, exc_info=error)
+    return show(PAGES[500], reference=reference)
+
+
+def show(page: Page, retry_after: int | None = None, reference: str | None = None) -> Response:
+    body = render_template("errors/error.html", **page._asdict(), reference=reference)
+    response = make_response(body, page.status)
+    if retry_after:
+        response.headers["Retry-After"] = str(retry_after)
+    return response

@@ -1,0 +1,185 @@
+"""The pages a shopper comes back to. They show; the worker acts."""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from itertools import accumulate
+from typing import Any
+
+from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask_login import current_user, login_required
+
+from storefront import fulfillment, inbox, orders
+from storefront.database import DatabaseBusy, writing
+from storefront.extensions import flexprice
+from storefront.flexprice import FlexpriceError, Refused, RouteMissing
+from storefront.lifecycle import Fact, State
+from storefront.models import Order
+
+log = logging.getLogger(__name__)
+bp = Blueprint("orders", __name__, url_prefix="/orders/<ref>")
+
+LADDER = (1, 2, 2, 3, 5, 8, 13, 15)  # seconds between looks; then every 15 (decision 14)
+LOOKS_AT = tuple(accumulate(LADDER))
+SLOW_AFTER = 120  # seconds
+PATIENCE = 4.0  # seconds a page waits for Flexprice
+START_AGAIN_AFTER = timedelta(minutes=2)  # the create call has given up long before
+
+PHASES = {
+    State.PAID: "paid",
+    State.FULFILLED: "ready",
+    State.FAILED: "failed",
+    State.EXPIRED: "expired",
+    State.CANCELLED: "cancelled",
+    State.ABANDONED: "expired",
+    State.PAID_LATE: "late",
+    State.PAID_TWICE: "twice",
+    State.STUCK: "stuck",
+}
+
+
+@dataclass(frozen=True)
+class Watch:
+    """How the page goes on looking. `since`: when this shopper began to watch, in Unix seconds."""
+
+    since: int
+    delay: int
+    status_url: str
+    check_url: str
+    can_start_again: bool
+
+
+@bp.get("/success")
+@login_required
+def success(ref: str) -> Any:
+    return show(ref, "success")
+
+
+@bp.get("/failure")
+@login_required
+def failure(ref: str) -> Any:
+    return show(ref, "failure")
+
+
+@bp.get("/status")
+@login_required
+def status(ref: str) -> Any:
+    page = "success" if request.args.get("page") == "success" else "failure"
+    return render_template("orders/_status.html", **look(ref, page))
+
+
+def show(ref: str, page: str) -> str:
+    return render_template("orders/show.html", **look(ref, page))
+
+
+def look(ref: str, page: str) -> dict[str, Any]:
+    order = own_order(ref)
+    now = datetime.now(UTC)
+    ask_flexprice(order, now)
+    watch = watching(order, page, now)
+    return {
+        "order": order,
+        "phase": phase(order, page, int(now.timestamp()) - watch.since),
+        "watch": watch,
+        "settled": order.settled,
+    }
+
+
+def own_order(ref: str) -> Order:
+    return orders.find(ref, current_user) or abort(404)
+
+
+def ask_flexprice(order: Order, now: datetime) -> None:
+    """Now and then a look asks Flexprice; a terminal answer is filed for the worker. Trouble changes nothing."""
+    if order.state != State.AWAITING_PAYMENT or (order.next_ask_at and order.next_ask_at > now):
+        return
+    try:
+        with writing():
+            mine = orders.claim_asking(order.id, now)
+        if not mine:
+            return
+        session = flexprice().get_session(order.session_id or "", patience=PATIENCE)
+        with writing():
+            if session.terminal:
+                inbox.note_answer(session.id, session.status, now)
+            elif session.next_poll_after and session.next_poll_after > orders.ASK_AT_MOST_EVERY:
+                orders.ask_later(order.id, now + session.next_poll_after)
+    except (FlexpriceError, DatabaseBusy) as error:
+        log.warning("order %s: could not ask just now: %s", order.ref, error or type(error).__name__)
+
+
+def watching(order: Order, page: str, now: datetime) -> Watch:
+    at = int(now.timestamp())
+    since = min(max(request.args.get("since", at, type=int), at - 3600), at)
+    return Watch(
+        since=since,
+        delay=next((gap for gap, end in zip(LADDER, LOOKS_AT, strict=True) if at - since < end), 15),
+        status_url=url_for("orders.status", ref=order.ref, page=page, since=since),
+        check_url=url_for(f"orders.{page}", ref=order.ref, since=since),
+        can_start_again=order.opening_at is not None and now - order.opening_at > START_AGAIN_AFTER,
+    )
+
+
+def phase(order: Order, page: str, watched: int) -> str:
+    """What is true of the order; the address it was reached by is only a hint for the words."""
+    if order.state == State.PLACED:
+        return "preparing" if order.opening_at else "unopened"
+    if order.state == State.AWAITING_PAYMENT:
+        if watched >= SLOW_AFTER:
+            return "slow"
+        return (
+            "checking" if (page == "success" and watched < LOOKS_AT[4]) or not order.payment_url else "waiting"
+        )
+    return PHASES[State(order.state)]
+
+
+@bp.post("/cancel")
+@login_required
+def cancel(ref: str) -> Any:
+    order = own_order(ref)
+    now = datetime.now(UTC)
+    if order.is_open:
+        end_session(order, now)
+    return redirect(url_for("orders.failure", ref=ref), 303)
+
+
+def end_session(order: Order, now: datetime) -> None:
+    """Decision 11: end it at Flexprice first; what Flexprice answers is what the order becomes."""
+    if order.session_id is None:
+        if order.opening_at:
+            flash("The payment is still being prepared. Please try again in a minute.", "info")
+            return
+        with writing():
+            orders.advance(order, Fact.SHOPPER_CANCELLED, now)
+        return
+    with writing():
+        orders.ask_cancel(order.id, now)
+    try:
+        session = flexprice().cancel_session(order.session_id)
+    except Refused:  # it has ended already: how?
+        session = flexprice().get_session(order.session_id)
+    except RouteMissing:
+        flash("This payment cannot be cancelled: the link stays payable until it lapses.", "info")
+        return
+    with writing():
+        fulfillment.settle(order, session, now)
+
+
+@bp.post("/start-again")
+@login_required
+def start_again(ref: str) -> Any:
+    """For an order whose answer was lost: look first, so that nobody is charged twice unnoticed."""
+    order = own_order(ref)
+    now = datetime.now(UTC)
+    if order.state == State.PLACED and order.opening_at and order.session_id is None:
+        found = flexprice().search_subscriptions(order.shopper.external_id, ["draft", "active", "trialing"])
+        with writing():
+            moved = fulfillment.recover(order, found, now, START_AGAIN_AFTER)
+        if moved and order.state == State.ABANDONED:
+            return redirect(url_for("plans.show", plan=order.plan_id), 303)
+        if not moved:
+            flash("A payment may still be under way for this order. Please give it a little longer.", "info")
+    return redirect(
+        url_for("orders.failure", ref=ref, since=request.args.get("since", int(time.time()))), 303
+    )

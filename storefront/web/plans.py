@@ -1,0 +1,64 @@
+"""Plan pages: what is for sale, honestly."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from flask import Blueprint, abort, render_template, request
+from flask_login import current_user
+
+from storefront import shoppers
+from storefront.catalog import CatalogUnavailable, Shelf, card
+from storefront.extensions import catalog
+
+bp = Blueprint("plans", __name__)
+
+
+@bp.get("/")
+def index() -> Any:
+    now = datetime.now(UTC)
+    try:
+        shelf, stale = catalog().shelf(now)
+    except CatalogUnavailable:
+        return render_template("plans/unavailable.html"), 503
+    currency, period = choice(shelf)
+    owned = owned_plans(now)
+    cards = [card(plan, currency, period, owned) for plan in shelf.plans]
+    return render_template("plans/index.html", cards=cards, stale=stale, **choices(shelf, currency, period))
+
+
+@bp.get("/plans/<plan>")
+def show(plan: str) -> Any:
+    now = datetime.now(UTC)
+    try:
+        shelf, stale = catalog().shelf(now)
+    except CatalogUnavailable:
+        return render_template("plans/unavailable.html"), 503
+    on_sale = shelf.plan(plan) or abort(404)
+    currency, period = choice(shelf)
+    shown = card(on_sale, currency, period, owned_plans(now))
+    return render_template("plans/show.html", card=shown, stale=stale, **choices(shelf, currency, period))
+
+
+def owned_plans(now: datetime) -> frozenset[str]:
+    if not current_user.is_authenticated:
+        return frozenset()
+    return frozenset(access.plan_id for access in shoppers.accesses(current_user.id, now))
+
+
+def choice(shelf: Shelf) -> tuple[str, str]:
+    """The currency and period asked for, or the first ones: nonsense in the address shows prices all the same."""
+    currency = request.args.get("currency", "").lower()
+    period = request.args.get("period", "").upper()
+    return (
+        currency if currency in shelf.currencies else next(iter(shelf.currencies), "inr"),
+        period if period in shelf.periods else next(iter(shelf.periods), "MONTHLY"),
+    )
+
+
+def choices(shelf: Shelf, currency: str, period: str) -> dict[str, Any]:
+    return {
+        "currency": currency,
+        "period": period,
+        "currencies": shelf.currencies,
+        "periods": shelf.periods,
+    }

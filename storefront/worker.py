@@ -1,0 +1,219 @@
+"""One pass over everything that is owed."""
+
+import logging
+import smtplib
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+from sqlalchemy import select
+
+from storefront import fulfillment, inbox, orders, outbox
+from storefront.database import DatabaseBusy, insert_or_ignore, writing
+from storefront.extensions import db, flexprice, settings
+from storefront.flexprice import FlexpriceError
+from storefront.lifecycle import ENDED_UNPAID, Fact, State
+from storefront.models import Heartbeat, InboxMessage, Order
+
+log = logging.getLogger(__name__)
+
+PAUSE = 0.1  # seconds between looks
+SET_ASIDE_AFTER = timedelta(minutes=60)  # a session nobody knows (decision 23)
+ALIVE_WITHIN = timedelta(seconds=30)
+NEVER_MIND = 10_000  # of one kind in one pass: the others want their turn
+
+# When an order is looked after again: the n-th time after the n-th gap, then always after the last one.
+GAPS = [timedelta(seconds=s) for s in (60, 60, 120, 300, 600, 900, 1800, 3600)]
+LATE_LOOKS = 12  # after the end of an unpaid order: about seven hours of watching for late money
+
+
+def one_pass(now: datetime | None = None) -> int:
+    """Do what is due; returns how much was done."""
+    now = now or datetime.now(UTC)
+    return sum(step(now) for step in (read_inbox, look_after_orders, post_letters))
+
+
+def run(beat: Callable[[], bool] = lambda: True) -> None:
+    """Look again and again; each pass is safe to be killed at any point."""
+    last_beat = datetime.min.replace(tzinfo=UTC)
+    while beat():
+        now = datetime.now(UTC)
+        try:
+            if now - last_beat > timedelta(seconds=5):
+                heartbeat(now)
+                last_beat = now
+            done = one_pass(now)
+        except DatabaseBusy:
+            log.warning("the database is busy; looking again")
+            done = 0
+        finally:
+            db.session.remove()
+        if not done:
+            time.sleep(PAUSE)
+
+
+# -- messages ---------------------------------------------------------------------------------------
+
+
+def read_inbox(now: datetime) -> int:
+    done = 0
+    while done < NEVER_MIND and (message := inbox.next_message(now)):
+        with writing():
+            ours = inbox.claim(message.id, now)
+        if ours:
+            read_message(message, now)
+        done += 1
+    return done
+
+
+def read_message(message: InboxMessage, now: datetime) -> None:
+    try:
+        act = fulfillment.understand(flexprice(), message)
+        with writing():
+            outcome = act(now)
+            inbox.done(message, outcome, now)
+        log.info("message %s (%s): %s", message.id, message.event_type, outcome)
+    except (fulfillment.NotYet, FlexpriceError) as reason:
+        put_back(message, str(reason), now)
+    except DatabaseBusy:
+        raise
+    except Exception as error:  # nothing received is lost: it is tried again, and shown to the operator
+        log.exception("message %s (%s) could not be read", message.id, message.event_type)
+        put_back(message, type(error).__name__, now)
+
+
+def put_back(message: InboxMessage, why: str, now: datetime) -> None:
+    with writing():
+        if now - message.received_at > SET_ASIDE_AFTER:
+            inbox.done(message, f"set aside: {why}", now)
+        else:
+            inbox.again(message, why, now)
+    log.info("message %s waits: %s", message.id, why)
+
+
+# -- orders -----------------------------------------------------------------------------------------
+
+
+def look_after_orders(now: datetime) -> int:
+    done = 0
+    while done < NEVER_MIND and (order := orders.next_to_look_after(now)):
+        with writing():
+            ours = orders.claim_look(order.id, now, now + GAPS[min(order.looks, len(GAPS) - 1)])
+        if ours:
+            look_after(order, now)
+        done += 1
+    return done
+
+
+def look_after(order: Order, now: datetime) -> None:
+    try:
+        LOOKS[State(order.state)](order, now)
+    except FlexpriceError as error:
+        log.warning(
+            "order %s: Flexprice could not be asked: %s (request %s)", order.ref, error, error.request_id
+        )
+
+
+def find_lost_session(order: Order, now: datetime) -> None:
+    """No answer came to our create. Is there a trace of it?"""
+    if order.session_id or not order.opening_at:
+        return
+    found = flexprice().search_subscriptions(order.shopper.external_id, ["draft", "active", "trialing"])
+    with writing():
+        fulfillment.recover(order, found, now, patience=fulfillment.DRAFT_IS_LEFT_OVER)
+
+
+def reconcile(order: Order, now: datetime) -> None:
+    """The webhook may have been lost; an open order is asked about for as long as it is open."""
+    if order.looks <= 1:
+        return  # just opened: the first gap is the shopper's
+    session = flexprice().get_session(order.session_id or "")
+    with writing():
+        fulfillment.settle(order, session, now)
+
+
+def fulfill(order: Order, now: datetime) -> None:
+    with writing():
+        fulfillment.fulfill(order, now)
+
+
+def fetch_receipt(order: Order, now: datetime) -> None:
+    if order.invoice_id and not order.invoice_number:
+        invoice = flexprice().get_invoice(order.invoice_id)
+        if not invoice.number:
+            return  # a replica that lags: look again
+        with writing():
+            fulfillment.keep_receipt(order, invoice, now)
+    rest(order)
+
+
+def watch_for_late_money(order: Order, now: datetime) -> None:
+    """Money taken after the end is refunded by Flexprice: say so once there is evidence (contract D.4)."""
+    if not order.payment_id or order.looks > LATE_LOOKS:
+        return rest(order)
+    payment = flexprice().get_payment(order.payment_id)
+    with writing():
+        if payment.status == "REFUNDED":
+            orders.advance(order, Fact.REFUND_SEEN, now)
+        elif payment.status in ("SUCCEEDED", "OVERPAID") and order.state in ENDED_UNPAID:
+            orders.advance(order, Fact.COMPLETION_UNDONE, now, flag="Paid, but the session did not complete")
+    return None
+
+
+def rest(order: Order, _now: datetime | None = None) -> None:
+    """Nothing more to look after."""
+    with writing():
+        order.next_look_at = None
+
+
+LOOKS: dict[State, Callable[[Order, datetime], None]] = {
+    State.PLACED: find_lost_session,
+    State.AWAITING_PAYMENT: reconcile,
+    State.PAID: fulfill,
+    State.FULFILLED: fetch_receipt,
+    State.FAILED: watch_for_late_money,
+    State.EXPIRED: watch_for_late_money,
+    State.CANCELLED: watch_for_late_money,
+    State.ABANDONED: watch_for_late_money,
+    State.STUCK: watch_for_late_money,
+    State.PAID_LATE: rest,
+    State.PAID_TWICE: rest,
+}
+
+
+# -- letters ----------------------------------------------------------------------------------------
+
+
+def post_letters(now: datetime) -> int:
+    done = 0
+    while done < NEVER_MIND and (letter := outbox.next_letter(now)):
+        with writing():
+            ours = outbox.claim(letter, now)
+        if ours:
+            try:
+                outbox.post(letter, settings())
+            except (OSError, smtplib.SMTPException) as error:
+                log.warning("letter %s could not be posted: %s", letter.id, type(error).__name__)
+                with writing():
+                    outbox.not_posted(letter, error, now)
+            else:
+                with writing():
+                    outbox.posted(letter, now)
+                log.info("letter %s (%s) posted", letter.id, letter.kind)
+        done += 1
+    return done
+
+
+# -- a sign of life ---------------------------------------------------------------------------------
+
+
+def heartbeat(now: datetime) -> None:
+    with writing() as session:
+        insert_or_ignore(session, Heartbeat, name="worker", beat_at=now)
+        row = session.get_one(Heartbeat, "worker")
+        row.beat_at = now
+
+
+def is_alive(now: datetime) -> bool:
+    beat = db.session.scalar(select(Heartbeat.beat_at).where(Heartbeat.name == "worker"))
+    return beat is not None and now - beat < ALIVE_WITHIN
