@@ -81,6 +81,9 @@ def _drafts(
     at = now(conn)
     config = asked.get("payment_provider_config") or {}
     plan = _active_plan(conn, params["plan_id"])
+    ends = validation.moment(params.get("end_date"))
+    if ends and ends <= at:
+        raise invalid("End date must be after start date")
     prices = billing.attached_prices(plan, params["currency"], params["billing_period"])
     method = config.get("collection_method") or "send_invoice"
     subscription = add(

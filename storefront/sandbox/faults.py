@@ -57,6 +57,7 @@ def _before() -> Response | None:
     if name == "timeout_after":
         g.cut_after = seconds
         return None
+    request.get_data()  # a server holds the line while a body is unread
     time.sleep(seconds)
     if name == "slow":
         return None
@@ -83,5 +84,4 @@ def _cut(response: Response, body: bytes) -> Response:
 
     response.response = half()
     response.headers["Content-Length"] = str(len(body))
-    response.headers["Connection"] = "close"
     return response

@@ -108,7 +108,7 @@ deliveries = Table(
     Column("response_status", Integer),
     Column("response_body", Text),
     Column("error", Text),
-    Index("deliveries_due", "state", "due_at"),
+    Index("deliveries_due", "state", "id"),
 )
 
 faults = Table(

@@ -1,6 +1,7 @@
 """What a request must look like before anything is looked up."""
 
-from datetime import datetime
+import json
+from datetime import UTC, datetime
 from decimal import Decimal, InvalidOperation
 from email.utils import parseaddr
 from typing import Any
@@ -53,7 +54,11 @@ PARAM_TEXTS = (
 
 
 def json_object(message: str = "Invalid request format") -> Body:
-    body = request.get_json(force=True, silent=True)
+    try:
+        body = request.get_json(force=True, silent=True)
+        json.dumps(body, ensure_ascii=False).encode()  # half a surrogate pair is no text
+    except (RecursionError, UnicodeEncodeError):
+        body = None
     if not isinstance(body, dict):
         raise invalid(message)
     return body
@@ -148,15 +153,17 @@ def _params(params: Body) -> None:
         raise invalid("Invalid billing period", billing_period=period)
     if params.get("subscription_id"):
         raise invalid("subscription_id must be empty")
-    for name in ("start_date", "end_date"):
-        _moment(params.get(name))
+    start, end = moment(params.get("start_date")), moment(params.get("end_date"))
+    if start and end and end < start:
+        raise invalid("An unexpected error occurred")
 
 
-def _moment(text: str | None) -> None:
+def moment(text: str | None) -> datetime | None:
     try:
-        datetime.fromisoformat(text) if text else None
+        parsed = datetime.fromisoformat(text) if text else None
     except ValueError:
         raise invalid("Invalid request format") from None
+    return parsed if parsed is None or parsed.tzinfo else parsed.replace(tzinfo=UTC)
 
 
 def _provider(config: Body) -> None:
@@ -196,7 +203,7 @@ def mandate(config: Body, customer: Body) -> bool:
 
 def page(body: Body, message: str, *, zero_means_default: bool) -> tuple[int, int]:
     limit, offset = body.get("limit", 50), body.get("offset", 0)
-    if not isinstance(limit, int) or not isinstance(offset, int) or offset < 0:
+    if not isinstance(limit, int) or not isinstance(offset, int) or not 0 <= offset < 2**31:
         raise invalid(message)
     if limit == 0 and zero_means_default:
         limit = 50

@@ -93,7 +93,9 @@ def test_a_broken_customer_rule_is_told_in_go_names(sandbox: Any, body: Any, fie
         "/v1/invoices/search",
     ],
 )
-@pytest.mark.parametrize("garbage", [b"", b"{", b"[]", b"7", b'"x"', b"\xff\xfe", b"null"])
+@pytest.mark.parametrize(
+    "garbage", [b"", b"{", b"[]", b"7", b'"x"', b"\xff\xfe", b"null", b"[" * 5000, b'{"name":"\\ud800"}']
+)
 def test_garbage_is_refused_with_an_envelope(sandbox: Any, path: str, garbage: bytes) -> None:
     answer = sandbox.post(path, data=garbage)
 
@@ -223,6 +225,7 @@ def test_a_missing_customer_is_404(sandbox: Any) -> None:
             400,
             "The entity must have at least one price to create a subscription",
         ),
+        ("starter", {"end_date": "2020-01-01T00:00:00Z"}, 400, "End date must be after start date"),
         ("starter", {"currency": "EUR"}, 400, "No prices match the subscription criteria"),
         ("starter", {"billing_period": "ONETIME"}, 400, "Invalid billing period type"),
     ],

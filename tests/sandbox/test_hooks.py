@@ -26,7 +26,8 @@ ON_PAYMENT = [
 
 
 def test_it_signs_the_known_vector() -> None:
-    body = '{"event_type":"checkout.session.expired","checkout_session":{"id":"cs_1","checkout_status":"expired"}}'
+    session = '{"id":"cs_1","checkout_status":"expired"}'
+    body = f'{{"event_type":"checkout.session.expired","checkout_session":{session}}}'
 
     assert sign(SECRET, "msg_2test", 1788256800, body) == "v1,khaXvDXQRrNf8OgMEu3F+RATVjJb04uLjoUouFlbXqA="
     assert sign(OLD, "msg_2test", 1788256800, body) == "v1,/EFbV6boJQaMR3HtdmG0U0ELckX5FmIt3bHbGT4qWmw="

@@ -1,0 +1,190 @@
+"""The levers: the clock, the faults, ending a subscription, and what is left after a restart."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from storefront.sandbox import create_app
+from storefront.sandbox.hooks import start_background
+from storefront.sandbox.settings import SandboxSettings
+
+URL = "/v1/checkout/sessions"
+
+
+def test_the_page_shows_what_happened(sandbox: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.deliver()
+
+    page = sandbox.get("/_sandbox/")
+
+    assert page.status_code == 200
+    assert session["id"] in page.text
+    assert "checkout.session.initiated" in page.text
+    assert "<script" not in page.text
+
+
+def test_its_buttons_come_back_to_the_page(sandbox: Any) -> None:
+    for path, form in (
+        ("clock", {"advance": "5m"}),
+        ("webhooks", {"mode": "hold"}),
+        ("sweep", {"now": "yes"}),
+    ):
+        answer = sandbox.post(f"/_sandbox/{path}", data=form)
+        assert (answer.status_code, answer.headers["Location"]) == (303, "/_sandbox/")
+    assert "<strong>hold</strong>" in sandbox.get("/_sandbox/").text
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("clock", {"advance": "tomorrow"}),
+        ("clock", {}),
+        ("webhooks", {"mode": "x"}),
+        ("faults", {"fault": "x"}),
+        ("faults", {"fault": "down", "times": "many"}),
+    ],
+)
+def test_a_lever_that_is_not_there_is_refused(sandbox: Any, path: str, body: Any) -> None:
+    assert sandbox.post(f"/_sandbox/{path}", body).status_code == 400
+
+
+def test_faults_hit_the_next_calls_of_their_path_only(sandbox: Any) -> None:
+    sandbox.customer()
+    for fault in ("down", "error_500"):
+        sandbox.post("/_sandbox/faults", {"fault": fault, "path": URL, "method": "POST"})
+
+    assert sandbox.get(f"{URL}/cs_1").status_code == 404
+    assert sandbox.post(URL, sandbox.asked()).status_code == 503
+    broken = sandbox.post(URL, sandbox.asked())
+    assert (broken.status_code, broken.text) == (500, "")
+    assert sandbox.post(URL, sandbox.asked()).status_code == 201
+
+
+@pytest.mark.parametrize(("fault", "sessions"), [("timeout_before", 0), ("timeout_after", 1)])
+def test_a_lost_answer_may_or_may_not_have_made_a_session(sandbox: Any, fault: str, sessions: int) -> None:
+    sandbox.customer()
+    body = sandbox.asked()
+    sandbox.post("/_sandbox/faults", {"fault": fault, "path": URL, "method": "POST", "seconds": 0.05})
+
+    with pytest.raises(requests.exceptions.ChunkedEncodingError):
+        sandbox.post(URL, body)
+
+    assert len(sandbox.get("/_sandbox/sessions").json()["items"]) == sessions
+
+
+def test_faults_can_be_taken_back(sandbox: Any) -> None:
+    sandbox.post("/_sandbox/faults", {"fault": "down", "times": 9})
+    assert sandbox.call("DELETE", "/_sandbox/faults").status_code == 204
+    assert sandbox.customer()["id"]
+
+
+def test_a_subscription_ends_now_or_later(sandbox: Any, receiver: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.pay(session)
+    subscription = sandbox.read(session)["entity_creation_result"]["entity_id"]
+    lever = f"/_sandbox/subscriptions/{subscription}/cancel"
+
+    later = sandbox.post(lever, {"at_period_end": True}).json()["subscription"]
+    now = sandbox.post(lever, {}).json()["subscription"]
+    sandbox.deliver()
+
+    assert later["cancel_at"] == later["current_period_end"]
+    assert (later["subscription_status"], now["subscription_status"]) == ("active", "cancelled")
+    assert receiver.types[-3:] == ["subscription.updated", "subscription.updated", "subscription.cancelled"]
+    assert sandbox.post(lever).status_code == 404
+
+
+def test_a_restart_keeps_everything_but_the_process(sandbox: Any, sandbox_settings: SandboxSettings) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.advance("20m")
+    plans = sandbox.post("/v1/plans/search", {}).json()
+
+    again = create_app(replace(sandbox_settings, url=sandbox.base))
+
+    client, headers = again.test_client(), sandbox.headers
+    assert client.get(f"{URL}/{session['id']}", headers=headers).json["checkout_status"] == "pending"
+    assert client.post("/v1/plans/search", json={}, headers=headers).json == plans
+    assert client.post("/_sandbox/clock", json={"advance": "0s"}).json["now"] > session["expires_at"]
+    again.extensions["sandbox"].close()
+
+
+def test_eight_threads_open_sessions_at_once(sandbox: Any) -> None:
+    sandbox.customer()
+    body, statuses = sandbox.asked(), []
+
+    def open_five() -> None:
+        for _ in range(5):
+            url = sandbox.base + URL
+            statuses.append(requests.post(url, json=body, headers=sandbox.headers, timeout=20).status_code)
+
+    threads = [threading.Thread(target=open_five) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert statuses == [201] * 40
+
+
+def test_the_background_thread_delivers_and_stops(sandbox: Any, receiver: Any) -> None:
+    thread = start_background(sandbox.app)
+    sandbox.customer()
+
+    arrived = threading.Event()
+    for _ in range(100):
+        if receiver.got or arrived.wait(0.05):
+            break
+    sandbox.app.extensions["sandbox_stop"].set()
+    thread.join(timeout=5)
+
+    assert receiver.types == ["customer.created"]
+    assert not thread.is_alive()
+
+
+def test_settings_come_from_the_environment() -> None:
+    settings = SandboxSettings.from_env(
+        {"FLEXPRICE_WEBHOOK_SECRET": "whsec_a whsec_b", "SANDBOX_URL": "http://x/"}
+    )
+
+    assert settings.webhook_secrets == ("whsec_a", "whsec_b")
+    assert settings.url == "http://x"
+    assert settings.webhook_url == "http://127.0.0.1:8000/webhooks/flexprice"
+
+
+def test_it_serves_on_its_own_and_ends_when_told(tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    env = os.environ | {
+        "SANDBOX_PORT": str(port),
+        "SANDBOX_DATABASE_URL": f"sqlite:///{tmp_path}/s.db",
+        "FLEXPRICE_API_KEY": "k",
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "storefront.sandbox"], env=env, cwd=tmp_path, stderr=subprocess.PIPE
+    )
+    assert process.stderr is not None
+    with process, process.stderr:
+        for line in process.stderr:
+            if b"Serving" in line:
+                break
+        answer = requests.post(
+            f"http://127.0.0.1:{port}/v1/plans/search", json={}, headers={"x-api-key": "k"}, timeout=5
+        )
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=10) == 0
+
+    assert answer.json()["pagination"]["total"] == 7
