@@ -175,7 +175,7 @@ def welcome(settings: Settings, environ: Environment, with_sandbox: bool) -> str
 
   Try this:
     1. Open {settings.storefront_url}, choose a plan and sign up with any name and address.
-    2. Pay with card 4386 2894 0766 0153, any later date and any CVV (or UPI success@razorpay).
+    2. Pay with the test card 4386 2894 0766 0153 (UPI failure@razorpay shows a declined payment).
     3. Watch the page turn to "ready", then read your welcome letter at {settings.storefront_url}/letters
 
   Ctrl-C stops everything; what you bought is still there next time.
