@@ -1,0 +1,282 @@
+"""The whole shop and the whole sandbox in one process, talking over real HTTP, and a shopper who clicks."""
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+from urllib.parse import urljoin, urlsplit
+
+import pytest
+import requests
+from flask import Flask
+from sqlalchemy import select
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from storefront import create_app as create_shop
+from storefront import worker
+from storefront.extensions import db
+from storefront.models import Access, InboxMessage, Letter, Order
+from storefront.sandbox import create_app as create_sandbox
+from storefront.sandbox.hooks import run_due
+from storefront.sandbox.settings import SandboxSettings
+from storefront.settings import Settings
+
+SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
+KEY = "sk_sandbox_journeys"
+PASSWORD = "a sentence to remember"
+SESSIONS = "/v1/checkout/sessions"
+
+
+class Forms(HTMLParser):
+    """The forms of a page, with their fields, and what the page says of the order."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.forms: list[dict[str, Any]] = []
+        self.phase: str | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attr = dict(attrs)
+        self.phase = attr.get("data-phase") or self.phase
+        if tag == "form":
+            self.forms.append({"action": attr.get("action") or "", "fields": {}})
+        name, off = attr.get("name"), attr.get("type") == "radio" and "checked" not in attr
+        if tag == "input" and self.forms and name and not off:
+            self.forms[-1]["fields"][name] = attr.get("value") or ""
+
+    def form(self, action: str) -> dict[str, Any]:
+        return next(form for form in self.forms if form["action"].endswith(action))
+
+    def offers(self, action: str) -> bool:
+        return any(form["action"].endswith(action) for form in self.forms)
+
+
+class Shopper:
+    """Somebody with a browser: reads pages, fills forms, follows where they lead."""
+
+    def __init__(self, shop_url: str) -> None:
+        self.shop_url = shop_url
+        self.http = requests.Session()
+        self.email = ""
+
+    def see(self, path: str) -> requests.Response:
+        return self.http.get(urljoin(self.shop_url, path), timeout=20)
+
+    def send(self, page: requests.Response, action: str, **typed: str) -> requests.Response:
+        """Fill in the page's form and press its button; does not follow the answer."""
+        form = Forms(page.text).form(action)
+        url = urljoin(page.url, form["action"])
+        return self.http.post(url, data=form["fields"] | typed, timeout=40, allow_redirects=False)
+
+    def sign_up(self, name: str = "Asha Rao") -> None:
+        self.email = f"{name.split()[0].lower()}@example.com"
+        page = self.see("/sign-up")
+        answer = self.send(page, "", name=name, email=self.email, password=PASSWORD)
+        assert answer.status_code == 303, answer.text
+
+    def plan_page(self, plan: str = "Starter", **choice: str) -> requests.Response:
+        """From the list of plans to the page of the one with this name."""
+        from storefront.sandbox.catalog import stable_id
+
+        plan_id = stable_id("plan", plan.lower().replace(" ", "_"))
+        wanted = "&".join(f"{name}={value}" for name, value in choice.items())
+        return self.see(f"/plans/{plan_id}?{wanted}")
+
+    def buy(self, plan: str = "Starter", **choice: str) -> requests.Response:
+        return self.send(self.plan_page(plan, **choice), "/checkout")
+
+    def pay(self, url: str, method: str = "success@razorpay") -> requests.Response:
+        """On the payment page; gives back what the page answers, without going on."""
+        return self.send(self.see(url), "/pay", other=method)
+
+    def order_page(self, order: Order, page: str = "failure", **query: str) -> requests.Response:
+        asked = "&".join(f"{name}={value}" for name, value in query.items())
+        return self.see(f"/orders/{order.ref}/{page}?{asked}")
+
+    def phase(self, order: Order, page: str = "failure") -> str | None:
+        return Forms(self.order_page(order, page).text).phase
+
+    def try_again(self, order: Order) -> requests.Response:
+        return self.send(self.order_page(order), "/checkout")
+
+    def cancel(self, order: Order) -> requests.Response:
+        return self.send(self.order_page(order), "/cancel")
+
+
+class World:
+    """Both sides, and the levers a test may pull."""
+
+    def __init__(self, tmp_path: Path) -> None:
+        self.before_answer: Callable[[], None] | None = None
+        self.shoppers: list[Shopper] = []
+        self._servers: list[BaseWSGIServer] = []
+        self.sandbox_url, mount_sandbox = self._serve()
+        self.shop_url, mount_shop = self._serve()
+        self.sandbox = create_sandbox(
+            SandboxSettings(
+                database_url=f"sqlite:///{tmp_path}/sandbox.db",
+                url=self.sandbox_url,
+                webhook_url=f"{self.shop_url}/webhooks/flexprice",
+                api_key=KEY,
+                webhook_secrets=(SECRET,),
+            )
+        )
+        self.sandbox.after_request(self._between_commit_and_answer)
+        self.shop = create_shop(Settings.from_env(self._environment(tmp_path)))
+        with self.shop.app_context():
+            db.create_all()
+        mount_sandbox(self.sandbox)
+        mount_shop(self.shop)
+
+    def _environment(self, tmp_path: Path) -> dict[str, str]:
+        return {
+            "FLEXPRICE_API_URL": f"{self.sandbox_url}/v1",
+            "FLEXPRICE_API_KEY": KEY,
+            "FLEXPRICE_WEBHOOK_SECRET": SECRET,
+            "STOREFRONT_URL": self.shop_url,
+            "SECRET_KEY": "s" * 40,
+            "DATABASE_URL": f"sqlite:///{tmp_path}/shop.db",
+            "MAIL_URL": "keep:",
+            "MAIL_FROM": "shop@example.com",
+            "PAYMENT_HOSTS": urlsplit(self.sandbox_url).netloc,
+        }
+
+    def _serve(self) -> tuple[str, Callable[[Flask], None]]:
+        """A port first, its application later: each side must know the other's address."""
+        mounted: list[Flask] = []
+        server = make_server("127.0.0.1", 0, lambda env, start: mounted[0](env, start), threaded=True)
+        self._servers.append(server)
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+        return f"http://127.0.0.1:{server.server_port}", mounted.append
+
+    def _between_commit_and_answer(self, response: Any) -> Any:
+        from flask import request
+
+        if self.before_answer and request.method == "POST" and request.path == SESSIONS:
+            act, self.before_answer = self.before_answer, None
+            act()
+        return response
+
+    def close(self) -> None:
+        for shopper in self.shoppers:
+            shopper.http.close()
+        for server in self._servers:
+            server.shutdown()
+            server.server_close()
+        self.shop.extensions["flexprice"]._session.close()
+        with self.shop.app_context():
+            db.session.remove()
+            db.engine.dispose()
+        self.sandbox.extensions["sandbox"].close()
+
+    # Who comes.
+
+    def visitor(self) -> Shopper:
+        self.shoppers.append(Shopper(self.shop_url))
+        return self.shoppers[-1]
+
+    def shopper(self, name: str = "Asha Rao") -> Shopper:
+        shopper = self.visitor()
+        shopper.sign_up(name)
+        return shopper
+
+    # What time does.
+
+    def deliver(self) -> int:
+        return run_due(self.sandbox)
+
+    def work(self, after: timedelta = timedelta()) -> int:
+        """One pass of the worker, `after` from now."""
+        with self.shop.app_context():
+            try:
+                return worker.one_pass(datetime.now(UTC) + after)
+            finally:
+                db.session.remove()
+
+    def settle(self) -> None:
+        self.deliver()
+        self.work()
+
+    # The levers of the sandbox.
+
+    def lever(self, name: str, **wanted: Any) -> Any:
+        answer = requests.post(f"{self.sandbox_url}/_sandbox/{name}", json=wanted, timeout=10)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def webhooks(self, mode: str) -> None:
+        self.lever("webhooks", mode=mode)
+
+    def fault(self, fault: str, path: str = "/v1/", times: int = 1000, **where: Any) -> None:
+        self.lever("faults", fault=fault, path=path, times=times, **where)
+
+    def down(self, path: str = "/v1/") -> None:
+        self.fault("down", path)
+
+    def up(self) -> None:
+        assert requests.delete(f"{self.sandbox_url}/_sandbox/faults", timeout=10).status_code == 204
+
+    def later(self, step: str) -> None:
+        self.lever("clock", advance=step)
+
+    def _listed(self, name: str) -> list[dict[str, Any]]:
+        items: list[dict[str, Any]] = requests.get(f"{self.sandbox_url}/_sandbox/{name}", timeout=10).json()[
+            "items"
+        ]
+        return items[::-1]
+
+    def sessions(self) -> list[dict[str, Any]]:
+        return self._listed("sessions")
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        return self._listed("deliveries")
+
+    def pay_url(self) -> str:
+        """Of the newest session."""
+        return str(self.sessions()[-1]["payment_action"]["url"])
+
+    # The rows of the shop.
+
+    def _rows(self, model: Any, key: Any) -> list[Any]:
+        with self.shop.app_context():
+            try:
+                return list(db.session.scalars(select(model).order_by(key)))
+            finally:
+                db.session.remove()
+
+    def orders(self) -> list[Order]:
+        return self._rows(Order, Order.id)
+
+    def order(self) -> Order:
+        """The newest one."""
+        return self.orders()[-1]
+
+    def accesses(self) -> list[Access]:
+        return self._rows(Access, Access.id)
+
+    def letters(self) -> list[str]:
+        return [letter.kind for letter in self._rows(Letter, Letter.id)]
+
+    def messages(self) -> list[InboxMessage]:
+        return self._rows(InboxMessage, InboxMessage.received_at)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+@pytest.fixture
+def phase_of() -> Callable[[requests.Response], str | None]:
+    return lambda page: Forms(page.text).phase
+
+
+@pytest.fixture
+def offers() -> Callable[[requests.Response, str], bool]:
+    """Whether a page has a button that leads there."""
+    return lambda page, action: Forms(page.text).offers(action)
