@@ -40,6 +40,12 @@ def recent_sessions(conn: Connection) -> list[Body]:
     return list(conn.execute(select(sessions.c.body).order_by(sessions.c.id.desc()).limit(SHOWN)).scalars())
 
 
+def active_among(conn: Connection, shown: list[Body]) -> set[str]:
+    ids = [session.get("subscription_id") for session in shown]
+    active = subscriptions.c.subscription_status == "active"
+    return set(conn.execute(select(subscriptions.c.id).where(subscriptions.c.id.in_(ids), active)).scalars())
+
+
 def recent_deliveries(conn: Connection) -> list[Body]:
     event = events_table.c
     columns = (event.event_type, event.entity_id, event.body)
@@ -51,13 +57,15 @@ def recent_deliveries(conn: Connection) -> list[Body]:
 @bp.get("/")
 def page() -> ResponseReturnValue:
     with current_store().reading() as conn:
+        shown = recent_sessions(conn)
         return render_template(
             "sandbox/console.html",
             now=rfc3339(clock.now(conn).replace(microsecond=0)),
             mode=lever(conn, "webhook_mode", "normal"),
             modes=events.STATE_IN_MODE,
             faults=faults.FAULTS,
-            sessions=recent_sessions(conn),
+            sessions=shown,
+            active=active_among(conn, shown),
             deliveries=recent_deliveries(conn),
         )
 
@@ -130,7 +138,10 @@ def arrange_fault() -> ResponseReturnValue:
     if body.get("fault") not in faults.FAULTS:
         raise invalid("No such fault", allowed_values=list(faults.FAULTS))
     try:
-        times, seconds = int(body.get("times") or 1), float(body.get("seconds") or 0)
+        times, seconds = (
+            int(body.get("times") or 1),
+            float(body.get("seconds") or faults.SECONDS.get(body["fault"], 0)),
+        )
     except (TypeError, ValueError):
         raise invalid("times and seconds are numbers") from None
     path, method = str(body.get("path") or "/v1/"), body.get("method")

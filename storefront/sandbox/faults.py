@@ -12,6 +12,7 @@ from storefront.sandbox.store import current_store
 
 # The time-outs hold the line for `seconds` and then cut it, before or after the work is done.
 FAULTS = ("down", "error_500", "timeout_before", "timeout_after", "slow")
+SECONDS = {"slow": 3.0}  # unless something else was asked for
 
 
 def arrange(conn: Connection, fault: str, path: str, method: str | None, times: int, seconds: float) -> None:

@@ -103,6 +103,7 @@ def test_a_subscription_ends_now_or_later(sandbox: Any, receiver: Any) -> None:
     assert (later["subscription_status"], now["subscription_status"]) == ("active", "cancelled")
     assert receiver.types[-3:] == ["subscription.updated", "subscription.updated", "subscription.cancelled"]
     assert sandbox.post(lever).status_code == 404
+    assert "End it" not in sandbox.get("/_sandbox/").text
 
 
 def test_a_restart_keeps_everything_but_the_process(sandbox: Any, sandbox_settings: SandboxSettings) -> None:

@@ -6,12 +6,14 @@ import hmac
 import json
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import update
 
-from storefront.sandbox.hooks import run_due, sign
+from storefront.sandbox.hooks import headers, run_due, sign
 from storefront.sandbox.schema import deliveries
+from storefront.sandbox.settings import SandboxSettings
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 OLD = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMA=="
@@ -58,12 +60,21 @@ def test_each_message_is_signed_with_wall_time(sandbox: Any, receiver: Any) -> N
     sandbox.customer()
     sandbox.deliver()
 
-    ((headers, body),) = receiver.got
-    assert abs(time.time() - int(headers["svix-timestamp"])) < 60
+    ((sent, body),) = receiver.got
+    assert abs(time.time() - int(sent["svix-timestamp"])) < 60
     key = base64.b64decode(SECRET.removeprefix("whsec_"))
-    signed = f"{headers['svix-id']}.{headers['svix-timestamp']}.{body}".encode()
+    signed = f"{sent['svix-id']}.{sent['svix-timestamp']}.{body}".encode()
     expected = base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
-    assert headers["svix-signature"] == f"v1,{expected}"
+    assert sent["svix-signature"] == f"v1,{expected}"
+
+
+def test_every_secret_signs_while_one_is_being_rotated(sandbox_settings: SandboxSettings) -> None:
+    body = "{}"
+
+    sent = headers(replace(sandbox_settings, webhook_secrets=(OLD, SECRET)), "msg_1", body)
+
+    at = int(sent["svix-timestamp"])
+    assert sent["svix-signature"] == f"{sign(OLD, 'msg_1', at, body)} {sign(SECRET, 'msg_1', at, body)}"
 
 
 def test_a_late_message_tells_what_is_true_now_and_a_retry_repeats_itself(
@@ -125,7 +136,7 @@ def test_two_threads_never_send_the_same_attempt(sandbox: Any, receiver: Any) ->
     for thread in threads:
         thread.join()
 
-    ids = [headers["svix-id"] for headers, _ in receiver.got]
+    ids = [sent["svix-id"] for sent, _ in receiver.got]
     assert len(ids) == len(set(ids)) == 20
 
 
