@@ -144,6 +144,8 @@ def arrange_fault() -> ResponseReturnValue:
         )
     except (TypeError, ValueError):
         raise invalid("times and seconds are numbers") from None
+    if not 0 <= seconds <= 600:
+        raise invalid("seconds are between 0 and 600")
     path, method = str(body.get("path") or "/v1/"), body.get("method")
     with current_store().writing() as conn:
         faults.arrange(conn, body["fault"], path, str(method).upper() if method else None, times, seconds)

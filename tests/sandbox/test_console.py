@@ -52,6 +52,7 @@ def test_its_buttons_come_back_to_the_page(sandbox: Any) -> None:
         ("webhooks", {"mode": "x"}),
         ("faults", {"fault": "x"}),
         ("faults", {"fault": "down", "times": "many"}),
+        ("faults", {"fault": "slow", "seconds": "nan"}),
     ],
 )
 def test_a_lever_that_is_not_there_is_refused(sandbox: Any, path: str, body: Any) -> None:
