@@ -2,6 +2,7 @@
 
 import base64
 import http.client
+import logging
 import os
 import secrets
 import signal
@@ -214,4 +215,5 @@ def say(text: str) -> None:
 if __name__ == "__main__":
     sys.exit(demo())
 
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
 app = create_app(settings_or_exit(dict(os.environ)))

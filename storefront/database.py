@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from flask import Flask, current_app
+from flask_sqlalchemy.session import Session
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
-from sqlalchemy.orm import Session, scoped_session
+from sqlalchemy.orm import scoped_session
 
 from storefront.extensions import db
 

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import Select, or_, select, update
 
 from storefront import orders, outbox
 from storefront.extensions import db
@@ -125,7 +125,7 @@ def _end_access(subscription_id: str, order_ref: str | None, now: datetime) -> s
     return "access ended" if ended else "no access to end"
 
 
-def _access_of(subscription_id: str, order_ref: str | None):  # type: ignore[no-untyped-def]
+def _access_of(subscription_id: str, order_ref: str | None) -> Select[tuple[Access]]:
     by_order = Access.order_id == select(Order.id).where(Order.ref == order_ref).scalar_subquery()
     return select(Access).where(or_(Access.subscription_id == subscription_id, by_order))
 

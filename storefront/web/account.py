@@ -8,7 +8,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
 from sqlalchemy import select
-from wtforms import EmailField, HiddenField, PasswordField, StringField
+from wtforms import EmailField, Field, HiddenField, PasswordField, StringField
 from wtforms.validators import Email, InputRequired, Length
 
 from storefront import orders, outbox, shoppers
@@ -22,13 +22,13 @@ log = logging.getLogger(__name__)
 bp = Blueprint("account", __name__)
 
 
-class EmailForm(FlaskForm):  # type: ignore[misc]
+class EmailForm(FlaskForm):
     email = EmailField(
         "E-mail", [InputRequired("Please enter your e-mail address."), Email(), Length(max=255)]
     )
 
 
-class PasswordForm(FlaskForm):  # type: ignore[misc]
+class PasswordForm(FlaskForm):
     password = PasswordField(
         "Password",
         [InputRequired("Please choose a password."), Length(10, 200, "Please use at least 10 characters.")],
@@ -45,6 +45,10 @@ class SignUpForm(EmailForm, PasswordForm):
     next = HiddenField()
 
 
+def text(field: Field) -> str:
+    return field.data or ""
+
+
 @bp.get("/sign-up")
 def sign_up() -> Any:
     return render_template("account/sign_up.html", form=SignUpForm(next=request.args.get("next")))
@@ -57,8 +61,9 @@ def do_sign_up() -> Any:
         return render_template("account/sign_up.html", form=form), 422
     try:
         with writing():
-            name, email = form.name.data.strip(), form.email.data
-            shopper = shoppers.sign_up(name, email, form.password.data, datetime.now(UTC))
+            shopper = shoppers.sign_up(
+                text(form.name).strip(), text(form.email), text(form.password), datetime.now(UTC)
+            )
     except shoppers.EmailTaken:
         form.email.errors = ["This address has an account already. Please sign in."]
         return render_template("account/sign_up.html", form=form), 422
@@ -86,7 +91,7 @@ def sign_in() -> Any:
 @bp.post("/sign-in")
 def do_sign_in() -> Any:
     form = SignInForm()
-    shopper = shoppers.authenticate(form.email.data, form.password.data) if form.validate() else None
+    shopper = shoppers.authenticate(text(form.email), text(form.password)) if form.validate() else None
     if shopper is None:
         if not form.errors:
             form.password.errors = ["Address and password do not match."]
@@ -113,7 +118,7 @@ def send_reset() -> Any:
     if not form.validate():
         return render_template("account/forgot_password.html", form=form), 422
     with writing():
-        shopper = shoppers.find(form.email.data)
+        shopper = shoppers.find(text(form.email))
         if shopper:
             path = url_for("account.reset_password", token=shoppers.reset_token(shopper))
             outbox.write(
@@ -136,7 +141,7 @@ def do_reset_password(token: str) -> Any:
         return render_template("account/reset_password.html", form=form), 422
     with writing():
         shopper = shoppers.by_reset_token(token) or abort(404)
-        shoppers.set_password(shopper, form.password.data)
+        shoppers.set_password(shopper, text(form.password))
     flash("Your password is changed. Please sign in.", "info")
     return redirect(url_for("account.sign_in"), 303)
 

@@ -91,7 +91,7 @@ def own_order(ref: str) -> Order:
 
 
 def ask_flexprice(order: Order, now: datetime) -> None:
-    """Now and then a look asks Flexprice; a terminal answer is filed for the worker. Trouble changes nothing."""
+    """Now and then a look asks Flexprice; a terminal answer is filed for the worker."""
     if order.state != State.AWAITING_PAYMENT or (order.next_ask_at and order.next_ask_at > now):
         return
     try:
@@ -128,9 +128,8 @@ def phase(order: Order, page: str, watched: int) -> str:
     if order.state == State.AWAITING_PAYMENT:
         if watched >= SLOW_AFTER:
             return "slow"
-        return (
-            "checking" if (page == "success" and watched < LOOKS_AT[4]) or not order.payment_url else "waiting"
-        )
+        just_back = page == "success" and watched < LOOKS_AT[4]
+        return "checking" if just_back or not order.payment_url else "waiting"
     return PHASES[State(order.state)]
 
 

@@ -46,7 +46,7 @@ def owned_plans(now: datetime) -> frozenset[str]:
 
 
 def choice(shelf: Shelf) -> tuple[str, str]:
-    """The currency and period asked for, or the first ones: nonsense in the address shows prices all the same."""
+    """The currency and period asked for, or the first ones."""
     currency = request.args.get("currency", "").lower()
     period = request.args.get("period", "").upper()
     return (
