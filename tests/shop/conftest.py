@@ -1,0 +1,286 @@
+"""A shop on its own database, a shopper's browser, and a Flexprice that answers only what it was told to."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+import responses
+from sqlalchemy import select
+
+from storefront import create_app, orders, shoppers
+from storefront.catalog import Offer
+from storefront.database import writing
+from storefront.extensions import db
+from storefront.models import Order, Shopper
+from storefront.settings import Settings
+
+HOME = "http://127.0.0.1:8000"
+API = "http://127.0.0.1:8001/v1"
+SIGNING_KEY = b"the shop's own signing key, 32 b"
+PASSWORD = "correct horse battery"
+NOW = datetime(2026, 9, 1, 10, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def env(tmp_path):
+    return {
+        "FLEXPRICE_API_URL": API,
+        "FLEXPRICE_API_KEY": "sk_of_a_test",
+        "FLEXPRICE_WEBHOOK_SECRET": "whsec_" + base64.b64encode(SIGNING_KEY).decode(),
+        "STOREFRONT_URL": HOME,
+        "SECRET_KEY": "thirty-two characters, or more..",
+        "DATABASE_URL": f"sqlite:///{tmp_path}/shop.db",
+        "MAIL_URL": "keep:",
+        "MAIL_FROM": "shop@shop.example",
+        "PAYMENT_HOSTS": "127.0.0.1:8001",
+    }
+
+
+@pytest.fixture
+def build(env):
+    """Build a shop, with some settings changed."""
+    built = []
+
+    def make(**changes):
+        app = create_app(Settings.from_env(env | changes))
+        with app.app_context():
+            db.create_all()
+        built.append(app)
+        return app
+
+    yield make
+    for app in built:
+        with app.app_context():
+            db.session.remove()
+            db.engine.dispose()
+
+
+@pytest.fixture
+def app(build):
+    return build()
+
+
+@pytest.fixture
+def context(app):
+    with app.app_context():
+        yield app
+
+
+@pytest.fixture
+def vendor():
+    """Flexprice, strictly: a call nobody announced fails, and so does an announced call nobody made."""
+    with responses.RequestsMock(assert_all_requests_are_fired=True) as mock:
+        yield Vendor(mock)
+
+
+class Vendor:
+    def __init__(self, mock):
+        self.mock = mock
+
+    @property
+    def calls(self):
+        return [
+            (call.request.method, call.request.url.removeprefix(API).partition("?")[0])
+            for call in self.mock.calls
+        ]
+
+    def sent(self, number=-1):
+        return json.loads(self.mock.calls[number].request.body)
+
+    def answers(self, method, path, body=None, status=200, **more):
+        self.mock.add(
+            method, API + path, status=status, **({"json": body} if body is not None else {}), **more
+        )
+
+    def sells(self, *plans):
+        page = {"items": list(plans), "pagination": {"total": len(plans), "limit": 100, "offset": 0}}
+        self.answers("POST", "/plans/search", page)
+
+    def opens(self, **changes):
+        self.answers("POST", "/checkout/sessions", session(**changes), 201)
+
+
+def price(amount="499", **changes):
+    return {
+        "id": f"price_{amount}_{'_'.join(map(str, changes.values()))}",
+        "amount": amount,
+        "currency": "INR",
+        "type": "FIXED",
+        "billing_model": "FLAT_FEE",
+        "billing_cadence": "RECURRING",
+        "billing_period": "MONTHLY",
+        "invoice_cadence": "ADVANCE",
+        "status": "published",
+    } | changes
+
+
+def plan(*prices, **changes):
+    return {"id": "plan_01", "name": "Pro", "prices": list(prices), "entitlements": []} | changes
+
+
+def session(**changes):
+    return {
+        "id": "cs_01",
+        "customer_id": "cust_01",
+        "checkout_status": "pending",
+        "checkout_invoice_id": "inv_01",
+        "checkout_payment_id": "pay_01",
+        "expires_at": "2026-09-01T10:15:00Z",
+        "payment_action": {"type": "payment_link", "url": "http://127.0.0.1:8001/pay/abc"},
+        "terminal": False,
+    } | changes
+
+
+@pytest.fixture
+def samples():
+    """What Flexprice sends, by name."""
+
+    class Samples:
+        HOME, NOW, PASSWORD = HOME, NOW, PASSWORD
+
+    Samples.price, Samples.plan, Samples.session = map(staticmethod, (price, plan, session))
+    return Samples
+
+
+class Browser:
+    """One shopper's browser: keeps cookies, and sends forms as the pages would."""
+
+    def __init__(self, app):
+        self.client = app.test_client()
+
+    def get(self, path, **more):
+        return self.client.get(path, base_url=HOME, **more)
+
+    def raw_post(self, path, data=None, **more):
+        return self.client.post(path, base_url=HOME, data=data, **more)
+
+    def post(self, path, **fields):
+        return self.raw_post(path, fields | {"csrf_token": self.token()})
+
+    def token(self):
+        page = self.get("/forgot-password").text
+        return re.search(r'name="csrf_token"[^>]* value="([^"]+)"', page)[1]
+
+    def sign_in(self, email="asha@example.com", password=PASSWORD, **more):
+        return self.post("/sign-in", email=email, password=password, **more)
+
+
+@pytest.fixture
+def open_browser(app):
+    return lambda: Browser(app)
+
+
+@pytest.fixture
+def browser(open_browser):
+    return open_browser()
+
+
+@pytest.fixture
+def enrol(app):
+    """Sign somebody up without a browser, and return their id."""
+
+    def make(email="asha@example.com", flexprice_id="cust_01", operator=False):
+        with app.app_context(), writing():
+            shopper = shoppers.sign_up("Asha Rao", email, PASSWORD, NOW)
+            shopper.flexprice_id, shopper.is_operator = flexprice_id, operator
+            db.session.flush()
+            return shopper.id
+
+    return make
+
+
+@pytest.fixture
+def asha(enrol, browser):
+    """A browser in which Asha is signed in."""
+    enrol()
+    assert browser.sign_in().status_code == 303
+    return browser
+
+
+@pytest.fixture
+def order_of(app):
+    """Place an order without a browser, set its fields, and return its reference."""
+
+    def make(shopper_id=1, plan_id="plan_01", **values):
+        with app.app_context(), writing():
+            offer = Offer(plan_id, "Pro", "inr", "MONTHLY", Decimal(499))
+            order = orders.place(db.session.get_one(Shopper, shopper_id), offer, NOW)
+            for name, value in values.items():
+                setattr(order, name, value)
+            return order.ref
+
+    return make
+
+
+@pytest.fixture
+def rows(app):
+    """All rows of a table, as they are now."""
+
+    def read(model):
+        with app.app_context():
+            found = list(db.session.scalars(select(model)))
+            db.session.expunge_all()
+            return found
+
+    return read
+
+
+@pytest.fixture
+def the_order(rows):
+    def read():
+        (order,) = rows(Order)
+        return order
+
+    return read
+
+
+@pytest.fixture
+def sign():
+    """Signature headers made by hand, so that the shop does not check its own arithmetic."""
+
+    def make(body, message_id="msg_1", at=None, family="svix", key=SIGNING_KEY):
+        stamp = str(int((at or datetime.now(UTC)).timestamp()))
+        digest = hmac.new(key, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256).digest()
+        signature = "v1," + base64.b64encode(digest).decode()
+        return {
+            f"{family}-id": message_id,
+            f"{family}-timestamp": stamp,
+            f"{family}-signature": signature,
+        }
+
+    return make
+
+
+@pytest.fixture
+def tell(app, sign):
+    """Deliver a webhook."""
+
+    def deliver(body, headers=None, **signing):
+        raw = body if isinstance(body, bytes) else json.dumps(body).encode()
+        headers = sign(raw, **signing) if headers is None else headers
+        return app.test_client().post(
+            "/webhooks/flexprice",
+            base_url=HOME,
+            data=raw,
+            headers=headers,
+            content_type="application/json",
+        )
+
+    return deliver
+
+
+def news(status="completed", **changes):
+    return {
+        "event_type": f"checkout.session.{status}",
+        "checkout_session": session(checkout_status=status),
+    } | changes
+
+
+@pytest.fixture(name="news")
+def _news():
+    return news
