@@ -20,7 +20,9 @@ from storefront.extensions import db
 from storefront.models import Access, InboxMessage, Letter, Order
 from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.hooks import run_due
+from storefront.sandbox.schema import plans, sessions
 from storefront.sandbox.settings import SandboxSettings
+from storefront.sandbox.store import need, save
 from storefront.settings import Settings
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
@@ -221,6 +223,17 @@ class World:
 
     def later(self, step: str) -> None:
         self.lever("clock", advance=step)
+
+    def set_prices(self, plan_id: str, amount: str) -> None:
+        """Behind the shop's back: all prices of the plan at once."""
+        store = self.sandbox.extensions["sandbox"]
+        with store.writing() as conn:
+            plan = need(conn, plans, plan_id)
+            save(conn, plans, plan, prices=[price | {"amount": amount} for price in plan["prices"]])
+
+    def change_session(self, session_id: str, **changes: Any) -> None:
+        with self.sandbox.extensions["sandbox"].writing() as conn:
+            save(conn, sessions, need(conn, sessions, session_id), **changes)
 
     def _listed(self, name: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = requests.get(f"{self.sandbox_url}/_sandbox/{name}", timeout=10).json()[
