@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -11,16 +12,17 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 import requests
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import delete, select, update
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from storefront import create_app as create_shop
 from storefront import worker
+from storefront.database import writing
 from storefront.extensions import db
 from storefront.models import Access, InboxMessage, Letter, Order
 from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.hooks import run_due
-from storefront.sandbox.schema import plans, sessions
+from storefront.sandbox.schema import customers, plans, sessions
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.store import need, save
 from storefront.settings import Settings
@@ -72,6 +74,16 @@ class Shopper:
         form = Forms(page.text).form(action)
         url = urljoin(page.url, form["action"])
         return self.http.post(url, data=form["fields"] | typed, timeout=40, allow_redirects=False)
+
+    def send_by_hand(self, path: str, **fields: str) -> requests.Response:
+        """A form that no page shows, with a token from one that does."""
+        token = next(
+            form["fields"]["csrf_token"]
+            for form in Forms(self.see("/account").text).forms
+            if "csrf_token" in form["fields"]
+        )
+        url = urljoin(self.shop_url, path)
+        return self.http.post(url, data=fields | {"csrf_token": token}, timeout=40, allow_redirects=False)
 
     def sign_up(self, name: str = "Asha Rao") -> None:
         self.email = f"{name.split()[0].lower()}@example.com"
@@ -230,6 +242,21 @@ class World:
         with store.writing() as conn:
             plan = need(conn, plans, plan_id)
             save(conn, plans, plan, prices=[price | {"amount": amount} for price in plan["prices"]])
+
+    def forget_prices(self) -> None:
+        """As if the shop had read them long ago."""
+        catalog = self.shop.extensions["catalog"]
+        catalog._shelf = replace(catalog._shelf, read_at=catalog._shelf.read_at - timedelta(hours=1))
+
+    def lose_customers(self) -> None:
+        with self.sandbox.extensions["sandbox"].writing() as conn:
+            conn.execute(delete(customers))
+
+    def set_order(self, **values: Any) -> None:
+        """The newest one, as it may be found between two steps."""
+        newest = self.order().id
+        with self.shop.app_context(), writing():
+            db.session.execute(update(Order).where(Order.id == newest).values(**values))
 
     def change_session(self, session_id: str, **changes: Any) -> None:
         with self.sandbox.extensions["sandbox"].writing() as conn:
