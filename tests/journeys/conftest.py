@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -11,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 import pytest
 import requests
-from flask import Flask
+from flask import Flask, Response
 from sqlalchemy import delete, select, update
 from werkzeug.serving import BaseWSGIServer, make_server
 
@@ -257,6 +258,24 @@ class World:
         newest = self.order().id
         with self.shop.app_context(), writing():
             db.session.execute(update(Order).where(Order.id == newest).values(**values))
+
+    def claim_messages(self) -> None:
+        """As a worker does that is killed in the next moment."""
+        with self.shop.app_context(), writing():
+            db.session.execute(update(InboxMessage).values(claimed_at=datetime.now(UTC)))
+
+    def delete_session(self) -> None:
+        """Somebody with a key deletes the newest one at Flexprice."""
+        url = f"{self.sandbox_url}{SESSIONS}/{self.sessions()[-1]['id']}"
+        assert requests.delete(url, headers={"x-api-key": KEY}, timeout=10).status_code == 204
+
+    @contextmanager
+    def shop_closed(self) -> Iterator[None]:
+        """Between two deployments there is only a proxy."""
+        door = self.shop.wsgi_app
+        self.shop.wsgi_app = Response("away", status=502)  # type: ignore[method-assign]
+        yield
+        self.shop.wsgi_app = door  # type: ignore[method-assign]
 
     def change_session(self, session_id: str, **changes: Any) -> None:
         with self.sandbox.extensions["sandbox"].writing() as conn:

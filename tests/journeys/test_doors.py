@@ -34,7 +34,16 @@ def test_a_stranger_does_not_move_the_order(world: Any, action: str) -> None:
     assert world.sessions()[-1]["checkout_status"] == "pending"
 
 
-@pytest.mark.parametrize("page", ["success", "failure", "status"])
+def test_a_signed_out_shopper_learns_nothing_from_the_status(world: Any) -> None:
+    world.shopper().buy()
+
+    answer = world.visitor().order_page(world.order(), "status")
+
+    assert "/sign-in" in answer.url or answer.status_code == 401
+    assert "data-phase" not in answer.text
+
+
+@pytest.mark.parametrize("page", ["success", "failure"])
 def test_a_signed_out_shopper_is_led_to_the_sign_in_and_back(world: Any, page: str) -> None:
     shopper = world.shopper()
     shopper.buy()

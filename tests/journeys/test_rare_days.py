@@ -1,0 +1,164 @@
+"""Rare, but it happens: two workers, sessions deleted or overwritten at Flexprice, an order begun again."""
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+SESSIONS = "/v1/checkout/sessions"
+
+
+def test_eight_workers_at_once_fulfil_once(world: Any) -> None:
+    world.webhooks("twice")
+    shopper = world.shopper()
+    shopper.pay(shopper.buy().headers["Location"])
+    world.deliver()
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda _: world.work(), range(8)))
+    world.work()
+
+    assert world.order().state == "fulfilled"
+    assert len(world.accesses()) == 1
+    assert world.letters() == ["welcome"]
+
+
+def test_a_worker_that_died_with_a_message_in_its_hands_is_replaced(world: Any) -> None:
+    shopper = world.shopper()
+    shopper.pay(shopper.buy().headers["Location"])
+    world.deliver()
+    world.claim_messages()
+
+    world.work()
+    assert world.order().state == "awaiting_payment"
+
+    world.work(after=timedelta(seconds=91))
+    assert world.order().state == "fulfilled"
+    assert world.letters() == ["welcome"]
+
+
+def test_messages_in_the_wrong_order_make_the_same_sale(world: Any) -> None:
+    world.webhooks("drop")
+    shopper = world.shopper()
+    shopper.pay(shopper.buy().headers["Location"])
+
+    for row in reversed(world.deliveries()):
+        world.lever(f"deliveries/{row['id']}/resend")
+        world.settle()
+
+    assert world.order().state == "fulfilled"
+    assert len(world.accesses()) == 1
+    assert world.letters() == ["welcome"]
+
+
+def test_a_shop_that_was_away_gets_its_messages_later(world: Any) -> None:
+    shopper = world.shopper()
+    shopper.pay(shopper.buy().headers["Location"])
+
+    with world.shop_closed():
+        world.deliver()
+    assert {row["response_status"] for row in world.deliveries()} == {502}
+    assert world.messages() == []
+
+    world.later("6s")
+    world.settle()
+    assert world.order().state == "fulfilled"
+    assert world.letters() == ["welcome"]
+
+
+def test_starting_again_waits_while_the_lost_payment_may_still_be_made(world: Any) -> None:
+    world.webhooks("drop")
+    shopper = world.shopper()
+    world.fault("timeout_after", SESSIONS, times=1, method="POST")
+    shopper.buy()
+    world.set_order(opening_at=datetime.now(UTC) - timedelta(minutes=3))
+
+    answer = shopper.send(shopper.order_page(world.order()), "/start-again")
+
+    assert "may still be under way" in shopper.see(answer.headers["Location"]).text
+    assert world.order().state == "placed"
+
+
+def test_starting_again_finds_the_payment_whose_news_was_lost(world: Any) -> None:
+    world.webhooks("drop")
+    shopper = world.shopper()
+    world.fault("timeout_after", SESSIONS, times=1, method="POST")
+    shopper.buy()
+    shopper.pay(world.pay_url())
+    world.set_order(opening_at=datetime.now(UTC) - timedelta(minutes=3))
+
+    shopper.send(shopper.order_page(world.order()), "/start-again")
+    world.work()
+
+    assert shopper.phase(world.order()) == "ready"
+    assert len(world.sessions()) == len(world.orders()) == 1
+
+
+def test_starting_again_leads_to_the_plan_when_nothing_was_ever_opened(world: Any) -> None:
+    shopper = world.shopper()
+    world.fault("timeout_before", SESSIONS, times=1, method="POST")
+    shopper.buy()
+    world.set_order(opening_at=datetime.now(UTC) - timedelta(minutes=3))
+
+    answer = shopper.send(shopper.order_page(world.order()), "/start-again")
+
+    assert answer.headers["Location"].endswith(world.order().plan_id)
+    shopper.pay(shopper.buy().headers["Location"])
+    world.settle()
+    assert [order.state for order in world.orders()] == ["abandoned", "fulfilled"]
+
+
+@pytest.mark.parametrize("status", ["failed", "expired"])
+def test_a_completed_session_that_was_overwritten_is_a_case_for_a_person(world: Any, status: str) -> None:
+    """Money was taken: such an order is neither sold nor said to be unpaid."""
+    world.webhooks("drop")
+    shopper = world.shopper()
+    shopper.pay(shopper.buy().headers["Location"])
+    world.change_session(world.sessions()[-1]["id"], checkout_status=status)
+
+    world.work()
+    world.work(after=timedelta(seconds=61))
+
+    assert shopper.phase(world.order()) == "stuck"
+    assert world.accesses() == []
+    assert world.letters() == []
+
+
+def test_a_session_deleted_at_flexprice_expires_with_the_sweep(world: Any) -> None:
+    shopper = world.shopper()
+    shopper.buy()
+    world.delete_session()
+    assert shopper.phase(world.order()) == "waiting"
+
+    world.later("16m")
+    world.lever("sweep")
+    world.settle()
+
+    assert shopper.phase(world.order()) == "expired"
+
+
+def test_money_for_a_deleted_session_is_a_case_for_a_person(world: Any) -> None:
+    shopper = world.shopper()
+    url = shopper.buy().headers["Location"]
+    world.delete_session()
+    shopper.pay(url)
+    world.later("16m")
+    world.lever("sweep")
+    world.settle()
+    world.work(after=timedelta(seconds=61))
+
+    assert shopper.phase(world.order()) == "stuck"
+    assert world.order().flag
+    assert world.accesses() == []
+
+
+def test_cancelling_a_deleted_session_breaks_no_page(world: Any) -> None:
+    shopper = world.shopper()
+    shopper.buy()
+    world.delete_session()
+
+    answer = shopper.cancel(world.order())
+
+    assert answer.status_code in (303, 503)
+    assert world.order().state in ("awaiting_payment", "cancelled")
