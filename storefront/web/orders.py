@@ -13,7 +13,7 @@ from flask_login import current_user, login_required
 from storefront import fulfillment, inbox, orders
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import flexprice
-from storefront.flexprice import FlexpriceError, Refused, RouteMissing
+from storefront.flexprice import FlexpriceError, NotFound, Refused, RouteMissing
 from storefront.lifecycle import Fact, State
 from storefront.models import Order
 
@@ -158,7 +158,7 @@ def end_session(order: Order, now: datetime) -> None:
         session = flexprice().cancel_session(order.session_id)
     except Refused:  # it has ended already: how?
         session = flexprice().get_session(order.session_id)
-    except RouteMissing:
+    except (RouteMissing, NotFound):  # an old server, or somebody deleted the session there
         flash("This payment cannot be cancelled: the link stays payable until it lapses.", "info")
         return
     with writing():

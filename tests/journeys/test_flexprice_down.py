@@ -82,7 +82,7 @@ def test_an_order_that_was_never_opened_can_be_cancelled_without_flexprice(world
     world.down()
     assert shopper.buy().status_code == 503
 
-    shopper.send_by_hand(f"/orders/{world.order().ref}/cancel")
+    shopper.cancel(world.order())
 
     assert shopper.phase(world.order()) == "cancelled"
     world.up()
