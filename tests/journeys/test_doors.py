@@ -174,3 +174,45 @@ def test_a_webhook_that_is_not_flexprices_is_refused(world: Any, wrong: str) -> 
     assert answer.status_code == 401
     assert world.messages() == []
     assert world.order().state == "awaiting_payment"
+
+
+def test_letters_are_read_by_the_one_they_were_written_to(world: Any) -> None:
+    shopper = world.shopper("Asha Rao")
+    shopper.pay(shopper.buy().headers["Location"])
+    world.settle()
+
+    assert "Starter" in shopper.see("/letters").text
+    assert shopper.see("/letters/1").status_code == 200
+    assert world.shopper("Ben Okri").see("/letters/1").status_code == 404
+
+
+def test_the_members_pages_are_for_those_who_paid(world: Any) -> None:
+    shopper = world.shopper()
+    shopper.buy()
+
+    assert not shopper.see("/members").url.endswith("/members")
+
+    shopper.pay(world.pay_url())
+    world.settle()
+    assert shopper.see("/members").url.endswith("/members")
+
+
+def test_an_address_signs_up_once(world: Any) -> None:
+    world.shopper("Asha Rao")
+    second = world.visitor()
+
+    page = second.see("/sign-up")
+    answer = second.send(page, "", name="Asha", email="ASHA@example.com", password="another sentence")
+
+    assert answer.status_code == 422
+    assert "has an account already" in answer.text
+
+
+def test_a_sign_in_leads_nowhere_else(world: Any) -> None:
+    shopper = world.shopper()
+    visitor = world.visitor()
+    page = visitor.see("/sign-in?next=https://evil.example/")
+
+    answer = visitor.send(page, "", email=shopper.email, password="a sentence to remember")
+
+    assert answer.headers["Location"] == "/"

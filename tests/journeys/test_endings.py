@@ -248,3 +248,29 @@ def test_news_of_somebody_elses_session_moves_nothing(world: Any, field: str) ->
     assert world.order().state == "placed"
     assert world.order().session_id is None
     assert json.dumps([message.outcome for message in world.messages()]).count("not one of our sessions")
+
+
+def test_a_failure_only_the_page_saw_is_settled_by_the_worker(world: Any) -> None:
+    world.webhooks("drop")
+    shopper = world.shopper()
+    url = shopper.buy().headers["Location"]
+    shopper.send(shopper.see(url), f"{url.rpartition('/')[2]}/cancel")
+
+    assert shopper.phase(world.order()) == "waiting"  # the look leaves a note, the worker acts
+    world.work()
+
+    assert shopper.phase(world.order()) == "failed"
+    assert world.letters() == ["payment_failed"]
+
+
+def test_many_looks_leave_one_note(world: Any) -> None:
+    world.webhooks("drop")
+    shopper = world.shopper()
+    shopper.pay(shopper.buy().headers["Location"])
+
+    for _ in range(8):
+        assert shopper.phase(world.order(), "success") == "checking"
+    world.work()
+
+    assert [message.id for message in world.messages()] == [f"asked:{world.order().session_id}:completed"]
+    assert shopper.phase(world.order(), "success") == "ready"
