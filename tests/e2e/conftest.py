@@ -1,0 +1,291 @@
+"""The demo as people start it, and a real Chromium in front of it."""
+
+import base64
+import hashlib
+import itertools
+import os
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tarfile
+import threading
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import requests
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
+
+ROOT = Path(__file__).resolve().parents[2]
+ARTIFACTS = Path(__file__).resolve().parent / "artifacts"
+CHROMIUM = "/usr/bin/chromium"
+ARGUMENTS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+]
+HTMX = "htmx.org@2.0.11"
+CDN = "https://cdn.jsdelivr.net/**"
+PATIENCE = 40.0  # seconds until the demo says that it can be tried
+FAILED = pytest.StashKey[bool]()
+
+
+def cannot(reason: str) -> NoReturn:
+    """What a browser test needs is not here: a reason to skip, unless it was promised (decision 26)."""
+    if os.environ.get("REQUIRE_BROWSER"):
+        pytest.fail(f"REQUIRE_BROWSER is set, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+    report = yield
+    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    return report
+
+
+# --- The shop ---
+
+
+@dataclass(frozen=True)
+class Demo:
+    shop: str
+    sandbox: str
+
+    def webhooks(self, mode: str) -> None:
+        requests.post(f"{self.sandbox}/_sandbox/webhooks", json={"mode": mode}, timeout=10).raise_for_status()
+
+    def silence(self) -> None:
+        """The shop hears nothing about payments: no message, no answer."""
+        self.webhooks("hold")
+        wanted = {"fault": "down", "path": "/v1/checkout/sessions/", "method": "GET", "times": 1000}
+        requests.post(f"{self.sandbox}/_sandbox/faults", json=wanted, timeout=10).raise_for_status()
+
+    def speak(self) -> None:
+        requests.delete(f"{self.sandbox}/_sandbox/faults", timeout=10).raise_for_status()
+        self.webhooks("normal")
+
+
+def free_ports() -> tuple[int, int]:
+    with socket.socket() as one, socket.socket() as two:
+        one.bind(("127.0.0.1", 0))
+        two.bind(("127.0.0.1", 0))
+        return one.getsockname()[1], two.getsockname()[1]
+
+
+@pytest.fixture(scope="package")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    """`python wsgi.py`, with everything it keeps in a directory of its own."""
+    home = tmp_path_factory.mktemp("demo")
+    port, sandbox_port = free_ports()
+    inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
+    given = {
+        "PORT": str(port),
+        "SANDBOX_PORT": str(sandbox_port),
+        "DATABASE_URL": f"sqlite:///{home}/shop.db",
+        "SANDBOX_DATABASE_URL": f"sqlite:///{home}/sandbox.db",
+        "FLEXPRICE_API_KEY": "sk_sandbox_browser",
+        "FLEXPRICE_WEBHOOK_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
+        "SECRET_KEY": secrets.token_urlsafe(48),
+    }
+    log = home / "log.txt"
+    tried = threading.Event()
+    with (
+        log.open("w") as kept,
+        subprocess.Popen(
+            [sys.executable, "wsgi.py"],
+            cwd=ROOT,
+            env=inherited | given,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as child,
+    ):
+
+        def read() -> None:
+            for line in child.stdout or ():
+                kept.write(line)
+                kept.flush()
+                if "Try this" in line:
+                    tried.set()
+            tried.set()  # it has ended
+
+        reader = threading.Thread(target=read, daemon=True)
+        reader.start()
+        try:
+            ready = tried.wait(PATIENCE) and child.poll() is None
+            assert ready, f"the demo did not start:\n{log.read_text()}"
+            yield Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{sandbox_port}")
+        finally:
+            if child.poll() is None:
+                child.send_signal(signal.SIGINT)
+            try:
+                code = child.wait(20)
+            except subprocess.TimeoutExpired:
+                child.kill()
+                raise
+            reader.join(5)
+    assert code == 0, f"the demo ended with {code}:\n{log.read_text()}"
+    assert "Traceback" not in log.read_text(), log.read_text()
+
+
+# --- htmx, as the CDN would serve it ---
+
+
+@pytest.fixture(scope="package")
+def htmx(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """The pinned file, from the package it comes from."""
+    npm = shutil.which("npm")
+    if npm is None:
+        cannot(f"npm, which fetches {HTMX}, is missing")
+    home = tmp_path_factory.mktemp("htmx")
+    try:
+        subprocess.run([npm, "pack", HTMX], cwd=home, check=True, capture_output=True, timeout=60)
+    except (subprocess.SubprocessError, OSError) as error:
+        cannot(f"{HTMX} could not be fetched: {error}")
+    with tarfile.open(next(home.glob("*.tgz"))) as package:
+        member = package.extractfile("package/dist/htmx.min.js")
+        assert member is not None
+        with member:
+            return member.read()
+
+
+@pytest.fixture(scope="package")
+def integrity(htmx: bytes) -> str:
+    return "sha384-" + base64.b64encode(hashlib.sha384(htmx).digest()).decode()
+
+
+# --- The browser ---
+
+
+@pytest.fixture(scope="package")
+def chromium() -> Iterator[Browser]:
+    if not Path(CHROMIUM).exists():
+        cannot(f"{CHROMIUM} is missing")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        yield browser
+        browser.close()
+
+
+class Shopper:
+    """Somebody in front of a browser, and all that the browser complained of."""
+
+    numbers = itertools.count(1)
+
+    def __init__(self, context: BrowserContext, demo: Demo) -> None:
+        self.page: Page = context.new_page()
+        self.demo = demo
+        self.complaints: list[str] = []
+        self.expected: list[str] = []
+        context.on("console", self._heard)
+        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("response", self._answered)
+
+    def _heard(self, message: ConsoleMessage) -> None:
+        if message.type in ("error", "warning"):
+            self.complaints.append(f"{message.text} ({message.location['url']})")
+
+    def _answered(self, response: Any) -> None:
+        if response.status >= 500:
+            self.complaints.append(f"{response.status} {response.url}")
+
+    def unexpected(self) -> list[str]:
+        return [
+            line for line in self.complaints if not any(re.search(known, line) for known in self.expected)
+        ]
+
+    def see(self, path: str) -> None:
+        self.page.goto(self.demo.shop + path)
+
+    def press(self, name: str | re.Pattern[str]) -> None:
+        self.page.get_by_role("button", name=name).click()
+
+    def sign_up_for(self, plan: str = "Starter") -> None:
+        """From the list of plans, by way of signing up, to the plan's own page."""
+        self.see("/")
+        self.press(f"Buy {plan}")
+        self.page.get_by_label("Name", exact=True).fill("Asha Rao")
+        self.page.locator("input[name=email]").fill(f"asha{next(self.numbers)}@example.com")
+        self.page.locator("input[name=password]").fill("a sentence to remember")
+        self.page.locator("main").get_by_role("button", name="Sign up").click()
+        expect(self.page.get_by_role("heading", level=1, name=plan)).to_be_visible()
+
+    def buy(self, plan: str = "Starter") -> None:
+        self.press(f"Buy {plan}")
+        self.is_at_payment()
+
+    def order(self, plan: str = "Starter") -> None:
+        self.sign_up_for(plan)
+        self.buy(plan)
+
+    def is_at_payment(self) -> None:
+        self.page.wait_for_url(f"{self.demo.sandbox}/pay/*")
+
+    def pay(self) -> None:
+        self.page.get_by_role("button", name=re.compile(r"\bpay \S", re.I)).first.click()
+        self.page.wait_for_url(f"{self.demo.shop}/orders/*/success?*", wait_until="commit")
+
+    def opens_order(self) -> None:
+        """The open one, from the account's page."""
+        self.see("/account")
+        self.page.locator("tbody").get_by_role("link", name="Continue or cancel").click()
+        expect(self.page.locator("#order-status")).to_be_visible()
+
+    def sees_phase(self, phase: str, seconds: float = 15) -> None:
+        expect(self.page.locator("#order-status")).to_have_attribute(
+            "data-phase", phase, timeout=seconds * 1000
+        )
+
+    def sees_orders(self, *states: str) -> None:
+        """On the account's page, the newest first."""
+        self.see("/account")
+        expect(self.page.locator("table tbody tr td:nth-child(2)")).to_have_text(list(states))
+
+
+@pytest.fixture
+def shopper(
+    request: pytest.FixtureRequest, chromium: Browser, demo: Demo, htmx: bytes
+) -> Iterator[Callable[..., Shopper]]:
+    """`shopper(...)` opens a fresh browser context; what its browser complains of fails the test."""
+    opened: list[tuple[BrowserContext, Shopper]] = []
+
+    def serve(route: Route) -> None:
+        allow = {"access-control-allow-origin": "*"}
+        route.fulfill(body=htmx, content_type="text/javascript", headers=allow)
+
+    def open_browser(cdn: Callable[[Route], None] = serve, **options: Any) -> Shopper:
+        context = chromium.new_context(**options)
+        context.route(CDN, cdn)
+        context.set_default_timeout(15_000)
+        opened.append((context, Shopper(context, demo)))
+        return opened[-1][1]
+
+    yield open_browser
+    complaints: list[str] = []
+    for number, (context, someone) in enumerate(opened):
+        complaints += someone.unexpected()
+        if complaints or request.node.stash.get(FAILED, False):
+            ARTIFACTS.mkdir(exist_ok=True)
+            name = re.sub(r"\W+", "-", request.node.name).strip("-")
+            someone.page.screenshot(path=ARTIFACTS / f"{name}-{number}.png", full_page=True)
+        context.unroute_all(behavior="ignoreErrors")
+        context.close()
+    assert not complaints, complaints
+
+
+@pytest.fixture
+def silence(demo: Demo) -> Iterator[None]:
+    """From here on the shop hears nothing about payments, until the test lets it."""
+    demo.silence()
+    yield
+    demo.speak()

@@ -1,0 +1,172 @@
+"""Somebody buys a plan, in a real browser, at the demo as people start it."""
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Any]
+CDN_GONE = r"net::ERR_FAILED.*cdn\.jsdelivr\.net"
+
+
+@pytest.fixture
+def held(shopper: Open) -> Iterator[list[Route]]:
+    """Questions that nobody answers while the test runs."""
+    routes: list[Route] = []
+    yield routes
+    for route in routes:
+        route.abort()
+
+
+def has_htmx(page: Page) -> bool:
+    return bool(page.evaluate("Boolean(window.htmx)"))
+
+
+@pytest.mark.usefixtures("silence")
+def test_with_script_the_page_turns_ready_by_itself(shopper: Open, demo: Any, integrity: str) -> None:
+    asha = shopper()
+    asha.order()
+    asha.pay()
+    asha.sees_phase("checking")
+    script = asha.page.locator("script[src^='https://cdn.jsdelivr.net/']")
+    expect(script).to_have_attribute("integrity", integrity)
+    assert has_htmx(asha.page)
+    stayed = asha.page.url
+    demo.speak()
+    asha.sees_phase("ready")
+    expect(asha.page.get_by_role("heading", name="Starter is yours")).to_be_visible()
+    expect(asha.page.locator("#order-live")).to_contain_text("Starter is yours")
+    assert asha.page.url == stayed
+    asha.page.get_by_role("link", name="Members’ pages").click()
+    expect(asha.page).to_have_url(re.compile("/members$"))
+    expect(asha.page.locator("main")).to_contain_text("Starter")
+    asha.sees_orders("Completed")
+
+
+@pytest.mark.usefixtures("silence")
+def test_without_script_check_again_shows_the_news(shopper: Open, demo: Any) -> None:
+    asha = shopper(java_script_enabled=False)
+    asha.order()
+    asha.pay()
+    asha.sees_phase("checking")
+    demo.speak()
+    ready, deadline = asha.page.locator("[data-phase=ready]"), time.monotonic() + 15
+    while not ready.count():
+        assert time.monotonic() < deadline, "checked again and again, but the order did not become ready"
+        asha.page.get_by_role("link", name="Check again").click()
+        asha.page.wait_for_load_state()
+    asha.sees_orders("Completed")
+
+
+@pytest.mark.usefixtures("silence")
+@pytest.mark.parametrize("hangs", [False, True], ids=["refused", "hanging"])
+def test_without_the_cdn_the_page_still_turns_ready(
+    shopper: Open, demo: Any, held: list[Route], hangs: bool
+) -> None:
+    asha = shopper(cdn=lambda route: held.append(route) if hangs else route.abort())
+    asha.expected.append(CDN_GONE)
+    asha.order()
+    asha.pay()
+    asha.sees_phase("checking")
+    demo.speak()
+    asha.sees_phase("ready")
+    expect(asha.page.locator("#order-live")).to_contain_text("Starter is yours")
+    assert not has_htmx(asha.page)
+    assert bool(held) == hangs
+
+
+def test_a_declined_payment_can_be_tried_again(shopper: Open) -> None:
+    asha = shopper()
+    asha.order()
+    asha.press("Decline this payment")
+    expect(asha.page.get_by_role("alert")).to_contain_text("Not paid.")
+    asha.sees_orders("Open")
+    asha.opens_order()
+    asha.page.get_by_role("link", name="Continue payment").click()
+    asha.is_at_payment()
+    asha.pay()
+    asha.sees_phase("ready")
+    asha.sees_orders("Completed")
+
+
+def test_back_after_paying_makes_no_second_order(shopper: Open, demo: Any) -> None:
+    asha = shopper()
+    asha.order()
+    asha.pay()
+    asha.sees_phase("ready")
+    asha.page.go_back()
+    expect(asha.page).to_have_url(re.compile(re.escape(demo.sandbox)))
+    pay = asha.page.get_by_role("button", name=re.compile(r"^pay ", re.I))
+    if pay.count():  # the page as it was kept in memory
+        asha.expected.append("409")
+        pay.click()
+    expect(asha.page.get_by_role("heading", name="This payment link was already paid")).to_be_visible()
+    while not asha.page.url.startswith(demo.shop):
+        asha.page.go_back()
+    expect(asha.page.get_by_role("heading", level=1, name="Starter")).to_be_visible()
+    buy = asha.page.get_by_role("button", name="Buy Starter")
+    if buy.count():
+        buy.click()
+        expect(asha.page.get_by_text("You have Starter already.")).to_be_visible()
+    asha.sees_orders("Completed")
+
+
+def test_back_before_paying_leads_to_the_same_order(shopper: Open) -> None:
+    asha = shopper()
+    asha.order()
+    first = asha.page.url
+    asha.page.go_back()
+    asha.buy()
+    assert asha.page.url == first
+    asha.sees_orders("Open")
+
+
+def test_a_cancelled_order_can_be_bought_again(shopper: Open) -> None:
+    asha = shopper()
+    asha.order()
+    first = asha.page.url
+    asha.opens_order()
+    asha.press("Cancel order")
+    asha.sees_phase("cancelled")
+    asha.page.goto(first)
+    expect(asha.page.get_by_role("heading", name="This payment link was cancelled")).to_be_visible()
+    asha.see("/account")
+    asha.page.locator("tbody").get_by_role("link", name="Try again").click()
+    asha.press("Try again")
+    asha.is_at_payment()
+    assert asha.page.url != first
+    asha.pay()
+    asha.sees_phase("ready")
+    asha.sees_orders("Completed", "Cancelled")
+
+
+def test_nothing_is_wider_than_a_phone(shopper: Open) -> None:
+    asha = shopper(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
+
+    def fits() -> None:
+        wide = asha.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert wide == [390, 390], f"{asha.page.url} is {wide[0]} wide in a window of {wide[1]}"
+
+    asha.see("/")
+    fits()
+    asha.sign_up_for()
+    fits()
+    asha.buy()
+    fits()
+    asha.see("/account")
+    fits()
+    asha.opens_order()
+    asha.sees_phase("waiting")
+    fits()
+    asha.page.get_by_role("link", name="Continue payment").click()
+    asha.is_at_payment()
+    asha.pay()
+    asha.sees_phase("ready")
+    fits()
+    asha.sees_orders("Completed")
+    fits()
