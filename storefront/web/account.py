@@ -9,7 +9,7 @@ from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from wtforms import EmailField, Field, HiddenField, PasswordField, StringField
-from wtforms.validators import Email, InputRequired, Length
+from wtforms.validators import DataRequired, Email, InputRequired, Length
 
 from storefront import orders, outbox, shoppers
 from storefront.database import writing
@@ -41,7 +41,7 @@ class SignInForm(EmailForm):
 
 
 class SignUpForm(EmailForm, PasswordForm):
-    name = StringField("Name", [InputRequired("Please enter your name."), Length(max=200)])
+    name = StringField("Name", [DataRequired("Please enter your name."), Length(max=200)])
     next = HiddenField()
 
 

@@ -15,6 +15,7 @@ from storefront.flexprice import (
     CheckoutSession,
     CustomerMissing,
     FlexpriceError,
+    NeverSent,
     NoAnswer,
     NotAllowed,
     SessionAlreadyOpen,
@@ -98,7 +99,10 @@ def _create(order: Order) -> CheckoutSession:
 
 
 def know_customer(order: Order) -> None:
-    customer_id = shoppers.create_customer(flexprice(), order.shopper)
+    try:
+        customer_id = shoppers.create_customer(flexprice(), order.shopper)
+    except NoAnswer as error:  # about the customer: no session was asked for, so there is none to wait for
+        raise NeverSent(f"the customer could not be made: {error}") from error
     with writing():
         order.shopper.flexprice_id = customer_id
 

@@ -32,6 +32,7 @@ def init_app(app: Flask) -> None:
     login.user_loader(shoppers.by_session_key)
     app.before_request(one_host)
     app.after_request(headers)
+    app.add_template_test(is_payment_url, "payment_url")  # links are held to the same hosts
 
 
 def one_host() -> WerkzeugResponse | None:
@@ -69,9 +70,9 @@ def _origins(host: str) -> tuple[str, ...]:
     return (f"https://{host}", f"https://*.{host}")
 
 
-def is_payment_url(url: str) -> bool:
+def is_payment_url(url: str | None) -> bool:
     """May a shopper be sent there? The payment hosts and their subdomains, https but for loopback."""
-    if any(char in url for char in "\\\r\n\t @"):
+    if not url or any(char in url for char in "\\\r\n\t @"):
         return False
     try:
         parts = urlsplit(url)
