@@ -1,0 +1,118 @@
+"""Writing: all or nothing, one at a time, and a plain answer when there is no turn."""
+
+import sqlite3
+
+import pytest
+from sqlalchemy import select, text
+from sqlalchemy.exc import IntegrityError, OperationalError
+
+from storefront import database
+from storefront.database import DatabaseBusy, insert_or_ignore, writing
+from storefront.extensions import db
+from storefront.models import Heartbeat, Shopper
+
+
+@pytest.fixture
+def other(env, context):
+    """Another process that writes and does not end."""
+    connection = sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"), isolation_level=None)
+    connection.execute("BEGIN IMMEDIATE")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def hasty(monkeypatch):
+    """Wait for nobody."""
+    monkeypatch.setattr(database, "PATIENCE", 0)
+    pragmas = (*database.PRAGMAS, "PRAGMA busy_timeout=0")
+    monkeypatch.setattr(database, "PRAGMAS", pragmas)
+
+
+def test_what_was_written_stays(context, samples, rows):
+    with writing() as session:
+        insert_or_ignore(session, Heartbeat, name="x", beat_at=samples.NOW)
+    assert [row.beat_at for row in rows(Heartbeat)] == [samples.NOW]
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt, DatabaseBusy])
+def test_an_exception_undoes_everything(context, samples, rows, trouble):
+    def write_and_fail():
+        with writing() as session:
+            insert_or_ignore(session, Heartbeat, name="x", beat_at=samples.NOW)
+            raise trouble
+
+    with pytest.raises(trouble):
+        write_and_fail()
+    assert rows(Heartbeat) == []
+    with writing() as session:  # and the door is open again
+        insert_or_ignore(session, Heartbeat, name="y", beat_at=samples.NOW)
+    assert len(rows(Heartbeat)) == 1
+
+
+def test_a_broken_rule_of_the_database_undoes_everything(context, enrol, rows, samples):
+    enrol()
+
+    def change_and_break_the_rule():
+        with writing() as session:
+            session.get_one(Shopper, 1).name = "changed"
+            session.flush()
+            session.add(
+                Shopper(email="asha@example.com", name="x", password_hash="x", created_at=samples.NOW)
+            )
+
+    with pytest.raises(IntegrityError):
+        change_and_break_the_rule()
+    assert [row.name for row in rows(Shopper)] == ["Asha Rao"]
+
+
+def test_foreign_keys_are_kept(context, samples):
+    statement = text("INSERT INTO letters (shopper_id, kind) VALUES (99, 'x')")
+    with pytest.raises(IntegrityError), writing() as session:
+        session.execute(statement)
+
+
+def test_a_key_that_is_taken_is_told_and_nothing_is_overwritten(context, samples, rows):
+    with writing() as session:
+        assert insert_or_ignore(session, Heartbeat, name="x", beat_at=samples.NOW)
+    with writing() as session:
+        assert not insert_or_ignore(session, Heartbeat, name="x", beat_at=samples.NOW.replace(year=2030))
+    assert [row.beat_at for row in rows(Heartbeat)] == [samples.NOW]
+
+
+def test_the_files_settings(context):
+    values = [db.session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous")]
+    assert values == ["wal", 2]
+    assert db.session.scalar(text("PRAGMA busy_timeout")) <= 500
+
+
+def test_a_held_database_is_busy(hasty, other, samples):
+    with pytest.raises(DatabaseBusy), writing():
+        pytest.fail("nobody may get in")
+    other.execute("ROLLBACK")
+    with writing() as session:
+        insert_or_ignore(session, Heartbeat, name="x", beat_at=samples.NOW)
+
+
+def test_a_writer_of_this_process_holds_the_gate(hasty, context):
+    with context.extensions["gate"].passed(), pytest.raises(DatabaseBusy), writing():
+        pytest.fail("nobody may get in")
+    with writing():
+        pass
+
+
+def test_readers_do_not_wait(other, hasty):
+    assert db.session.scalars(select(Shopper)).all() == []
+
+
+def test_other_trouble_of_the_database_is_not_called_busy(context):
+    with pytest.raises(OperationalError), writing() as session:
+        session.execute(text("SELECT * FROM nothing"))
+
+
+def test_a_busy_database_is_503_and_says_when_to_come_back(hasty, other, tell, news, browser):
+    answers = [tell(news()), browser.post("/forgot-password", email="asha@example.com")]
+    assert [(answer.status_code, answer.headers["Retry-After"]) for answer in answers] == [(503, "1")] * 2
+    assert "Very busy just now" in answers[1].text
+    other.execute("ROLLBACK")
+    assert tell(news()).status_code == 204

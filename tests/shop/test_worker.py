@@ -1,0 +1,279 @@
+"""The worker: what is due is done once, what cannot be understood is tried again and then set aside."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from storefront import inbox, worker
+from storefront.database import writing
+from storefront.extensions import db
+from storefront.lifecycle import State
+from storefront.models import Access, InboxMessage, Letter
+
+SECOND = timedelta(seconds=1)
+NOT_FOUND = {"code": "not_found", "message": "checkout session not found"}
+OPENED = {
+    "state": State.AWAITING_PAYMENT,
+    "session_id": "cs_01",
+    "customer_id": "cust_01",
+    "payment_id": "pay_01",
+}
+
+
+@pytest.fixture
+def message(context, rows):
+    """The one message, as it is now."""
+
+    def read():
+        (found,) = rows(InboxMessage)
+        return found
+
+    return read
+
+
+@pytest.fixture
+def received(tell, news, message):
+    """Deliver news, and tell when it came."""
+
+    def deliver(*args, **changes):
+        assert tell(news(*args, **changes)).status_code == 204
+        return message().received_at
+
+    return deliver
+
+
+def test_a_shop_without_a_worker_says_so(browser, context):
+    answer = browser.get("/healthz")
+    assert (answer.status_code, answer.json["worker"]) == (200, "no sign of life: nothing is fulfilled")
+    worker.heartbeat(datetime.now(UTC) - timedelta(seconds=31))
+    assert browser.get("/healthz").json["worker"] != "ok"
+    worker.heartbeat(datetime.now(UTC))
+    assert browser.get("/healthz").json == {"process": "ok", "database": "ok", "worker": "ok"}
+
+
+def test_a_sign_of_life_lasts_thirty_seconds(context, samples):
+    assert not worker.is_alive(samples.NOW)
+    worker.heartbeat(samples.NOW)
+    assert worker.is_alive(samples.NOW + 29 * SECOND)
+    assert not worker.is_alive(samples.NOW + 30 * SECOND)
+
+
+def test_the_loop_beats_works_and_stops(context, received, message):
+    received(event_type="brand.new")
+    beats = iter([True, False])
+    worker.run(beat=lambda: next(beats))
+    assert worker.is_alive(datetime.now(UTC))
+    assert message().outcome == "noted"
+
+
+def test_nothing_due_is_nothing_done(context, vendor, samples):
+    assert worker.one_pass(samples.NOW) == 0
+
+
+def test_a_paid_order_is_fulfilled_once(context, enrol, order_of, received, the_order, rows, vendor):
+    enrol()
+    order_of(**OPENED)
+    now = received()
+    assert worker.one_pass(now) >= 3  # the message, the order, the letter
+    assert the_order().state == State.FULFILLED
+    assert [access.plan_id for access in rows(Access)] == ["plan_01"]
+    assert [letter.kind for letter in rows(Letter)] == ["welcome"]
+    assert rows(Letter)[0].posted_at == now
+    worker.one_pass(now + SECOND)
+    assert len(rows(Access)) == len(rows(Letter)) == 1
+
+
+def test_a_failed_payment_writes_one_letter(context, enrol, order_of, received, the_order, rows, vendor):
+    enrol()
+    order_of(**OPENED)
+    now = received("failed")
+    with writing():
+        inbox.note_answer("cs_01", "failed", now)
+    vendor.answers("GET", "/checkout/sessions/cs_01", failed())
+    vendor.answers("GET", "/payments/pay_01", payment("FAILED"))
+    worker.one_pass(now)
+    assert the_order().state == State.FAILED
+    assert [letter.kind for letter in rows(Letter)] == ["payment_failed"]
+    assert rows(Access) == []
+
+
+def failed():
+    return {"id": "cs_01", "customer_id": "cust_01", "checkout_status": "failed", "terminal": True}
+
+
+def payment(status):
+    return {"id": "pay_01", "payment_status": status, "amount": "499", "currency": "inr"}
+
+
+def test_news_of_another_customer_is_not_believed(
+    context, enrol, order_of, received, the_order, vendor, rows
+):
+    enrol()
+    order_of(**OPENED | {"customer_id": "cust_99"})
+    worker.read_inbox(received())
+    assert the_order().state == State.AWAITING_PAYMENT
+    assert "not believed" in the_order().flag
+
+
+def test_news_of_an_unknown_session_waits_and_is_set_aside_after_an_hour(context, received, message, vendor):
+    start = received()
+    vendor.answers("GET", "/checkout/sessions/cs_01", NOT_FOUND, 404)
+    now, gaps = start, []
+    while message().handled_at is None:
+        assert worker.read_inbox(now) == 1
+        assert worker.read_inbox(now) == 0
+        gaps.append((message().next_try_at - now).total_seconds())
+        now = message().next_try_at
+    assert gaps[:8] == [1, 2, 5, 15, 60, 300, 600, 900]
+    assert message().handled_at - start > timedelta(minutes=60)
+    assert message().outcome == "set aside: Flexprice does not know the session (yet)"
+    assert message().body is not None  # it can be replayed
+    assert worker.read_inbox(now + timedelta(days=1)) == 0
+
+
+def test_a_session_that_shows_up_late_is_adopted(
+    context, enrol, order_of, samples, received, message, vendor, the_order
+):
+    enrol()
+    ref = order_of(opening_at=samples.NOW)
+    now = received("initiated", event_type="checkout.session.initiated")
+    vendor.answers("GET", "/checkout/sessions/cs_01", NOT_FOUND, 404)
+    vendor.answers("GET", "/checkout/sessions/cs_01", samples.session(idempotency_key=ref))
+    worker.read_inbox(now)
+    assert message().handled_at is None
+    worker.read_inbox(now + SECOND)
+    assert message().outcome == "session adopted"
+    assert (the_order().state, the_order().session_id) == (State.AWAITING_PAYMENT, "cs_01")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"customer_id": "cust_99"},
+        {"idempotency_key": "0" * 32},
+        {"checkout_status": "failed", "terminal": True},
+    ],
+)
+def test_a_session_that_is_not_ours_is_not_adopted(
+    context, enrol, order_of, samples, received, vendor, the_order, message, changes
+):
+    enrol()
+    ref = order_of(opening_at=samples.NOW)
+    vendor.answers("GET", "/checkout/sessions/cs_01", samples.session(idempotency_key=ref) | changes)
+    worker.read_inbox(received())
+    assert message().handled_at is not None
+    assert (the_order().state, the_order().session_id) == (State.PLACED, None)
+
+
+def test_flexprice_being_down_sets_nothing_aside_for_an_hour(context, received, message, vendor):
+    now = received()
+    vendor.answers("GET", "/checkout/sessions/cs_01", {"error": "down"}, 503)
+    assert worker.read_inbox(now + timedelta(minutes=59)) == 1
+    assert (message().handled_at, message().attempts, message().claimed_at) == (None, 1, None)
+
+
+def test_a_message_that_breaks_us_is_kept(context, received, message, vendor, monkeypatch):
+    def broken(*_):
+        raise RuntimeError
+
+    monkeypatch.setattr(worker.fulfillment, "understand", broken)
+    worker.read_inbox(received())
+    assert (message().handled_at, message().outcome) == (None, "RuntimeError")
+
+
+def test_a_message_in_the_hands_of_another_worker_is_left_until_that_one_must_be_dead(
+    context, received, message
+):
+    now = received(event_type="brand.new")
+    with writing():
+        assert inbox.claim("msg_1", now)
+        assert not inbox.claim("msg_1", now)
+    assert worker.read_inbox(now + 89 * SECOND) == 0
+    assert worker.read_inbox(now + 91 * SECOND) == 1
+    assert message().outcome == "noted"
+
+
+def test_a_lost_webhook_is_made_up_for_by_asking(context, enrol, order_of, samples, vendor, the_order):
+    enrol()
+    order_of(**OPENED, next_look_at=samples.NOW)
+    vendor.answers(
+        "GET",
+        "/checkout/sessions/cs_01",
+        samples.session(checkout_status="completed", terminal=True, completed_at="2026-09-01T10:01:00Z"),
+    )
+    worker.look_after_orders(samples.NOW)
+    assert the_order().state == State.AWAITING_PAYMENT  # the first look is the shopper's own
+    worker.look_after_orders(samples.NOW + 60 * SECOND)
+    assert the_order().state == State.FULFILLED
+    assert the_order().paid_at == samples.NOW + 60 * SECOND
+
+
+@pytest.mark.parametrize(("status", "state"), [("REFUNDED", State.PAID_LATE), ("SUCCEEDED", State.STUCK)])
+def test_money_after_the_end_is_seen(context, enrol, order_of, samples, vendor, the_order, status, state):
+    enrol()
+    order_of(**OPENED | {"state": State.EXPIRED}, next_look_at=samples.NOW)
+    vendor.answers("GET", "/payments/pay_01", payment(status))
+    worker.look_after_orders(samples.NOW)
+    assert the_order().state == state
+
+
+def subscription(ref, status="active", created="2026-09-01T10:00:00Z"):
+    found = {
+        "id": "subs_1",
+        "customer_id": "cust_01",
+        "plan_id": "plan_01",
+        "subscription_status": status,
+        "created_at": created,
+        "metadata": {"order_ref": ref},
+        "latest_invoice": {"id": "inv_01"},
+    }
+    return {"items": [found], "pagination": {"total": 1}}
+
+
+NOTHING = {"items": [], "pagination": {"total": 0}}
+
+
+@pytest.mark.parametrize(
+    ("minutes", "status", "state"),
+    [
+        (1, "active", State.FULFILLED),
+        (1, "draft", State.PLACED),
+        (49, None, State.PLACED),
+        (51, None, State.ABANDONED),
+        (51, "draft", State.ABANDONED),
+    ],
+)
+def test_an_order_whose_answer_was_lost(
+    context, enrol, order_of, samples, vendor, the_order, minutes, status, state
+):
+    enrol()
+    now = samples.NOW + timedelta(minutes=minutes)
+    ref = order_of(opening_at=samples.NOW, next_look_at=now)
+    vendor.answers("POST", "/subscriptions/search", subscription(ref, status) if status else NOTHING)
+    if state is State.FULFILLED:
+        vendor.answers(
+            "GET",
+            "/invoices/inv_01",
+            {
+                "id": "inv_01",
+                "invoice_status": "FINALIZED",
+                "payment_status": "SUCCEEDED",
+                "currency": "inr",
+                "subtotal": "499",
+                "total": "499",
+                "invoice_number": "INV-1",
+                "subscription_id": "subs_1",
+            },
+        )
+    worker.look_after_orders(now)
+    order = the_order()
+    assert order.state == state
+    assert order.invoice_number == ("INV-1" if state is State.FULFILLED else None)
+    assert vendor.sent(0)["external_customer_id"] == order.shopper.external_id
+
+
+def test_the_session_is_forgotten_after_each_pass(context, enrol):
+    enrol()
+    beats = iter([True, False])
+    worker.run(beat=lambda: next(beats))
+    assert not db.session.registry.has()
