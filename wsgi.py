@@ -216,4 +216,5 @@ if __name__ == "__main__":
     sys.exit(demo())
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 app = create_app(settings_or_exit(dict(os.environ)))

@@ -13,6 +13,7 @@ from storefront.flexprice import Client, Entitlement, FlexpriceError, Plan, Pric
 log = logging.getLogger(__name__)
 
 MEMORY = timedelta(minutes=1)
+REST = timedelta(seconds=10)
 MONTHS = {"MONTHLY": 1, "QUARTERLY": 3, "HALF_YEARLY": 6, "ANNUAL": 12}
 PERIODS = ("MONTHLY", "QUARTERLY", "HALF_YEARLY", "ANNUAL", "WEEKLY", "DAILY")  # in the order they are shown
 
@@ -104,30 +105,41 @@ class Catalog:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._shelf: Shelf | None = None
+        self._not_before: datetime | None = None  # Flexprice did not answer: pages let it rest until then
         self._lock = threading.Lock()
 
     def shelf(self, now: datetime) -> tuple[Shelf, bool]:
         """The shelf, and whether it is stale: yesterday's prices are shown rather than none."""
+        known = self._shelf
+        if known and not self._is_fresh(now) and (self._rests(now) or self._lock.locked()):
+            return known, True  # no page waits for a Flexprice that is slow or down
         try:
             return self.fresh(now), False
         except CatalogUnavailable:
-            if self._shelf is None:
+            if known is None:
                 raise
-            log.warning("Plans shown as of %s: Flexprice cannot be asked", self._shelf.read_at)
-            return self._shelf, True
+            log.warning("Plans shown as of %s: Flexprice cannot be asked", known.read_at)
+            return known, True
 
     def fresh(self, now: datetime) -> Shelf:
-        """Prices no older than a minute: what a sale is made from."""
+        """Prices no older than a minute: what a sale is made from. Raises CatalogUnavailable."""
         with self._lock:
-            if self._shelf is None or now - self._shelf.read_at > MEMORY:
+            if self._shelf is None or not self._is_fresh(now):
                 self._shelf = self._read(now)
             return self._shelf
+
+    def _is_fresh(self, now: datetime) -> bool:
+        return self._shelf is not None and now - self._shelf.read_at <= MEMORY
+
+    def _rests(self, now: datetime) -> bool:
+        return self._not_before is not None and now < self._not_before
 
     def _read(self, now: datetime) -> Shelf:
         try:
             plans = self._client.search_plans()
         except FlexpriceError as error:
             log.warning("Plans could not be read from Flexprice: %s (request %s)", error, error.request_id)
+            self._not_before = now + REST
             raise CatalogUnavailable from error
         return Shelf(tuple(put_on_sale(plan) for plan in plans), now)
 

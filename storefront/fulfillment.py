@@ -55,6 +55,8 @@ def session_news(client: Client, message: InboxMessage) -> Act:
     order = orders.by_session(message.object_id)
     if order is None:
         return stranger_session(client, message)
+    if told and (told.status, announced) == ("pending", "initiated"):
+        return lambda now: "we opened it ourselves"
     session = told if told and _believable(told, announced) else client.get_session(message.object_id)
     ref = order.ref
     return lambda now: _settled(ref, session, announced, now)
@@ -125,7 +127,7 @@ def _end_access(subscription_id: str, order_ref: str | None, now: datetime) -> s
     return "access ended" if ended else "no access to end"
 
 
-def _access_of(subscription_id: str, order_ref: str | None) -> Select[tuple[Access]]:
+def _access_of(subscription_id: str, order_ref: str | None) -> Select[Access]:
     by_order = Access.order_id == select(Order.id).where(Order.ref == order_ref).scalar_subquery()
     return select(Access).where(or_(Access.subscription_id == subscription_id, by_order))
 

@@ -73,8 +73,10 @@ def read_message(message: InboxMessage, now: datetime) -> None:
             outcome = act(now)
             inbox.done(message, outcome, now)
         log.info("message %s (%s): %s", message.id, message.event_type, outcome)
-    except (fulfillment.NotYet, FlexpriceError) as reason:
-        put_back(message, str(reason), now)
+    except fulfillment.NotYet as reason:
+        wait_or_set_aside(message, str(reason), now)
+    except FlexpriceError as error:
+        put_back(message, str(error), now)
     except DatabaseBusy:
         raise
     except Exception as error:  # nothing received is lost: it is tried again, and shown to the operator
@@ -82,12 +84,18 @@ def read_message(message: InboxMessage, now: datetime) -> None:
         put_back(message, type(error).__name__, now)
 
 
+def wait_or_set_aside(message: InboxMessage, why: str, now: datetime) -> None:
+    """Decision 23: a session nobody knows after an hour is not ours to wait for."""
+    if now - message.received_at <= SET_ASIDE_AFTER:
+        return put_back(message, why, now)
+    with writing():
+        inbox.done(message, f"set aside: {why}", now)
+    return None
+
+
 def put_back(message: InboxMessage, why: str, now: datetime) -> None:
     with writing():
-        if now - message.received_at > SET_ASIDE_AFTER:
-            inbox.done(message, f"set aside: {why}", now)
-        else:
-            inbox.again(message, why, now)
+        inbox.again(message, why, now)
     log.info("message %s waits: %s", message.id, why)
 
 

@@ -2,8 +2,10 @@
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import wraps
 from itertools import accumulate
 from typing import Any
 
@@ -50,6 +52,19 @@ class Watch:
     can_start_again: bool
 
 
+def page_goes_to_sign_in(view: Callable[..., Any]) -> Callable[..., Any]:
+    """htmx would put the sign-in page into the fragment's place: tell it to leave the page instead."""
+
+    @wraps(view)
+    def guarded(ref: str) -> Any:
+        if "HX-Request" in request.headers and not current_user.is_authenticated:
+            home = url_for("orders.success", ref=ref)
+            return "", 401, {"HX-Redirect": url_for("account.sign_in", next=home)}
+        return view(ref=ref)
+
+    return guarded
+
+
 @bp.get("/success")
 @login_required
 def success(ref: str) -> Any:
@@ -63,6 +78,7 @@ def failure(ref: str) -> Any:
 
 
 @bp.get("/status")
+@page_goes_to_sign_in
 @login_required
 def status(ref: str) -> Any:
     page = "success" if request.args.get("page") == "success" else "failure"

@@ -39,7 +39,7 @@ def money(amount: Decimal, currency: str) -> str:
 
 
 def date(when: datetime) -> str:
-    return format_date(when, "long", locale=locale())
+    return format_date(when, "medium", locale=locale())
 
 
 def date_time(when: datetime) -> str:

@@ -163,3 +163,23 @@ def test_cancelling_a_deleted_session_says_that_the_link_stays_payable(world: An
     assert answer.status_code == 303
     assert "cannot be cancelled" in shopper.see(answer.headers["Location"]).text
     assert world.order().state == "awaiting_payment"
+
+
+def test_paying_and_cancelling_in_the_same_moment_ends_as_flexprice_says(world: Any) -> None:
+    shopper, other_tab = world.shopper(), world.visitor()
+    url = shopper.buy().headers["Location"]
+    other_tab.http.cookies.update(shopper.http.cookies)
+    pay_page, order_page = shopper.see(url), other_tab.order_page(world.order())
+
+    with ThreadPoolExecutor(2) as pool:
+        paying = pool.submit(shopper.send, pay_page, "/pay", other="success@razorpay")
+        cancelling = pool.submit(other_tab.send, order_page, "/cancel")
+        assert {paying.result().status_code, cancelling.result().status_code} <= {303, 409}
+    world.settle()
+    world.settle()
+
+    said = world.sessions()[-1]["checkout_status"]
+    state, granted = {"completed": ("fulfilled", 1), "failed": ("cancelled", 0)}[said]
+    assert world.order().state == state
+    assert len(world.accesses()) == granted
+    assert len(world.letters()) == granted
