@@ -280,7 +280,8 @@ def shopper(
             someone.page.screenshot(path=ARTIFACTS / f"{name}-{number}.png", full_page=True)
         context.unroute_all(behavior="ignoreErrors")
         context.close()
-    assert not complaints, complaints
+    if complaints:
+        pytest.fail("the browser complained:\n" + "\n".join(complaints), pytrace=False)
 
 
 @pytest.fixture

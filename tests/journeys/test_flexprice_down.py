@@ -58,12 +58,19 @@ def test_the_last_known_plans_are_shown_but_nothing_is_sold_from_them(world: Any
     assert world.orders() == []
 
 
-@pytest.mark.parametrize("path", ["/v1/customers", SESSIONS])
-def test_a_checkout_that_cannot_be_opened_can_be_tried_again(world: Any, path: str) -> None:
-    world.down("/v1/customers" if path == "/v1/customers" else "/v1/none")
+@pytest.mark.parametrize(
+    ("outage", "path"),
+    [
+        ("down", SESSIONS),
+        ("error_500", SESSIONS),
+        ("down", "/v1/customers"),
+        ("timeout_before", "/v1/customers"),
+        ("timeout_after", "/v1/customers"),
+    ],
+)
+def test_a_checkout_that_cannot_be_opened_can_be_tried_again(world: Any, outage: str, path: str) -> None:
+    world.fault(outage, path)
     shopper = world.shopper()
-    shopper.plan_page()
-    world.down(path)
 
     answer = shopper.buy()
     assert answer.status_code == 503
