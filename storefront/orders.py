@@ -10,7 +10,7 @@ from sqlalchemy.exc import IntegrityError
 from storefront.catalog import Offer
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession
-from storefront.lifecycle import OPEN, Fact, State, moves
+from storefront.lifecycle import OPEN, SETTLED, Fact, State, moves
 from storefront.models import Access, Order, Shopper
 
 log = logging.getLogger(__name__)
@@ -140,6 +140,13 @@ def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
     else:
         log.info("order %s stays %s: %s is old news", order.ref, order.state, fact)
     return moved
+
+
+def rest(order_id: int) -> None:
+    """The worker need not look again; an order that has just been paid keeps its turn."""
+    db.session.execute(
+        update(Order).where(Order.id == order_id, Order.state.in_(SETTLED)).values(next_look_at=None)
+    )
 
 
 def by_session(session_id: str) -> Order | None:

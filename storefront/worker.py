@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select
+from sqlalchemy.exc import SQLAlchemyError
 
 from storefront import fulfillment, inbox, orders, outbox
 from storefront.database import DatabaseBusy, insert_or_ignore, writing
@@ -45,6 +46,9 @@ def run(beat: Callable[[], bool] = lambda: True) -> None:
             done = one_pass(now)
         except DatabaseBusy:
             log.warning("the database is busy; looking again")
+            done = 0
+        except SQLAlchemyError:  # a database that restarts: the worker outlives it
+            log.exception("the database does not answer; looking again")
             done = 0
         finally:
             db.session.remove()
@@ -120,6 +124,10 @@ def look_after(order: Order, now: datetime) -> None:
         log.warning(
             "order %s: Flexprice could not be asked: %s (request %s)", order.ref, error, error.request_id
         )
+    except DatabaseBusy:
+        raise
+    except Exception:  # the other orders want their turn; this one has it again after the gap
+        log.exception("order %s could not be looked after", order.ref)
 
 
 def find_lost_session(order: Order, now: datetime) -> None:
@@ -152,13 +160,13 @@ def fetch_receipt(order: Order, now: datetime) -> None:
             return  # a replica that lags: look again
         with writing():
             fulfillment.keep_receipt(order, invoice, now)
-    rest(order)
+    rest(order, now)
 
 
 def watch_for_late_money(order: Order, now: datetime) -> None:
     """Money taken after the end is refunded by Flexprice: say so once there is evidence (contract D.4)."""
     if not order.payment_id or order.looks > LATE_LOOKS:
-        return rest(order)
+        return rest(order, now)
     payment = flexprice().get_payment(order.payment_id)
     with writing():
         if payment.status == "REFUNDED":
@@ -168,10 +176,10 @@ def watch_for_late_money(order: Order, now: datetime) -> None:
     return None
 
 
-def rest(order: Order, _now: datetime | None = None) -> None:
-    """Nothing more to look after."""
+def rest(order: Order, _now: datetime) -> None:
+    """Nothing more to look after, unless news has moved the order meanwhile."""
     with writing():
-        order.next_look_at = None
+        orders.rest(order.id)
 
 
 LOOKS: dict[State, Callable[[Order, datetime], None]] = {
