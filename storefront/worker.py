@@ -1,7 +1,6 @@
 """One pass over everything that is owed."""
 
 import logging
-import smtplib
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -208,7 +207,7 @@ def post_letters(now: datetime) -> int:
         if ours:
             try:
                 outbox.post(letter, settings())
-            except (OSError, smtplib.SMTPException) as error:
+            except Exception as error:  # whatever is wrong with one letter, the others want their turn
                 log.warning("letter %s could not be posted: %s", letter.id, type(error).__name__)
                 with writing():
                     outbox.not_posted(letter, error, now)
