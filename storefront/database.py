@@ -3,7 +3,7 @@
 import fcntl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -51,11 +51,6 @@ class Gate:
             self._thread.release()
 
 
-@contextmanager
-def _no_gate() -> Iterator[None]:
-    yield
-
-
 def init_app(app: Flask) -> None:
     with app.app_context():
         engine = db.engine
@@ -86,10 +81,9 @@ def writing() -> Iterator[scoped_session[Session]]:
     """
     gate: Gate | None = current_app.extensions["gate"]
     db.session.rollback()
-    with gate.passed() if gate else _no_gate():
+    with gate.passed() if gate else nullcontext():
         try:
             db.session.connection(execution_options={"writes": True})
-            db.session.info["writing"] = True
             yield db.session
             db.session.commit()
         except OperationalError as error:
@@ -100,8 +94,6 @@ def writing() -> Iterator[scoped_session[Session]]:
         except BaseException:
             db.session.rollback()
             raise
-        finally:
-            db.session.info.pop("writing", None)
 
 
 def insert_or_ignore(session: scoped_session[Session], model: Any, **values: Any) -> bool:

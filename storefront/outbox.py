@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from flask import render_template
-from sqlalchemy import or_, select, update
+from sqlalchemy import ColumnElement, or_, select, update
 
 from storefront.database import insert_or_ignore
 from storefront.extensions import db, settings
@@ -52,8 +52,7 @@ def write(kind: str, shopper: Shopper, now: datetime, order: Order | None = None
 def next_letter(now: datetime) -> Letter | None:
     return db.session.scalar(
         select(Letter)
-        .where(Letter.posted_at.is_(None), Letter.next_try_at <= now)
-        .where(or_(Letter.claimed_at.is_(None), Letter.claimed_at < now - CLAIM_LASTS))
+        .where(Letter.posted_at.is_(None), Letter.next_try_at <= now, _unclaimed(now))
         .order_by(Letter.next_try_at)
         .limit(1)
     )
@@ -61,13 +60,16 @@ def next_letter(now: datetime) -> Letter | None:
 
 def claim(letter: Letter, now: datetime) -> bool:
     """True for the one worker that may post it."""
-    free = or_(Letter.claimed_at.is_(None), Letter.claimed_at < now - CLAIM_LASTS)
     result: Any = db.session.execute(
         update(Letter)
-        .where(Letter.id == letter.id, Letter.posted_at.is_(None), free)
+        .where(Letter.id == letter.id, Letter.posted_at.is_(None), _unclaimed(now))
         .values(claimed_at=now, attempts=Letter.attempts + 1)
     )
     return bool(result.rowcount)
+
+
+def _unclaimed(now: datetime) -> ColumnElement[bool]:
+    return or_(Letter.claimed_at.is_(None), Letter.claimed_at < now - CLAIM_LASTS)
 
 
 def posted(letter: Letter, now: datetime) -> None:
