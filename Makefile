@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test check lint work sandbox clean
+.PHONY: help run test soak check lint work sandbox clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -13,7 +13,10 @@ run: $(RUN_READY)  ## start shop, sandbox and worker on this machine (Ctrl-C sto
 	@$(BIN)/python wsgi.py
 
 test: $(DEV_READY)  ## run all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto --dist loadfile
+
+soak: $(DEV_READY)  ## the long tests: thousands of sales, messages and kills (minutes, bounded)
+	$(BIN)/python -m pytest -m soak -s
 
 check: lint test  ## ruff, format, mypy and all tests
 
