@@ -14,6 +14,7 @@ from pathlib import Path
 
 from storefront import create_app
 from storefront.settings import Settings, SettingsError, is_loopback
+from storefront.web.health import shout_without_worker
 
 ROOT = Path(__file__).resolve().parent
 SECRETS_FILE = ROOT / "instance" / "demo.env"
@@ -218,3 +219,4 @@ if __name__ == "__main__":
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
 logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 app = create_app(settings_or_exit(dict(os.environ)))
+shout_without_worker(app)

@@ -106,10 +106,10 @@ def subscription_news(client: Client, message: InboxMessage) -> Act:
     except NotFound:
         ended = message.event_type == "subscription.cancelled"
         return lambda now: _end_access(subscription_id, order_ref, now) if ended else "it is gone"
-    return lambda now: _follow(subscription, order_ref, now)
+    return lambda now: follow_subscription(subscription, order_ref, now)
 
 
-def _follow(subscription: Subscription, order_ref: str | None, now: datetime) -> str:
+def follow_subscription(subscription: Subscription, order_ref: str | None, now: datetime) -> str:
     if subscription.status == "cancelled":
         return _end_access(subscription.id, order_ref, now)
     ref = subscription.metadata.get("order_ref", order_ref)
@@ -215,7 +215,7 @@ def grant_access(order: Order, held: Access | None, now: datetime) -> None:
     access = held or Access(shopper_id=order.shopper_id, plan_id=order.plan_id)
     access.plan_name, access.order_id = order.plan_name, order.id
     access.subscription_id, access.granted_at = order.subscription_id, now
-    access.ends_at = access.revoked_at = None
+    access.ends_at = access.revoked_at = access.paid_until = access.overdue_since = None
     db.session.add(access)
     db.session.flush()
 
@@ -228,7 +228,9 @@ def keep_receipt(order: Order, invoice: Invoice, now: datetime) -> None:
         order.flag = f"Charged {invoice.subtotal} {invoice.currency}, shown {order.amount} {order.currency}"
         log.error("order %s: %s", order.ref, order.flag)
     db.session.execute(
-        update(Access).where(Access.order_id == order.id).values(subscription_id=invoice.subscription_id)
+        update(Access)
+        .where(Access.order_id == order.id)
+        .values(subscription_id=invoice.subscription_id, paid_until=invoice.period_end)
     )
 
 

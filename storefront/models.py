@@ -148,6 +148,9 @@ class Access(Base):
     subscription_id: Mapped[str | None] = mapped_column(index=True)
     granted_at: Mapped[datetime]
     ends_at: Mapped[datetime | None]  # scheduled by `subscription.updated`
+    paid_until: Mapped[datetime | None] = mapped_column(index=True)  # the end of the newest paid period
+    asked_at: Mapped[datetime | None]  # when Flexprice was last asked whether it was renewed
+    overdue_since: Mapped[datetime | None]  # over, by more than the grace, and not renewed: for the operator
     revoked_at: Mapped[datetime | None]
 
     def active_at(self, now: datetime) -> bool:

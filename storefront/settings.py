@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -52,6 +53,7 @@ class Settings:
     flexprice_environment_id: str | None = None
     payment_hosts: tuple[str, ...] = PAYMENT_HOSTS
     shop_name: str = SHOP_NAME
+    renewal_grace: timedelta = timedelta(days=3)
 
     @property
     def production(self) -> bool:
@@ -72,6 +74,7 @@ class Settings:
             mail_from=env.needed("MAIL_FROM", _mail_from),
             payment_hosts=(*PAYMENT_HOSTS, *env.optional("PAYMENT_HOSTS", _payment_hosts).split()),
             shop_name=env.optional("SHOP_NAME") or SHOP_NAME,
+            renewal_grace=timedelta(days=int(env.optional("RENEWAL_GRACE_DAYS", _days) or 3)),
         )
         if env.problems:
             raise SettingsError(env.problems)
@@ -218,3 +221,9 @@ def _payment_hosts(hosts: str) -> str:
     if not all(HOST.fullmatch(host) for host in hosts.split()):
         raise _Wrong("must be hosts such as pay.example.com or localhost:8001, with spaces between them")
     return hosts
+
+
+def _days(days: str) -> str:
+    if not re.fullmatch(r"[0-9]{1,3}", days):
+        raise _Wrong("must be a whole number of days")
+    return days

@@ -8,12 +8,12 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from storefront import fulfillment, inbox, orders, outbox
+from storefront import fulfillment, inbox, orders, outbox, renewals
 from storefront.database import DatabaseBusy, insert_or_ignore, writing
 from storefront.extensions import db, flexprice, settings
-from storefront.flexprice import FlexpriceError
+from storefront.flexprice import FlexpriceError, Invoice, NotFound, Subscription
 from storefront.lifecycle import ENDED_UNPAID, Fact, State
-from storefront.models import Heartbeat, InboxMessage, Order
+from storefront.models import Access, Heartbeat, InboxMessage, Order
 
 log = logging.getLogger(__name__)
 
@@ -30,7 +30,7 @@ LATE_LOOKS = 12  # after the end of an unpaid order: about seven hours of watchi
 def one_pass(now: datetime | None = None) -> int:
     """Do what is due; returns how much was done."""
     now = now or datetime.now(UTC)
-    return sum(step(now) for step in (read_inbox, look_after_orders, post_letters))
+    return sum(step(now) for step in (read_inbox, look_after_orders, post_letters, ask_about_renewals))
 
 
 def run(beat: Callable[[], bool] = lambda: True) -> None:
@@ -217,6 +217,41 @@ def post_letters(now: datetime) -> int:
                 log.info("letter %s (%s) posted", letter.id, letter.kind)
         done += 1
     return done
+
+
+# -- renewals ---------------------------------------------------------------------------------------
+
+
+def ask_about_renewals(now: datetime) -> int:
+    done, grace = 0, settings().renewal_grace
+    while done < NEVER_MIND and (access := renewals.next_to_ask_about(now, grace)):
+        with writing():
+            ours = renewals.claim_asking(access.id, now)
+        if ours:
+            ask_about_renewal(access, now)
+        done += 1
+    return done
+
+
+def ask_about_renewal(access: Access, now: datetime) -> None:
+    try:
+        subscription, invoices = what_flexprice_bills(access.subscription_id or "")
+    except FlexpriceError as error:
+        log.warning("access %s: Flexprice could not be asked: %s", access.id, error)
+        return
+    with writing():
+        if subscription:
+            fulfillment.follow_subscription(subscription, None, now)
+        renewals.follow_invoices(access, invoices, now, settings().renewal_grace)
+
+
+def what_flexprice_bills(subscription_id: str) -> tuple[Subscription | None, list[Invoice]]:
+    """One that Flexprice has put away is not found; then nothing is billed."""
+    try:
+        subscription = flexprice().get_subscription(subscription_id)
+    except NotFound:
+        return None, []
+    return subscription, flexprice().invoices_of(subscription.id)
 
 
 # -- a sign of life ---------------------------------------------------------------------------------

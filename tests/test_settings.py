@@ -87,6 +87,8 @@ def test_an_empty_value_counts_as_missing(empty):
         ("MAIL_URL", "http://mail.example"),
         ("MAIL_URL", "smtp://:587"),
         ("MAIL_FROM", "shop.example"),
+        ("RENEWAL_GRACE_DAYS", "a week"),
+        ("RENEWAL_GRACE_DAYS", "-1"),
         ("PAYMENT_HOSTS", "https://pay.example"),
         ("PAYMENT_HOSTS", "pay.example; script-src *"),
     ],
@@ -132,7 +134,7 @@ def test_printing_the_settings_shows_no_secret():
 
 def test_every_setting_is_explained_in_the_example():
     example = (Path(__file__).parent.parent / ".env.example").read_text()
-    optional = {"FLEXPRICE_ENVIRONMENT_ID", "PAYMENT_HOSTS", "SHOP_NAME"}
+    optional = {"FLEXPRICE_ENVIRONMENT_ID", "PAYMENT_HOSTS", "RENEWAL_GRACE_DAYS", "SHOP_NAME"}
     listed = {line.split("=")[0] for line in example.splitlines() if line and not line.startswith("#")}
     assert listed == set(NEEDED) | optional
 

@@ -147,6 +147,10 @@ class Client:
     def get_invoice(self, invoice_id: str) -> Invoice:
         return self._one("GET", f"/invoices/{_quoted(invoice_id)}", Invoice.from_json)
 
+    def invoices_of(self, subscription_id: str) -> list[Invoice]:
+        query = {"subscription_id": subscription_id, "skip_line_items": True}
+        return self._pages("POST", "/invoices/search", query, Invoice.from_json)
+
     def get_payment(self, payment_id: str) -> Payment:
         return self._one("GET", f"/payments/{_quoted(payment_id)}", Payment.from_json)
 

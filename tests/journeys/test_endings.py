@@ -274,3 +274,17 @@ def test_many_looks_leave_one_note(world: Any) -> None:
 
     assert [message.id for message in world.messages()] == [f"asked:{world.order().session_id}:completed"]
     assert shopper.phase(world.order(), "success") == "ready"
+
+
+def test_a_month_after_the_last_payment_the_operator_sees_that_nothing_was_renewed(world: Any) -> None:
+    shopper = world.shopper()
+    shopper.pay(shopper.buy().headers["Location"])
+    world.settle()
+    world.work(after=timedelta(days=30))
+    assert world.accesses()[0].overdue_since is None
+
+    world.work(after=timedelta(days=35))
+
+    (access,) = world.accesses()
+    assert access.overdue_since == access.paid_until
+    assert access.active

@@ -9,6 +9,7 @@ from storefront.database import writing
 from storefront.extensions import db
 from storefront.lifecycle import State
 from storefront.models import Access, InboxMessage, Letter
+from storefront.web import health
 
 SECOND = timedelta(seconds=1)
 NOT_FOUND = {"code": "not_found", "message": "checkout session not found"}
@@ -277,3 +278,10 @@ def test_the_session_is_forgotten_after_each_pass(context, enrol):
     beats = iter([True, False])
     worker.run(beat=lambda: next(beats))
     assert not db.session.registry.has()
+
+
+@pytest.mark.parametrize(("age", "words"), [(31, [health.NO_WORKER]), (1, [])])
+def test_a_shop_that_starts_without_a_worker_shouts(app, context, caplog, age, words):
+    worker.heartbeat(datetime.now(UTC) - age * SECOND)
+    health.shout_without_worker(app, after=0).join()
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == words
