@@ -69,7 +69,9 @@ def _prepare_sqlite(engine: Engine) -> Gate:
         writes = connection.get_execution_options().get("writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    return Gate(Path(f"{engine.url.database}.gate"))
+    gate = Path(f"{engine.url.database}.gate")
+    gate.parent.mkdir(parents=True, exist_ok=True)
+    return Gate(gate)
 
 
 @contextmanager

@@ -35,6 +35,11 @@ def test_what_was_written_stays(context, samples, rows):
     assert [row.beat_at for row in rows(Heartbeat)] == [samples.NOW]
 
 
+def test_a_directory_that_is_not_there_yet_is_made(build, tmp_path):
+    build(DATABASE_URL=f"sqlite:///{tmp_path}/a/new/place/shop.db")
+    assert (tmp_path / "a/new/place/shop.db").exists()
+
+
 @pytest.mark.parametrize("trouble", [RuntimeError, KeyboardInterrupt, DatabaseBusy])
 def test_an_exception_undoes_everything(context, samples, rows, trouble):
     def write_and_fail():
