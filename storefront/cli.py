@@ -1,5 +1,6 @@
 """The shop's commands: `flask --app wsgi work`, `… operator EMAIL`."""
 
+import secrets
 import signal
 import threading
 from typing import Any
@@ -10,6 +11,7 @@ from flask.cli import with_appcontext
 
 from storefront import shoppers, worker
 from storefront.database import writing
+from storefront.extensions import settings
 
 
 def init_app(app: Flask) -> None:
@@ -36,10 +38,21 @@ def work() -> None:
 @with_appcontext
 @click.option("--revoke", is_flag=True, help="Take the role away again.")
 def operator(email: str, revoke: bool) -> None:
-    """Make a signed-up shopper an operator: they see every letter."""
+    """Make a signed-up shopper an operator. They choose a new password first.
+
+    Nobody has shown that an address is theirs by signing up with it: the link printed here goes to the
+    person you mean, and whoever knew the old password is out.
+    """
     with writing():
         shopper = shoppers.find(email)
         if shopper is None:
             raise click.ClickException(f"Nobody has signed up as {email}.")
         shopper.is_operator = not revoke
-    click.echo(f"{email} is {'no longer ' if revoke else ''}an operator.")
+        if not revoke:
+            shoppers.set_password(shopper, secrets.token_urlsafe(32))
+        link = f"{settings().storefront_url}/reset-password/{shoppers.reset_token(shopper)}"
+    if revoke:
+        click.echo(f"{shopper.email} is no longer an operator.")
+        return
+    click.echo(f"{shopper.email} is an operator, and needs a new password first (once, within the hour):")
+    click.echo(link)

@@ -53,6 +53,8 @@ class Settings:
     flexprice_environment_id: str | None = None
     payment_hosts: tuple[str, ...] = PAYMENT_HOSTS
     shop_name: str = SHOP_NAME
+    rate_limits: str = field(default="memory:", repr=False)
+    trusted_proxies: int = 0
     renewal_grace: timedelta = timedelta(days=3)
 
     @property
@@ -74,6 +76,8 @@ class Settings:
             mail_from=env.needed("MAIL_FROM", _mail_from),
             payment_hosts=(*PAYMENT_HOSTS, *env.optional("PAYMENT_HOSTS", _payment_hosts).split()),
             shop_name=env.optional("SHOP_NAME") or SHOP_NAME,
+            rate_limits=env.optional("RATE_LIMITS", _rate_limits) or "memory:",
+            trusted_proxies=int(env.optional("TRUSTED_PROXIES", _trusted_proxies) or 0),
             renewal_grace=timedelta(days=int(env.optional("RENEWAL_GRACE_DAYS", _days) or 3)),
         )
         if env.problems:
@@ -227,3 +231,15 @@ def _days(days: str) -> str:
     if not re.fullmatch(r"[0-9]{1,3}", days):
         raise _Wrong("must be a whole number of days")
     return days
+
+
+def _rate_limits(where: str) -> str:
+    if where in ("memory:", "off") or re.match(r"(rediss?|valkeys?|memcached)://[^\s/]", where):
+        return where
+    raise _Wrong("must be memory:, off, or the address of a store all processes share, such as redis://host")
+
+
+def _trusted_proxies(number: str) -> str:
+    if not re.fullmatch(r"[0-5]", number):
+        raise _Wrong("must be how many proxies stand in front of the shop, 0 to 5")
+    return number

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from email_validator import EmailNotValidError, validate_email
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
@@ -12,6 +13,14 @@ from storefront.flexprice import AlreadyExists, Client
 from storefront.models import Access, Shopper, random_key
 
 RESET_LASTS = 3600  # seconds
+# The favourites of every published list, as far as they are long enough for our form.
+GUESSED_FIRST = """
+1234567890 12345678910 123456789a 0123456789 0987654321 9876543210 1q2w3e4r5t 1q2w3e4r5t6y 1qaz2wsx3edc
+qwertyuiop qwerty1234 qwerty12345 qwerty123456 asdfghjkl1 zxcvbnm123 abcdefghij abc1234567 abcd123456
+password12 password123 password1234 password12345 passw0rd123 p@ssw0rd123 mypassword iloveyou12
+iloveyou123 letmein123 welcome123 welcome1234 changeme123 administrator admin12345 admin123456
+football123 sunshine123 princess123 superman123 monkey12345 dragon12345 india12345 india@12345
+"""
 _NOBODY = generate_password_hash("nobody's password")  # so that an unknown address takes as long to refuse
 
 
@@ -22,7 +31,7 @@ class EmailTaken(Exception):
 def sign_up(name: str, email: str, password: str, now: datetime) -> Shopper:
     """Raises EmailTaken."""
     shopper = Shopper(
-        name=name, email=email.lower(), password_hash=generate_password_hash(password), created_at=now
+        name=name, email=spelling(email), password_hash=generate_password_hash(password), created_at=now
     )
     db.session.add(shopper)
     try:
@@ -32,8 +41,23 @@ def sign_up(name: str, email: str, password: str, now: datetime) -> Shopper:
     return shopper
 
 
+def spelling(email: str) -> str:
+    """One letter box, one spelling: lower case, composed accents, the domain as people read it."""
+    try:
+        found = validate_email(email, check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        return email.lower()
+    return found.normalized.lower()
+
+
+def is_guessed_first(password: str, email: str = "") -> bool:
+    """What everybody tries: the lists' favourites, the address itself, one key held down."""
+    low = password.lower()
+    return low in GUESSED_FIRST.split() or len(set(low)) < 5 or low == email.lower()
+
+
 def find(email: str) -> Shopper | None:
-    return db.session.scalar(select(Shopper).where(Shopper.email == email.lower()))
+    return db.session.scalar(select(Shopper).where(Shopper.email == spelling(email)))
 
 
 def by_session_key(key: str) -> Shopper | None:
@@ -68,6 +92,11 @@ def by_reset_token(token: str) -> Shopper | None:
 
 def set_password(shopper: Shopper, password: str) -> None:
     shopper.password_hash = generate_password_hash(password)
+    sign_out(shopper)
+
+
+def sign_out(shopper: Shopper) -> None:
+    """Everywhere: what a cookie or a reset link carries is worth nothing from here on."""
     shopper.session_key = random_key()
 
 

@@ -134,7 +134,14 @@ def test_printing_the_settings_shows_no_secret():
 
 def test_every_setting_is_explained_in_the_example():
     example = (Path(__file__).parent.parent / ".env.example").read_text()
-    optional = {"FLEXPRICE_ENVIRONMENT_ID", "PAYMENT_HOSTS", "RENEWAL_GRACE_DAYS", "SHOP_NAME"}
+    optional = {
+        "FLEXPRICE_ENVIRONMENT_ID",
+        "PAYMENT_HOSTS",
+        "RATE_LIMITS",
+        "RENEWAL_GRACE_DAYS",
+        "SHOP_NAME",
+        "TRUSTED_PROXIES",
+    }
     listed = {line.split("=")[0] for line in example.splitlines() if line and not line.startswith("#")}
     assert listed == set(NEEDED) | optional
 
@@ -153,3 +160,26 @@ def test_every_setting_is_explained_in_the_example():
 )
 def test_loopback_is_told_from_the_rest(url, expected):
     assert is_loopback(url) is expected
+
+
+def test_without_a_word_tries_are_counted_here_and_no_proxy_is_believed():
+    assert (read().rate_limits, read().trusted_proxies) == ("memory:", 0)
+
+
+@pytest.mark.parametrize("where", ["off", "memory:", "redis://:pw@store:6379/0", "memcached://store:11211"])
+def test_tries_can_be_counted_elsewhere(where):
+    assert read(RATE_LIMITS=where).rate_limits == where
+    assert "pw@" not in repr(read(RATE_LIMITS=where))
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"RATE_LIMITS": "on"},
+        {"RATE_LIMITS": "redis://"},
+        {"TRUSTED_PROXIES": "-1"},
+        {"TRUSTED_PROXIES": "yes"},
+    ],
+)
+def test_a_limit_nobody_keeps_and_a_proxy_nobody_counts_are_refused(wrong):
+    assert len(problems(**wrong)) == 1

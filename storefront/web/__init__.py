@@ -4,10 +4,24 @@ from flask import Flask
 
 
 def init_app(app: Flask) -> None:
-    from storefront.web import account, checkout, errors, health, orders, plans, security, webhooks, words
+    from storefront.web import (
+        account,
+        checkout,
+        errors,
+        headers,
+        health,
+        limits,
+        orders,
+        plans,
+        security,
+        webhooks,
+        words,
+    )
 
     for door in (plans, checkout, orders, webhooks, account, health):
         app.register_blueprint(door.bp)
     security.init_app(app)
+    headers.init_app(app)
+    limits.init_app(app)
     errors.init_app(app)
     words.init_app(app)

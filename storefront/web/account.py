@@ -9,7 +9,7 @@ from flask_login import current_user, login_required
 from flask_wtf import FlaskForm
 from sqlalchemy import select
 from wtforms import EmailField, Field, HiddenField, PasswordField, StringField
-from wtforms.validators import DataRequired, Email, InputRequired, Length
+from wtforms.validators import DataRequired, Email, InputRequired, Length, ValidationError
 
 from storefront import orders, outbox, shoppers
 from storefront.database import writing
@@ -22,16 +22,33 @@ log = logging.getLogger(__name__)
 bp = Blueprint("account", __name__)
 
 
+def printable(_form: FlaskForm, field: Field) -> None:
+    """No line breaks for the headers of a letter, no NUL for PostgreSQL."""
+    if not text(field).isprintable():
+        raise ValidationError("Please leave out what is not a letter, a number or a sign.")
+
+
+def not_guessed_first(form: FlaskForm, field: Field) -> None:
+    if shoppers.is_guessed_first(text(field), text(form["email"]) if "email" in form else ""):
+        raise ValidationError("This one is guessed first. Please choose another.")
+
+
 class EmailForm(FlaskForm):
     email = EmailField(
-        "E-mail", [InputRequired("Please enter your e-mail address."), Email(), Length(max=255)]
+        "E-mail",
+        [InputRequired("Please enter your e-mail address."), Email(), Length(max=255)],
+        filters=[lambda typed: typed.strip() if typed else typed],
     )
 
 
 class PasswordForm(FlaskForm):
     password = PasswordField(
         "Password",
-        [InputRequired("Please choose a password."), Length(10, 200, "Please use at least 10 characters.")],
+        [
+            InputRequired("Please choose a password."),
+            Length(10, 200, "Please use at least 10 characters, and at most 200."),
+            not_guessed_first,
+        ],
     )
 
 
@@ -41,7 +58,7 @@ class SignInForm(EmailForm):
 
 
 class SignUpForm(EmailForm, PasswordForm):
-    name = StringField("Name", [DataRequired("Please enter your name."), Length(max=200)])
+    name = StringField("Name", [DataRequired("Please enter your name."), Length(max=200), printable])
     next = HiddenField()
 
 
@@ -103,6 +120,7 @@ def do_sign_in() -> Any:
 @bp.post("/sign-out")
 def sign_out() -> Any:
     end_session()
+    flash("You are signed out, here and in every other browser.", "info")
     return redirect(url_for("plans.index"), 303)
 
 

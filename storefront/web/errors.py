@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from flask import Flask, Response, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from storefront.catalog import CatalogUnavailable
 from storefront.database import DatabaseBusy
@@ -34,7 +34,8 @@ PAGES = {
     429: Page(
         429,
         "A little slower, please",
-        "There were too many tries in a short time. Please wait a minute and try again.",
+        "Many requests came in a short time. Please try again in {}.",
+        "No money has moved by this request. A payment you made before is not lost.",
     ),
     500: Page(
         500,
@@ -65,7 +66,17 @@ def init_app(app: Flask) -> None:
 def http_error(error: HTTPException) -> Response | HTTPException:
     if error.code is None or error.code < 400:
         return error
+    if isinstance(error, TooManyRequests):
+        return too_many(error)
     return show(PAGES.get(error.code, PAGES[400]._replace(status=error.code)))
+
+
+def too_many(error: TooManyRequests) -> Response:
+    seconds = error.retry_after if isinstance(error.retry_after, int) else 60
+    minutes = -(-seconds // 60)
+    page = PAGES[429]
+    message = page.message.format("a minute" if minutes == 1 else f"{minutes} minutes")
+    return show(page._replace(message=message), retry_after=seconds)
 
 
 def flexprice_trouble(error: FlexpriceError) -> Response:

@@ -1,73 +1,78 @@
-"""Who is signed in, what a browser may load, and where it may be sent."""
+"""Who is signed in, who may call us what, and where a browser may be sent."""
 
-from urllib.parse import urlsplit
+import logging
+from urllib.parse import unquote, urlsplit
 
-from flask import Flask, Response, redirect, request, session
-from flask_login import login_user, logout_user
-from werkzeug.wrappers import Response as WerkzeugResponse
+from flask import Flask, abort, current_app, flash, redirect, request, session, url_for
+from flask_login import current_user, login_user, logout_user
+from werkzeug.exceptions import HTTPException
+from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.wrappers import Response
 
 from storefront import shoppers
+from storefront.database import writing
 from storefront.extensions import csrf, login, settings
 from storefront.models import Shopper
 
-HTMX = "https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js"
+log = logging.getLogger(__name__)
+
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+UNDER_ANY_NAME = {"webhooks.receive", "health.check"}  # the one is signed, the other tells nothing
 
 
 def init_app(app: Flask) -> None:
     shop = app.config["SETTINGS"]
     app.config.update(
-        SESSION_COOKIE_NAME="storefront",  # cookies ignore ports: the sandbox next door has none
+        # Cookies ignore ports: the sandbox next door has none. With __Host- no other host of the domain
+        # can plant one, nor can plain http.
+        SESSION_COOKIE_NAME="__Host-storefront" if shop.production else "storefront",
         SESSION_COOKIE_HTTPONLY=True,
         SESSION_COOKIE_SAMESITE="Lax",
         SESSION_COOKIE_SECURE=shop.production,
         WTF_CSRF_TIME_LIMIT=None,  # as long as the session
         MAX_CONTENT_LENGTH=256 * 1024,
     )
+    if proxies := shop.trusted_proxies:
+        app.wsgi_app = ProxyFix(app.wsgi_app, proxies, proxies, proxies)  # type: ignore[method-assign]
     csrf.init_app(app)
     login.init_app(app)
-    login.login_view = "account.sign_in"
-    login.login_message = "Please sign in to go on."
-    login.login_message_category = "info"
+    login.session_protection = None  # it believes any X-Forwarded-For
     login.user_loader(shoppers.by_session_key)
+    login.unauthorized_handler(to_sign_in)
+    app.before_request(readable)
     app.before_request(one_host)
-    app.after_request(headers)
     app.add_template_test(is_payment_url, "payment_url")  # links are held to the same hosts
 
 
-def one_host() -> WerkzeugResponse | None:
-    """The session cookie belongs to one host: a demo opened as `localhost` moves to where it lives."""
-    home = urlsplit(settings().storefront_url)
-    here = urlsplit(request.host_url)
-    if request.method != "GET" or here.hostname == home.hostname or here.hostname not in LOOPBACK:
+def readable() -> None:
+    """PostgreSQL takes no text with a NUL in it, so no row has such a name."""
+    if "\0" in request.path:
+        abort(404)
+
+
+def one_host() -> Response | None:
+    """The shop answers under its own name only; a demo opened as `localhost` moves to where it lives."""
+    home = urlsplit(settings().storefront_url).hostname
+    here = urlsplit(f"//{request.host}").hostname
+    if here == home or request.endpoint in UNDER_ANY_NAME:
         return None
-    if home.hostname not in LOOPBACK or request.path == "/healthz":
-        return None
-    return redirect(settings().storefront_url + request.full_path.rstrip("?"), 302)
+    if request.method == "GET" and here in LOOPBACK and home in LOOPBACK:
+        return redirect(settings().storefront_url + request.full_path.rstrip("?"), 302)
+    log.warning("asked for as %r, which is not STOREFRONT_URL; behind a proxy, see TRUSTED_PROXIES", here)
+    return abort(400)
 
 
-def headers(response: Response) -> Response:
-    payment = " ".join(origin for host in settings().payment_hosts for origin in _origins(host))
-    response.headers.setdefault(
-        "Content-Security-Policy",
-        f"default-src 'none'; script-src 'self' {HTMX}; style-src 'self'; img-src 'self' data:; "
-        f"connect-src 'self'; form-action 'self' {payment}; base-uri 'none'; frame-ancestors 'none'",
-    )
-    response.headers.setdefault("Referrer-Policy", "same-origin")
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("X-Frame-Options", "DENY")
-    if settings().production:
-        response.headers.setdefault("Strict-Transport-Security", "max-age=31536000")
-    if request.endpoint != "static":
-        response.headers.setdefault("Cache-Control", "private, no-cache")
-    return response
+def to_sign_in() -> Response:
+    flash("Please sign in to go on.", "info")
+    return redirect(url_for("account.sign_in", next=way_back()), 302)
 
 
-def _origins(host: str) -> tuple[str, ...]:
-    """Chromium drops the 303 after a POST to a host that form-action does not list (decision 16)."""
-    if urlsplit(f"//{host}").hostname in LOOPBACK:
-        return (f"http://{host}",)
-    return (f"https://{host}", f"https://*.{host}")
+def way_back() -> str:
+    """The page a sign-in leads back to: this one, or the order's when this is a form of it or a fragment."""
+    if request.method == "GET" and request.endpoint != "orders.status":
+        return request.full_path.rstrip("?")
+    ref = (request.view_args or {}).get("ref")
+    return url_for("orders.failure", ref=ref) if ref else url_for("account.show")
 
 
 def is_payment_url(url: str | None) -> bool:
@@ -89,10 +94,18 @@ def is_payment_url(url: str | None) -> bool:
 
 
 def safe_next(target: str | None) -> str:
-    """A path of ours, or the start page: nobody is led elsewhere through `next`."""
+    """A page of ours, or the start page: nobody is led elsewhere through `next`."""
     if not target or not target.startswith("/") or target.startswith("//"):
         return "/"
-    return "/" if any(char in target for char in "\\\r\n\t") else target
+    if "\\" in target or not target.isprintable():
+        return "/"
+    try:
+        adapter = current_app.create_url_adapter(request)
+        assert adapter is not None  # noqa: S101 - there is a request
+        adapter.match(unquote(urlsplit(target).path), method="GET")
+    except (HTTPException, ValueError):
+        return "/"
+    return target
 
 
 def start_session(shopper: Shopper) -> None:
@@ -101,5 +114,9 @@ def start_session(shopper: Shopper) -> None:
 
 
 def end_session() -> None:
+    """In every browser: the cookie is a copy that others may have kept, so the key in it must end."""
+    if current_user.is_authenticated:
+        with writing():
+            shoppers.sign_out(current_user)
     logout_user()
     session.clear()

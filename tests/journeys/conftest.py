@@ -155,6 +155,7 @@ class World:
             "SECRET_KEY": "s" * 40,
             "DATABASE_URL": f"sqlite:///{tmp_path}/shop.db",
             "MAIL_URL": "keep:",
+            "RATE_LIMITS": "off",
             "MAIL_FROM": "shop@example.com",
             "PAYMENT_HOSTS": urlsplit(self.sandbox_url).netloc,
         }

@@ -38,6 +38,7 @@ def env(tmp_path):
         "SECRET_KEY": "thirty-two characters, or more..",
         "DATABASE_URL": f"sqlite:///{tmp_path}/shop.db",
         "MAIL_URL": "keep:",
+        "RATE_LIMITS": "off",
         "MAIL_FROM": "shop@shop.example",
         "PAYMENT_HOSTS": "127.0.0.1:8001",
     }
@@ -48,6 +49,7 @@ def _quick_passwords(monkeypatch):
     """The shop's own hash is slow on purpose, and no test is about that."""
     quick = partial(generate_password_hash, method="pbkdf2:sha256:1")
     monkeypatch.setattr(shoppers, "generate_password_hash", quick)
+    monkeypatch.setattr(shoppers, "_NOBODY", quick("nobody's password"))
 
 
 @pytest.fixture

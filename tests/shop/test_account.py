@@ -164,7 +164,7 @@ def test_a_sign_up_leads_nowhere_else(browser, vendor, target):
 def test_a_sign_in_leads_back_to_where_it_was_needed(browser, enrol):
     enrol()
     answer = browser.get("/orders/abc/success?since=5")
-    assert answer.location == "/sign-in?next=%2Forders%2Fabc%2Fsuccess%3Fsince%3D5"
+    assert answer.location == "/sign-in?next=/orders/abc/success?since%3D5"
     page = browser.get(answer.location).text
     target = re.search(r'name="next"[^>]* value="([^"]*)"', page)[1]
     assert browser.sign_in(next=target).location == "/orders/abc/success?since=5"

@@ -7,7 +7,7 @@ from storefront import outbox
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.models import Letter, Shopper
-from storefront.web import security
+from storefront.web import headers
 
 HTTPS = {"STOREFRONT_URL": "https://shop.example", "PAYMENT_HOSTS": ""}
 
@@ -20,7 +20,7 @@ def policy(answer):
 def test_the_policy_names_all_that_may_be_loaded(browser):
     assert policy(browser.get("/sign-in")) == {
         "default-src": {"'none'"},
-        "script-src": {"'self'", security.HTMX},
+        "script-src": {"'self'", headers.HTMX},
         "style-src": {"'self'"},
         "img-src": {"'self'", "data:"},
         "connect-src": {"'self'"},
@@ -67,7 +67,7 @@ def test_the_cookie_has_its_own_name_and_is_kept_from_scripts(browser):
 
 def test_in_production_the_cookie_and_the_browser_stay_on_https(build):
     answer = build(**HTTPS).test_client().get("/sign-in", base_url="https://shop.example")
-    assert cookie(answer) == ("storefront", {"HttpOnly", "Path=/", "SameSite=Lax", "Secure"})
+    assert cookie(answer) == ("__Host-storefront", {"HttpOnly", "Path=/", "SameSite=Lax", "Secure"})
     assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
     assert "http://" not in answer.headers["Content-Security-Policy"]
 
