@@ -1,9 +1,10 @@
-// Keeps an order's page honest when htmx cannot be loaded: reads the same hx-get and hx-trigger
+// Keeps a live page honest when htmx cannot be loaded: reads the same hx-get and hx-trigger
 // and asks by itself, until there is nothing more to ask or htmx turns up after all.
 // With or without htmx it also tells the live region what has changed.
 (function () {
   "use strict";
-  var root = function () { return document.getElementById("order-status"); };
+  var live = "[data-announce]";
+  var root = function () { return document.querySelector(live); };
   var busy = false;
 
   function later(seconds) {
@@ -32,7 +33,7 @@
       if (!answer.ok) throw new Error(String(answer.status));
       var box = document.createElement("template");
       box.innerHTML = await answer.text();
-      var fresh = box.content.querySelector("#order-status");
+      var fresh = box.content.querySelector(live);
       if (!fresh) throw new Error("no order in the answer");
       if (over()) return;
       var held = root().contains(document.activeElement) ? document.activeElement.id : "";

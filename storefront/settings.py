@@ -56,10 +56,16 @@ class Settings:
     rate_limits: str = field(default="memory:", repr=False)
     trusted_proxies: int = 0
     renewal_grace: timedelta = timedelta(days=3)
+    qa: str = ""
 
     @property
     def production(self) -> bool:
         return self.storefront_url.startswith("https:")
+
+    @property
+    def qa_page(self) -> bool:
+        """Off in production unless it is switched on."""
+        return self.qa == "on" if self.qa else not self.production
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
@@ -79,6 +85,7 @@ class Settings:
             rate_limits=env.optional("RATE_LIMITS", _rate_limits) or "memory:",
             trusted_proxies=int(env.optional("TRUSTED_PROXIES", _trusted_proxies) or 0),
             renewal_grace=timedelta(days=int(env.optional("RENEWAL_GRACE_DAYS", _days) or 3)),
+            qa=env.optional("QA_PAGE", _switch),
         )
         if env.problems:
             raise SettingsError(env.problems)
@@ -218,6 +225,12 @@ def _mail_from(address: str) -> str:
     except EmailNotValidError:
         raise _Wrong("is not an e-mail address") from None
     return address
+
+
+def _switch(word: str) -> str:
+    if word.lower() not in ("on", "off"):
+        raise _Wrong("must be on or off")
+    return word.lower()
 
 
 def _payment_hosts(hosts: str) -> str:

@@ -33,8 +33,8 @@ ONLY = {
     "storefront.lifecycle": {"enum"},
 }
 
-# The sign-in guard and what all doors have in common.
-COMMON_TO_DOORS = {"storefront.web.security"}
+# The sign-in guard, the ladder of looks, and what else all doors have in common.
+COMMON_TO_DOORS = {"storefront.web.security", "storefront.web.pace"}
 
 
 def module(path: Path) -> str:

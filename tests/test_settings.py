@@ -91,6 +91,7 @@ def test_an_empty_value_counts_as_missing(empty):
         ("RENEWAL_GRACE_DAYS", "-1"),
         ("PAYMENT_HOSTS", "https://pay.example"),
         ("PAYMENT_HOSTS", "pay.example; script-src *"),
+        ("QA_PAGE", "perhaps"),
     ],
 )
 def test_a_malformed_value_is_named_and_never_repeated(name, value):
@@ -110,6 +111,14 @@ def test_plain_http_is_for_this_machine_and_is_not_production():
     assert settings.storefront_url == "http://127.0.0.1:8000"
     assert settings.flexprice_api_url == "http://localhost:8001/v1"
     assert not settings.production
+
+
+def test_the_qa_page_is_for_practice_unless_it_is_switched_on():
+    https, here = "https://shop.example", "http://127.0.0.1:8000"
+    assert read(STOREFRONT_URL=here).qa_page
+    assert not read(STOREFRONT_URL=here, QA_PAGE="off").qa_page
+    assert not read(STOREFRONT_URL=https).qa_page
+    assert read(STOREFRONT_URL=https, QA_PAGE="ON").qa_page
 
 
 def test_a_relative_sqlite_file_is_found_from_the_working_directory(tmp_path, monkeypatch):
@@ -137,6 +146,7 @@ def test_every_setting_is_explained_in_the_example():
     optional = {
         "FLEXPRICE_ENVIRONMENT_ID",
         "PAYMENT_HOSTS",
+        "QA_PAGE",
         "RATE_LIMITS",
         "RENEWAL_GRACE_DAYS",
         "SHOP_NAME",

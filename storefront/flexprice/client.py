@@ -127,7 +127,7 @@ class Client:
         body = order.to_json()
         return self._one("POST", _SESSIONS, CheckoutSession.from_json, body=body, read=CREATE_TIMEOUT)
 
-    def get_session(self, session_id: str, *, patience: float = 10) -> CheckoutSession:
+    def get_session(self, session_id: str, *, patience: float = READ_TIMEOUT) -> CheckoutSession:
         path = f"{_SESSIONS}/{_quoted(session_id)}"
         return self._one("GET", path, CheckoutSession.from_json, read=patience)
 
@@ -141,11 +141,12 @@ class Client:
         query = {"external_customer_id": external_customer_id, "subscription_status": list(statuses)}
         return self._pages("POST", "/subscriptions/search", query, Subscription.from_json)
 
-    def get_subscription(self, subscription_id: str) -> Subscription:
-        return self._one("GET", f"/subscriptions/{_quoted(subscription_id)}", Subscription.from_json)
+    def get_subscription(self, subscription_id: str, *, patience: float = READ_TIMEOUT) -> Subscription:
+        path = f"/subscriptions/{_quoted(subscription_id)}"
+        return self._one("GET", path, Subscription.from_json, read=patience)
 
-    def get_invoice(self, invoice_id: str) -> Invoice:
-        return self._one("GET", f"/invoices/{_quoted(invoice_id)}", Invoice.from_json)
+    def get_invoice(self, invoice_id: str, *, patience: float = READ_TIMEOUT) -> Invoice:
+        return self._one("GET", f"/invoices/{_quoted(invoice_id)}", Invoice.from_json, read=patience)
 
     def invoices_of(self, subscription_id: str) -> list[Invoice]:
         query = {"subscription_id": subscription_id, "skip_line_items": True}

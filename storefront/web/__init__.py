@@ -13,12 +13,13 @@ def init_app(app: Flask) -> None:
         limits,
         orders,
         plans,
+        qa,
         security,
         webhooks,
         words,
     )
 
-    for door in (plans, checkout, orders, webhooks, account, health):
+    for door in (plans, checkout, orders, webhooks, account, health, qa):
         app.register_blueprint(door.bp)
     security.init_app(app)
     headers.init_app(app)

@@ -6,7 +6,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from itertools import accumulate
 from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
@@ -18,12 +17,11 @@ from storefront.extensions import flexprice
 from storefront.flexprice import FlexpriceError, NotFound, Refused, RouteMissing
 from storefront.lifecycle import Fact, State
 from storefront.models import Order
+from storefront.web import pace
 
 log = logging.getLogger(__name__)
 bp = Blueprint("orders", __name__, url_prefix="/orders/<ref>")
 
-LADDER = (1, 2, 2, 3, 5, 8, 13, 15)  # seconds between looks; then every 15 (decision 14)
-LOOKS_AT = tuple(accumulate(LADDER))
 SLOW_AFTER = 120  # seconds
 PATIENCE = 4.0  # seconds a page waits for Flexprice
 START_AGAIN_AFTER = timedelta(minutes=2)  # the create call has given up long before
@@ -126,11 +124,10 @@ def ask_flexprice(order: Order, now: datetime) -> None:
 
 
 def watching(order: Order, page: str, now: datetime) -> Watch:
-    at = int(now.timestamp())
-    since = min(max(request.args.get("since", at, type=int), at - 3600), at)
+    since = pace.since(now)
     return Watch(
         since=since,
-        delay=next((gap for gap, end in zip(LADDER, LOOKS_AT, strict=True) if at - since < end), 15),
+        delay=pace.delay(int(now.timestamp()) - since),
         status_url=url_for("orders.status", ref=order.ref, page=page, since=since),
         check_url=url_for(f"orders.{page}", ref=order.ref, since=since),
         can_start_again=order.opening_at is not None and now - order.opening_at > START_AGAIN_AFTER,
@@ -144,7 +141,7 @@ def phase(order: Order, page: str, watched: int) -> str:
     if order.state == State.AWAITING_PAYMENT:
         if watched >= SLOW_AFTER:
             return "slow"
-        just_back = page == "success" and watched < LOOKS_AT[4]
+        just_back = page == "success" and watched < pace.LOOKS_AT[4]
         return "checking" if just_back or not order.payment_url else "waiting"
     return PHASES[State(order.state)]
 

@@ -21,6 +21,7 @@ from storefront import worker
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.models import Access, InboxMessage, Letter, Order
+from storefront.models import Shopper as ShopperRow
 from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.hooks import run_due
 from storefront.sandbox.schema import customers, plans, sessions
@@ -259,6 +260,11 @@ class World:
         newest = self.order().id
         with self.shop.app_context(), writing():
             db.session.execute(update(Order).where(Order.id == newest).values(**values))
+
+    def set_shopper(self, shopper: Shopper, **values: Any) -> None:
+        with self.shop.app_context(), writing():
+            row = update(ShopperRow).where(ShopperRow.email == shopper.email)
+            db.session.execute(row.values(**values))
 
     def claim_messages(self) -> None:
         """As a worker does that is killed in the next moment."""

@@ -1,0 +1,76 @@
+"""The QA checklist in a real browser: ticks appear by themselves, and the evidence is a click away."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Route, expect
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Any]
+
+
+def open_checklist(asha: Any) -> None:
+    asha.see("/account")
+    asha.page.get_by_role("link", name="QA checklist").click()
+    asha.page.locator("#qa-orders li a").first.click()
+    expect(asha.page.get_by_role("heading", name=re.compile("of 5 done"))).to_be_visible()
+
+
+def result(asha: Any, check: str) -> Any:
+    return asha.page.locator(f'[data-check="{check}"]')
+
+
+def pay_in_another_tab(asha: Any, link: str) -> None:
+    tab = asha.page.context.new_page()
+    tab.goto(link)
+    tab.get_by_role("button", name=re.compile(r"\bpay \S", re.I)).first.click()
+    tab.wait_for_url(f"{asha.demo.shop}/orders/*/success?*", wait_until="commit")
+    tab.close()
+
+
+def test_the_ticks_appear_by_themselves(shopper: Open) -> None:
+    asha = shopper()
+    asha.order()
+    link = asha.page.url
+    open_checklist(asha)
+    expect(result(asha, "session")).to_have_attribute("data-result", "wait")
+
+    pay_in_another_tab(asha, link)
+
+    for check in ("session", "subscription", "invoice", "webhook", "fulfillment"):
+        expect(result(asha, check)).to_have_attribute("data-result", "done", timeout=30_000)
+    expect(asha.page.locator("#qa-checks")).not_to_have_attribute("hx-get", re.compile("."))
+    asha.page.locator("a[id^=qa-letter]").first.click()
+    expect(asha.page.get_by_role("heading", level=1)).to_contain_text("Starter")
+
+
+def test_without_the_cdn_the_ticks_appear_too(shopper: Open) -> None:
+    def unreachable(route: Route) -> None:
+        route.abort()
+
+    asha = shopper(cdn=unreachable)
+    asha.expected.append("jsdelivr")
+    asha.order()
+    link = asha.page.url
+    open_checklist(asha)
+
+    pay_in_another_tab(asha, link)
+
+    expect(result(asha, "fulfillment")).to_have_attribute("data-result", "done", timeout=30_000)
+
+
+def test_without_script_the_page_is_looked_at_again_by_hand(shopper: Open) -> None:
+    asha = shopper(java_script_enabled=False, viewport={"width": 390, "height": 844})
+    asha.order()
+    asha.pay()
+    open_checklist(asha)
+    for _ in range(10):
+        asha.page.get_by_role("link", name="Look again").click()
+        if result(asha, "fulfillment").get_attribute("data-result") == "done":
+            break
+        asha.page.wait_for_timeout(500)
+    expect(result(asha, "fulfillment")).to_have_attribute("data-result", "done")
+    assert asha.page.locator("html").evaluate("html => html.scrollWidth") <= 390
