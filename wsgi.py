@@ -136,9 +136,9 @@ def prepare_database(environ: Environment) -> None:
 
 def commands(environ: Environment, with_sandbox: bool) -> dict[str, list[str]]:
     sandbox = {"sandbox": ["-m", "storefront.sandbox"]} if with_sandbox else {}
-    listen = f"--listen=127.0.0.1:{environ['PORT']}"
+    listen = ["--listen", f"127.0.0.1:{environ['PORT']}"]
     return sandbox | {
-        "shop": ["-m", "waitress", listen, "--threads=8", "wsgi:app"],
+        "shop": ["-m", "storefront.serve", *listen, "--processes", "1", "--threads", "8"],
         "worker": ["-m", "flask", "--app", "wsgi", "work"],
     }
 

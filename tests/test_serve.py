@@ -1,0 +1,136 @@
+"""The production server: one port, a few processes, and nobody's request is lost when it stops."""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import requests
+
+ROOT = Path(__file__).parent.parent
+
+APP = """
+import os, time
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/slow":
+        time.sleep(1)
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [str(os.getpid()).encode()]
+"""
+
+
+class Server:
+    def __init__(self, folder: Path, app: str, *options: str) -> None:
+        (folder / "tiny.py").write_text(app)
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port = probe.getsockname()[1]
+        command = [sys.executable, "-m", "storefront.serve", "tiny:app", "--listen", f"127.0.0.1:{self.port}"]
+        environ = os.environ | {"PYTHONPATH": str(ROOT)}
+        self.process = subprocess.Popen(
+            [*command, *options], cwd=folder, env=environ, stderr=subprocess.PIPE, text=True
+        )
+
+    def get(self, path: str = "/") -> str:
+        for _ in range(200):
+            try:
+                return requests.get(f"http://127.0.0.1:{self.port}{path}", timeout=20).text
+            except requests.ConnectionError:
+                if self.process.poll() is not None:
+                    raise
+                time.sleep(0.05)
+        raise AssertionError("no answer")
+
+    def pids(self, wanted: int) -> set[str]:
+        seen: set[str] = set()
+        for _ in range(500):
+            seen.add(self.get())
+            if len(seen) == wanted:
+                break
+        return seen
+
+    def end(self) -> tuple[int, str]:
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        _, said = self.process.communicate(timeout=30)
+        return self.process.returncode, said
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[object]:
+    servers: list[Server] = []
+
+    def run(*options: str, app: str = APP) -> Server:
+        servers.append(Server(tmp_path, app, *options))
+        return servers[-1]
+
+    yield run
+    for server in servers:
+        server.end()
+
+
+def test_the_processes_share_one_port(start):
+    assert len(start("--processes", "2").pids(2)) == 2
+
+
+def test_a_request_under_way_is_answered_before_the_server_stops(start):
+    server = start("--processes", "1")
+    server.get()
+    with ThreadPoolExecutor() as pool:
+        slow = pool.submit(server.get, "/slow")
+        time.sleep(0.3)
+        assert server.end() == (0, "")
+        assert slow.result().isdecimal()
+
+
+def test_a_process_that_dies_is_replaced(start, monkeypatch):
+    server = start("--processes", "1")
+    first = server.get()
+    time.sleep(3.1)  # one that dies at once would do so again, and is not started again
+    os.kill(int(first), signal.SIGKILL)
+    assert server.get() != first
+
+
+def test_an_app_that_refuses_to_start_ends_the_server_and_says_why(start):
+    server = start("--processes", "2", app="raise SystemExit('The shop cannot start: no key.')")
+    server.process.wait(20)
+    code, said = server.end()
+    assert code == 1
+    assert set(said.splitlines()) == {"The shop cannot start: no key."}
+
+
+def test_an_app_that_breaks_ends_the_server_with_its_traceback(start):
+    server = start(app="1 / 0")
+    server.process.wait(20)
+    code, said = server.end()
+    assert code == 1
+    assert re.search(r"ZeroDivisionError", said)
+
+
+@pytest.mark.parametrize(
+    "sent", [b"", b"POST / HTTP/1.1\r\nHost: x\r\n", b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nx"]
+)
+def test_clients_that_say_little_or_nothing_keep_nobody_waiting(start, sent):
+    server = start("--processes", "1", "--threads", "1")
+    server.get()
+    silent = [socket.create_connection(("127.0.0.1", server.port)) for _ in range(64)]
+    for line in silent:
+        line.sendall(sent)
+    assert server.get().isdecimal()
+    for line in silent:
+        line.close()
+
+
+def test_a_body_beyond_all_limits_is_refused_before_it_is_read(start):
+    server = start("--processes", "1")
+    server.get()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=10) as line:
+        line.sendall(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 50000000\r\n\r\n")
+        assert b" 413 " in line.recv(100)
