@@ -14,7 +14,8 @@ def create_app(settings: Settings) -> Flask:
     """The table of contents of the shop."""
     from storefront import cli, database, extensions, web
     from storefront.catalog import Catalog
-    from storefront.flexprice import Client, Verifier
+    from storefront.doorman import Turns
+    from storefront.flexprice import Client, SharedHeader, Verifier
 
     app = Flask(__name__, template_folder="../templates", static_folder="../static")
     app.config.update(
@@ -25,7 +26,10 @@ def create_app(settings: Settings) -> Flask:
     client = Client(settings.flexprice_api_url, settings.flexprice_api_key, settings.flexprice_environment_id)
     app.extensions["flexprice"] = client
     app.extensions["catalog"] = Catalog(client)
-    app.extensions["verifier"] = Verifier(settings.flexprice_webhook_secrets)
+    secrets, shared = settings.flexprice_webhook_secrets, settings.flexprice_webhook_header
+    app.extensions["verifier"] = Verifier(secrets) if secrets else None
+    app.extensions["shared_header"] = SharedHeader(*shared) if shared else None
+    app.extensions["turns"] = Turns()
 
     extensions.db.init_app(app)
     extensions.migrate.init_app(app, extensions.db)

@@ -10,7 +10,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 
 from storefront.catalog import Catalog
-from storefront.flexprice import Client
+from storefront.flexprice import Client, SharedHeader, Verifier
 from storefront.models import Base
 from storefront.settings import Settings
 
@@ -30,3 +30,12 @@ def flexprice() -> Client:
 
 def catalog() -> Catalog:
     return cast(Catalog, current_app.extensions["catalog"])
+
+
+def verifier() -> Verifier | None:
+    """None where Flexprice signs nothing and no secret is set; then there is a shared header."""
+    return cast("Verifier | None", current_app.extensions["verifier"])
+
+
+def shared_header() -> SharedHeader | None:
+    return cast("SharedHeader | None", current_app.extensions["shared_header"])

@@ -137,6 +137,16 @@ def refund_news(client: Client, message: InboxMessage) -> Act:
     return lambda now: _refund_seen(payment_id, now)
 
 
+def refund_hint(client: Client, message: InboxMessage) -> Act:
+    """Nobody signed it: look at the payment itself."""
+    payment_id = message.object_id
+    try:
+        refunded = client.get_payment(payment_id).status == "REFUNDED"
+    except NotFound:
+        refunded = False
+    return lambda now: _refund_seen(payment_id, now) if refunded else "Flexprice knows of no refund"
+
+
 def _refund_seen(payment_id: str, now: datetime) -> str:
     order = orders.by_payment(payment_id)
     if order is None:
@@ -153,6 +163,9 @@ MEANINGS: dict[str, Callable[[Client, InboxMessage], Act]] = {
     "checkout.session.failed": session_news,
     "checkout.session.expired": session_news,  # frees the plan, so that the buyer can try again
     "checkout.session.asked": session_news,  # a page saw a terminal answer before the webhook came
+    "checkout.session.hinted": session_news,  # unsigned, from a self-hosted Flexprice (contract E.5)
+    "subscription.hinted": subscription_news,
+    "refund.hinted": refund_hint,
     "subscription.updated": subscription_news,  # `cancel_at`: the end is scheduled
     "subscription.cancelled": subscription_news,
     "refund.created": refund_news,

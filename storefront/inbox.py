@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select, update
+from sqlalchemy import case, or_, select, update
 
 from storefront.database import insert_or_ignore
 from storefront.extensions import db
@@ -13,6 +13,12 @@ from storefront.models import InboxMessage
 CLAIM_LASTS = timedelta(seconds=90)  # a worker that died is not waited for any longer
 GAPS = [timedelta(seconds=s) for s in (1, 2, 5, 15, 60, 300, 600, 900)]
 ASKED = "checkout.session.asked"  # our own note: a page saw a terminal answer (decision 14)
+HINTS = {
+    "checkout.session": "checkout.session.hinted",
+    "subscription": "subscription.hinted",
+    "refund": "refund.hinted",
+}
+HINT_PAUSE = timedelta(seconds=5)  # between two questions about one thing, however many hints come
 
 
 def store(message_id: str, event: Event, body: bytes, now: datetime) -> bool:
@@ -46,6 +52,47 @@ def note_answer(session_id: str, status: str, now: datetime) -> bool:
     )
 
 
+def hint(event: Event, now: datetime) -> bool:
+    """Unsigned news (contract E.5): remember only that there is something to ask Flexprice about.
+
+    One row for each thing, asked about at most once in HINT_PAUSE however often somebody hints.
+    True when the hint is not one the shop has no use for.
+    """
+    kind = HINTS.get(event.type.rpartition(".")[0])
+    about = event.refund.payment_id if event.refund else event.object_id
+    if kind is None or not about:
+        return False
+    key = f"hint:{kind}:{about}"[:255]
+    new = insert_or_ignore(
+        db.session,
+        InboxMessage,
+        id=key,
+        event_type=kind,
+        object_id=about,
+        customer_id="",
+        received_at=now,
+        next_try_at=now,
+    )
+    if not new:
+        _hinted_again(key, now)
+    return True
+
+
+def _hinted_again(key: str, now: datetime) -> None:
+    """A waiting hint notes the time only, so that a look under way is followed by another (see `done`)."""
+    handled = InboxMessage.handled_at
+    again_at = case(
+        (handled.is_(None), InboxMessage.next_try_at),
+        (handled > now - HINT_PAUSE, now + HINT_PAUSE),
+        else_=now,
+    )
+    db.session.execute(
+        update(InboxMessage)
+        .where(InboxMessage.id == key)
+        .values(received_at=now, handled_at=None, next_try_at=again_at)
+    )
+
+
 def next_message(now: datetime) -> InboxMessage | None:
     return db.session.scalar(
         select(InboxMessage)
@@ -61,12 +108,25 @@ def claim(message_id: str, now: datetime) -> bool:
 
 
 def done(message: InboxMessage, outcome: str, now: datetime) -> None:
-    _update(message.id, claimed_at=None, handled_at=now, outcome=outcome)
+    if not _update(
+        message.id, InboxMessage.received_at <= now, claimed_at=None, handled_at=now, outcome=outcome
+    ):  # a hint that came again while we looked: what was seen may be old
+        _update(message.id, claimed_at=None, next_try_at=now + HINT_PAUSE, outcome=outcome)
 
 
-def again(message: InboxMessage, why: str, now: datetime) -> None:
+def again(message: InboxMessage, why: str, now: datetime, traceback: str | None = None) -> None:
     gap = GAPS[min(message.attempts, len(GAPS)) - 1]
-    _update(message.id, claimed_at=None, next_try_at=now + gap, outcome=why)
+    if message.event_type in HINTS.values():
+        gap = max(gap, HINT_PAUSE)
+    broke = {"traceback": traceback} if traceback else {}
+    _update(message.id, claimed_at=None, next_try_at=now + gap, outcome=why, **broke)
+
+
+def last_signed_at() -> datetime | None:
+    """When the newest message came that one of our secrets opened."""
+    unsigned = or_(InboxMessage.event_type == ASKED, InboxMessage.event_type.in_(HINTS.values()))
+    newest = select(InboxMessage.received_at).where(~unsigned).order_by(InboxMessage.received_at.desc())
+    return db.session.scalar(newest.limit(1))
 
 
 def _unclaimed(now: datetime) -> Any:

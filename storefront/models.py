@@ -1,4 +1,7 @@
-"""The rows: who buys, what was bought, what they may use, what Flexprice told us, which letters we owe."""
+"""The rows: who buys, what was bought, what they may use, what Flexprice told us, which letters we owe.
+
+Besides: the worker's sign of life, webhooks we refused, and what operators did.
+"""
 
 import secrets
 from datetime import UTC, datetime
@@ -163,7 +166,10 @@ class Access(Base):
 
 class InboxMessage(Base):
     __tablename__ = "inbox"
-    __table_args__ = (Index("inbox_to_read", "handled_at", "next_try_at"),)
+    __table_args__ = (
+        Index("inbox_to_read", "handled_at", "next_try_at"),
+        Index("inbox_by_time", "received_at"),
+    )
 
     id: Mapped[str] = mapped_column(primary_key=True)  # the sender's message id: a second copy finds it taken
     event_type: Mapped[str]
@@ -177,6 +183,7 @@ class InboxMessage(Base):
     claimed_at: Mapped[datetime | None]  # one left by a crash is taken again
     handled_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(Text)
+    traceback: Mapped[str | None] = mapped_column(Text)  # of the last reading that broke, for the operator
 
 
 class Letter(Base):
@@ -213,3 +220,35 @@ class Heartbeat(Base):
 
     name: Mapped[str] = mapped_column(primary_key=True)
     beat_at: Mapped[datetime]
+
+
+class Refusal(Base):
+    """Webhooks that were refused, a few rows of each cause (storefront/doorman.py)."""
+
+    __tablename__ = "refusals"
+    __table_args__ = (Index("refusals_by_cause", "cause", "at"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    cause: Mapped[str] = mapped_column(String(40))
+    says: Mapped[str] = mapped_column(Text)
+    count: Mapped[int]  # how many like it since the row before
+    sender: Mapped[str]  # address, program and message id: whoever called chose them
+    agent: Mapped[str]
+    message_id: Mapped[str]
+    body_bytes: Mapped[int]
+    body_sha256: Mapped[str] = mapped_column(String(64))  # never the body
+
+
+class OperatorNote(Base):
+    """What an operator did or wrote, and about what: kept for good."""
+
+    __tablename__ = "operator_notes"
+    __table_args__ = (Index("operator_notes_by_subject", "subject", "subject_id"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    at: Mapped[datetime]
+    who: Mapped[str]
+    subject: Mapped[str] = mapped_column(String(20))  # order, message or letter
+    subject_id: Mapped[str]
+    text: Mapped[str] = mapped_column(Text)

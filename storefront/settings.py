@@ -27,6 +27,16 @@ NEEDED = {
     "MAIL_FROM": "the address letters come from",
 }
 
+TAKEN_HEADERS = {
+    "host",
+    "content-type",
+    "content-length",
+    "user-agent",
+    "cookie",
+    "accept",
+    "connection",
+}
+
 HOST = re.compile(
     r"(?=.{1,253}(?::|$))[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?"
 )
@@ -44,12 +54,13 @@ class SettingsError(ValueError):
 class Settings:
     flexprice_api_url: str
     flexprice_api_key: str = field(repr=False)
-    flexprice_webhook_secrets: tuple[str, ...] = field(repr=False)
+    flexprice_webhook_secrets: tuple[str, ...] = field(repr=False)  # empty only beside a shared header
     storefront_url: str
     secret_key: str = field(repr=False)
     database_url: str = field(repr=False)
     mail_url: str = field(repr=False)
     mail_from: str
+    flexprice_webhook_header: tuple[str, str] | None = field(default=None, repr=False)
     flexprice_environment_id: str | None = None
     payment_hosts: tuple[str, ...] = PAYMENT_HOSTS
     shop_name: str = SHOP_NAME
@@ -74,7 +85,8 @@ class Settings:
             flexprice_api_url=env.needed("FLEXPRICE_API_URL", _api_url),
             flexprice_api_key=env.needed("FLEXPRICE_API_KEY", _api_key),
             flexprice_environment_id=env.optional("FLEXPRICE_ENVIRONMENT_ID") or None,
-            flexprice_webhook_secrets=tuple(env.needed("FLEXPRICE_WEBHOOK_SECRET", _webhook_secrets).split()),
+            flexprice_webhook_secrets=_secrets(env),
+            flexprice_webhook_header=_split_header(env.optional("FLEXPRICE_WEBHOOK_HEADER", _webhook_header)),
             storefront_url=env.needed("STOREFRONT_URL", _storefront_url),
             secret_key=env.needed("SECRET_KEY", _secret_key),
             database_url=env.needed("DATABASE_URL", _database_url),
@@ -177,6 +189,31 @@ def _webhook_secrets(secrets: str) -> str:
                 "each must be whsec_ and the base64 of at least 24 bytes, and spaces go between them"
             ) from None
     return secrets
+
+
+def _secrets(env: _Reader) -> tuple[str, ...]:
+    """Verification is never off: a self-hosted Flexprice that does not sign must send a shared header."""
+    name, unsigned = "FLEXPRICE_WEBHOOK_SECRET", env.environ.get("FLEXPRICE_WEBHOOK_HEADER", "").strip()
+    read = env.optional if unsigned else env.needed
+    return tuple(read(name, _webhook_secrets).split())
+
+
+def _webhook_header(header: str) -> str:
+    name, value = _split_header(header) or ("", "")
+    if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name) or not value:
+        raise _Wrong("must be the name of a header, a colon and its value")
+    if name.lower().startswith(("svix-", "webhook-")) or name.lower() in TAKEN_HEADERS:
+        raise _Wrong("must not be a header that has a meaning already")
+    if not re.fullmatch(r"[!-~]+", value):
+        raise _Wrong("has a character in its value that no value has, perhaps a space or a line break")
+    if len(value) < 24:
+        raise _Wrong("has too short a value: at least 24 random characters")
+    return header
+
+
+def _split_header(header: str) -> tuple[str, str] | None:
+    name, colon, value = header.partition(":")
+    return (name.strip(), value.strip()) if colon else None
 
 
 def _storefront_url(url: str) -> str:

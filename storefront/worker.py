@@ -2,6 +2,7 @@
 
 import logging
 import time
+import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 PAUSE = 0.1  # seconds between looks
 SET_ASIDE_AFTER = timedelta(minutes=60)  # a session nobody knows (decision 23)
 ALIVE_WITHIN = timedelta(seconds=30)
+LONGEST_TRACEBACK = 8000  # characters; its end says most
 NEVER_MIND = 10_000  # of one kind in one pass: the others want their turn
 
 # When an order is looked after again: the n-th time after the n-th gap, then always after the last one.
@@ -84,7 +86,7 @@ def read_message(message: InboxMessage, now: datetime) -> None:
         raise
     except Exception as error:  # nothing received is lost: it is tried again, and shown to the operator
         log.exception("message %s (%s) could not be read", message.id, message.event_type)
-        put_back(message, type(error).__name__, now)
+        put_back(message, type(error).__name__, now, traceback.format_exc()[-LONGEST_TRACEBACK:])
 
 
 def wait_or_set_aside(message: InboxMessage, why: str, now: datetime) -> None:
@@ -96,9 +98,9 @@ def wait_or_set_aside(message: InboxMessage, why: str, now: datetime) -> None:
     return None
 
 
-def put_back(message: InboxMessage, why: str, now: datetime) -> None:
+def put_back(message: InboxMessage, why: str, now: datetime, traceback: str | None = None) -> None:
     with writing():
-        inbox.again(message, why, now)
+        inbox.again(message, why, now, traceback)
     log.info("message %s waits: %s", message.id, why)
 
 

@@ -76,6 +76,15 @@ def test_an_empty_value_counts_as_missing(empty):
         ("FLEXPRICE_API_KEY", "two words"),
         ("FLEXPRICE_WEBHOOK_SECRET", "whsec_c2hvcnQ="),
         ("FLEXPRICE_WEBHOOK_SECRET", f"{SECRET} whsec_not*base64"),
+        ("FLEXPRICE_WEBHOOK_HEADER", "X-Api-Key"),
+        ("FLEXPRICE_WEBHOOK_HEADER", "X-Api-Key:"),
+        ("FLEXPRICE_WEBHOOK_HEADER", ": " + "v" * 32),
+        ("FLEXPRICE_WEBHOOK_HEADER", "X Api Key: " + "v" * 32),
+        ("FLEXPRICE_WEBHOOK_HEADER", "X-Api-Key: " + "v" * 23),
+        ("FLEXPRICE_WEBHOOK_HEADER", "X-Api-Key: " + "v" * 32 + " w"),
+        ("FLEXPRICE_WEBHOOK_HEADER", "X-Api-Key: " + "é" * 32),
+        ("FLEXPRICE_WEBHOOK_HEADER", "Svix-Id: " + "v" * 32),
+        ("FLEXPRICE_WEBHOOK_HEADER", "Host: " + "v" * 32),
         ("STOREFRONT_URL", "http://shop.example"),
         ("STOREFRONT_URL", "https://shop.example/shop"),
         ("STOREFRONT_URL", "https://shop.example?x=1"),
@@ -104,6 +113,24 @@ def test_a_malformed_value_is_named_and_never_repeated(name, value):
 def test_secrets_may_be_several_while_one_is_rotated():
     other = "whsec_" + base64.b64encode(b"fedcba9876543210fedcba9876543210").decode()
     assert read(FLEXPRICE_WEBHOOK_SECRET=f"{SECRET} {other}").flexprice_webhook_secrets == (SECRET, other)
+
+
+HEADER = "X-Api-Key: k8Jq2-the-value-agreed-upon"
+
+
+def test_a_shared_header_stands_in_for_the_secret_of_a_flexprice_that_does_not_sign():
+    settings = read(FLEXPRICE_WEBHOOK_SECRET="", FLEXPRICE_WEBHOOK_HEADER=HEADER)
+    assert settings.flexprice_webhook_secrets == ()
+    assert settings.flexprice_webhook_header == ("X-Api-Key", "k8Jq2-the-value-agreed-upon")
+    assert "k8Jq2" not in repr(settings)
+
+
+def test_there_is_no_way_to_have_neither_secret_nor_shared_header():
+    assert len(problems(FLEXPRICE_WEBHOOK_SECRET="", FLEXPRICE_WEBHOOK_HEADER="  ")) == 1
+
+
+def test_a_malformed_secret_is_refused_beside_a_shared_header_too():
+    assert len(problems(FLEXPRICE_WEBHOOK_SECRET="whsec_short", FLEXPRICE_WEBHOOK_HEADER=HEADER)) == 1
 
 
 def test_plain_http_is_for_this_machine_and_is_not_production():
@@ -145,6 +172,7 @@ def test_every_setting_is_explained_in_the_example():
     example = (Path(__file__).parent.parent / ".env.example").read_text()
     optional = {
         "FLEXPRICE_ENVIRONMENT_ID",
+        "FLEXPRICE_WEBHOOK_HEADER",
         "PAYMENT_HOSTS",
         "QA_PAGE",
         "RATE_LIMITS",

@@ -4,6 +4,7 @@ It needs `requests`, `standardwebhooks` and the standard library, and knows noth
 """
 
 from .client import Client
+from .doctor import CAUSES, Finding, diagnose
 from .errors import (
     AlreadyExists,
     CustomerMissing,
@@ -31,9 +32,10 @@ from .objects import (
     Subscription,
     UnreadableObject,
 )
-from .signature import BadSecret, BadSignature, Verifier, check_secret
+from .signature import BadSecret, BadSignature, SharedHeader, Verifier, check_secret, is_signed
 
 __all__ = [
+    "CAUSES",
     "AlreadyExists",
     "BadSecret",
     "BadSignature",
@@ -43,6 +45,7 @@ __all__ = [
     "CustomerMissing",
     "Entitlement",
     "Event",
+    "Finding",
     "FlexpriceError",
     "Invoice",
     "NeverSent",
@@ -57,9 +60,12 @@ __all__ = [
     "RouteMissing",
     "SessionAlreadyOpen",
     "SessionRequest",
+    "SharedHeader",
     "Subscription",
     "Unavailable",
     "UnreadableObject",
     "Verifier",
     "check_secret",
+    "diagnose",
+    "is_signed",
 ]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -24,6 +25,7 @@ REASONS = {
     "no_match": "No signature was made with one of our secrets.",
     "stale": "The signature is right, but older than five minutes: a replay, or a clock is wrong.",
     "future": "The signature is right, but from the future: a clock is wrong.",
+    "shared_header": "Not signed, and without the header that was agreed upon.",
 }
 
 TOLERANCE = 300  # seconds, both ways: Svix, Standard Webhooks
@@ -32,6 +34,7 @@ MIN_SECRET_BYTES = 24  # Standard Webhooks: 24 to 64 random bytes
 _PREFIX = "whsec_"
 _FAMILIES = ("svix", "webhook")  # Svix sends svix-*; webhook-* is the unbranded form of Standard Webhooks
 _PARTS = ("id", "timestamp", "signature")
+_NAMES = frozenset(f"{family}-{part}" for family in _FAMILIES for part in _PARTS)
 _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 # A dot would make "{id}.{timestamp}.{body}" ambiguous, which is why Standard Webhooks bans it from ids.
 _ID = re.compile(r"[!-\-/-~]{1,255}")
@@ -41,11 +44,12 @@ _LONGEST_SIGNATURE_HEADER = 4096
 
 
 class BadSignature(Exception):
-    """The message cannot be trusted. `reason` is a key of REASONS."""
+    """The message cannot be trusted. `reason` is a key of REASONS, `detail` its header or its seconds."""
 
-    def __init__(self, reason: str) -> None:
+    def __init__(self, reason: str, detail: str = "") -> None:
         super().__init__(REASONS[reason])
         self.reason = reason
+        self.detail = detail
 
 
 class BadSecret(ValueError):
@@ -99,15 +103,40 @@ class Verifier:
         return any(hmac.compare_digest(one, given) for one in wanted for given in stamp.signatures)
 
 
+class SharedHeader:
+    """Self-hosted Flexprice signs nothing: it sends a header from its own configuration (contract E.5).
+
+    It proves no more than that the sender knows the value; such a message is a hint, never the truth.
+    """
+
+    def __init__(self, name: str, value: str) -> None:
+        self.name = name
+        self._digest = _digest(value)
+
+    def sent_with(self, headers: Mapping[str, str]) -> bool:
+        given = [value for name, value in headers.items() if name.lower() == self.name.lower()]
+        return len(given) == 1 and hmac.compare_digest(_digest(given[0]), self._digest)
+
+
+def _digest(value: str) -> bytes:
+    """Of one length whatever the value's, so that comparing tells nothing of it."""
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
+
+
+def is_signed(headers: Mapping[str, str]) -> bool:
+    """Whether it claims to be: one header of either family is enough."""
+    return any(name.lower() in _NAMES for name in headers)
+
+
 def _check_age(sent_at: datetime, now: datetime | None) -> None:
     now = now or datetime.now(UTC)
     if now.tzinfo is None:
         now = now.replace(tzinfo=UTC)
     age = (now - sent_at).total_seconds()
     if age > TOLERANCE:
-        raise BadSignature("stale")
+        raise BadSignature("stale", f"{age:.0f} s old")
     if age < -TOLERANCE:
-        raise BadSignature("future")
+        raise BadSignature("future", f"{-age:.0f} s ahead")
 
 
 def _read_body(body: bytes) -> str:
@@ -119,8 +148,9 @@ def _read_body(body: bytes) -> str:
 
 def _read_stamp(headers: Mapping[str, str]) -> _Stamp:
     message_id, timestamp, signature = _pick_family(headers)
-    if not _ID.fullmatch(message_id) or not _TIMESTAMP.fullmatch(timestamp):
-        raise BadSignature("malformed_header")
+    for name, value, form in (("id", message_id, _ID), ("timestamp", timestamp, _TIMESTAMP)):
+        if not form.fullmatch(value):
+            raise BadSignature("malformed_header", name)
     return _Stamp(message_id, datetime.fromtimestamp(int(timestamp), UTC), _read_signatures(signature))
 
 
@@ -131,18 +161,23 @@ def _pick_family(headers: Mapping[str, str]) -> tuple[str, str, str]:
         message_id, timestamp, signature = (found.get(f"{family}-{part}", "") for part in _PARTS)
         if message_id and timestamp and signature:
             return message_id, timestamp, signature
-    raise BadSignature("missing_header")
+    raise BadSignature("missing_header", ", ".join(_missing(found)))
+
+
+def _missing(found: Mapping[str, str]) -> list[str]:
+    """Of the family that is there in part; of the first one when there is nothing."""
+    families = ([f"{family}-{part}" for part in _PARTS] for family in _FAMILIES)
+    return min(([name for name in names if not found.get(name)] for names in families), key=len)
 
 
 def _lower_names(items: Iterable[tuple[str, str]]) -> dict[str, str]:
-    wanted = {f"{family}-{part}" for family in _FAMILIES for part in _PARTS}
     found: dict[str, str] = {}
     for name, value in items:
         lower = name.lower() if isinstance(name, str) else ""
-        if lower not in wanted:
+        if lower not in _NAMES:
             continue
         if not isinstance(value, str) or found.get(lower, value) != value:
-            raise BadSignature("malformed_header")
+            raise BadSignature("malformed_header", f"{lower}, twice")
         found[lower] = value
     return found
 
@@ -150,15 +185,15 @@ def _lower_names(items: Iterable[tuple[str, str]]) -> dict[str, str]:
 def _read_signatures(header: str) -> tuple[bytes, ...]:
     """The v1 signatures of a space-separated list; other versions (v1a is Ed25519) are left aside."""
     if len(header) > _LONGEST_SIGNATURE_HEADER:
-        raise BadSignature("malformed_header")
+        raise BadSignature("malformed_header", "signature")
     tokens = [_TOKEN.fullmatch(token) for token in header.split(" ")]
     versions = [token.groups() for token in tokens if token]
     if len(versions) != len(tokens):
-        raise BadSignature("malformed_header")
+        raise BadSignature("malformed_header", "signature")
     given = [_strict_base64(encoded) for version, encoded in versions if version == "v1"]
     signatures = tuple(one for one in given if one is not None and len(one) == 32)
     if len(signatures) != len(given):
-        raise BadSignature("malformed_header")
+        raise BadSignature("malformed_header", "signature")
     return signatures
 
 

@@ -4,9 +4,9 @@ import logging
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, current_app, request
+from flask import Blueprint, request
 
-from storefront import inbox
+from storefront import doorman, inbox
 from storefront.database import writing
 from storefront.extensions import csrf
 from storefront.flexprice import BadSignature, Event, UnreadableObject
@@ -19,16 +19,21 @@ bp = Blueprint("webhooks", __name__)
 @csrf.exempt
 def receive() -> Any:
     body = request.get_data()  # the raw bytes, before anything else touches the request
+    headers = {name.lower(): value for name, value in request.headers.items()}
+    delivery = doorman.Delivery(body, headers, request.remote_addr or "", datetime.now(UTC))
     try:
-        message_id = current_app.extensions["verifier"].verify(body, request.headers)
+        message_id = doorman.admit(delivery)
         event = Event.from_body(body)
-    except BadSignature as error:
-        log.warning("webhook refused: %s", error.reason)
-        return {"error": "signature not accepted"}, 401
-    except UnreadableObject as error:
-        log.warning("webhook refused: signed, but %s", error)
+    except BadSignature as refusal:
+        doorman.note(refusal, delivery)
+        return {"error": "signature not accepted"}, 401  # whatever the cause: only we need to know it
+    except UnreadableObject as why:
+        doorman.note_unreadable(why, delivery)
         return {"error": "not an event"}, 400
     with writing():
-        new = inbox.store(message_id, event, body, datetime.now(UTC))
-    log.info("message %s (%s) %s", message_id, event.type, "received" if new else "received again")
+        if message_id:
+            new = inbox.store(message_id, event, body, delivery.at)
+        else:
+            new = inbox.hint(event, delivery.at)
+    log.info("message %s (%s) %s", message_id or "unsigned", event.type, "kept" if new else "known already")
     return "", 204
