@@ -22,6 +22,7 @@ def create_app(settings: Settings) -> Flask:
         SETTINGS=settings,
         SECRET_KEY=settings.secret_key,
         SQLALCHEMY_DATABASE_URI=settings.database_url,
+        SQLALCHEMY_ENGINE_OPTIONS=database.engine_options(settings.database_url),
     )
     client = Client(settings.flexprice_api_url, settings.flexprice_api_key, settings.flexprice_environment_id)
     app.extensions["flexprice"] = client

@@ -2,6 +2,7 @@
 
 import fcntl
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
@@ -9,98 +10,167 @@ from typing import Any
 
 from flask import Flask, current_app
 from flask_sqlalchemy.session import Session
-from sqlalchemy import Connection, Engine, event
+from sqlalchemy import Connection, ExceptionContext, event, literal_column, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import scoped_session
 
 from storefront.extensions import db
 
-PATIENCE = 0.5  # seconds a writer waits at the gate: several waves must fit into a webhook's 5 s
+PATIENCE = 0.5  # seconds a writer waits in all: several waves must fit into a webhook's 5 s
 PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
-    f"PRAGMA busy_timeout={int(PATIENCE * 1000)}",
     "PRAGMA foreign_keys=ON",
+    "PRAGMA journal_size_limit=4194304",  # what the WAL shrinks to once it has been copied back
 )
+LARGEST_WAL = 16 * 1024 * 1024  # readers that overlap for ever would let it grow for ever
+
+# How long PostgreSQL is waited for, in libpq's words; the same names in DATABASE_URL win. `tcp_user_timeout` is
+# for a server that has vanished without a goodbye, `lock_timeout` for a row that somebody holds.
+POSTGRES_TIMES = {"connect_timeout": 2, "tcp_user_timeout": 3000, "options": "-c lock_timeout=2000"}
+POOL = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 2}  # a process with more threads waits for 2 s
+
+# What a driver says when somebody else has to finish first (PostgreSQL: by SQLSTATE).
+BUSY_WORDS = ("database is locked", "database table is locked", "database is busy")
+BUSY_STATES = {"55P03", "40P01", "40001"}  # lock not available, deadlock, serialization failure
 
 
 class DatabaseBusy(Exception):
     """Somebody else has been writing for too long. Nothing was written; try again in a second."""
 
 
-class Gate:
-    """Lets one writer in at a time, across threads and processes.
+class NotWriting(Exception):
+    """A row was to be changed outside `with writing():`, where nothing is committed."""
 
-    SQLite's own waiting is unfair: without a gate the unlucky writer waits seconds, with it milliseconds.
-    """
 
-    def __init__(self, path: Path) -> None:
-        self._thread = threading.Lock()
-        self._path = path
-
-    @contextmanager
-    def passed(self) -> Iterator[None]:
-        if not self._thread.acquire(timeout=PATIENCE):
-            raise DatabaseBusy
-        try:
-            with self._path.open("w") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)  # the other process holds it for PATIENCE at most
-                yield
-        finally:
-            self._thread.release()
+def engine_options(url: str) -> dict[str, Any]:
+    where = make_url(url)
+    if where.get_backend_name() == "sqlite":
+        return POOL
+    times = {name: value for name, value in POSTGRES_TIMES.items() if name not in where.query}
+    return POOL | {"pool_pre_ping": True, "connect_args": times}
 
 
 def init_app(app: Flask) -> None:
     with app.app_context():
         engine = db.engine
-    app.extensions["gate"] = _prepare_sqlite(engine) if engine.dialect.name == "sqlite" else None
+    on_sqlite = engine.dialect.name == "sqlite"
+    app.extensions["gate"] = Gate(Path(f"{engine.url.database}.gate")) if on_sqlite else None
+    if on_sqlite:
+        event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite if on_sqlite else _begin_postgresql)
+    event.listen(engine, "handle_error", _name_the_mistake)
 
 
-def _prepare_sqlite(engine: Engine) -> Gate:
-    @event.listens_for(engine, "connect")
-    def _manual_transactions(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver's own mode loses updates without an error
-        for pragma in PRAGMAS:
-            connection.execute(pragma)
+# -- transactions: whoever does not say that they write cannot ---------------------------------------
 
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
-    gate = Path(f"{engine.url.database}.gate")
-    gate.parent.mkdir(parents=True, exist_ok=True)
-    return Gate(gate)
+def _patience(connection: Connection) -> float | None:
+    """Seconds a writer may wait for its turn; None for a reader."""
+    patience: float | None = connection.get_execution_options().get("writes_within")
+    return patience
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # the driver's own mode loses updates without an error
+    for pragma in PRAGMAS:
+        connection.execute(pragma)
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    patience = _patience(connection)
+    driver: Any = connection.connection.dbapi_connection
+    driver.execute(f"PRAGMA busy_timeout={int((PATIENCE if patience is None else patience) * 1000)}")
+    driver.execute(f"PRAGMA query_only={'ON' if patience is None else 'OFF'}")
+    # A reader that began IMMEDIATE would queue behind writers; a writer that did not could never be upgraded.
+    connection.exec_driver_sql("BEGIN" if patience is None else "BEGIN IMMEDIATE")
+
+
+def _begin_postgresql(connection: Connection) -> None:
+    driver: Any = connection.connection.dbapi_connection
+    driver.read_only = _patience(connection) is None  # sent along with psycopg's BEGIN
+
+
+def _name_the_mistake(context: ExceptionContext) -> None:
+    """The database's refusal of a write in a reader's transaction is a mistake in the code, not trouble."""
+    reader = context.connection is not None and _patience(context.connection) is None
+    said = str(context.original_exception).lower()
+    if reader and ("readonly database" in said or "read-only transaction" in said):
+        raise NotWriting(context.statement) from context.original_exception
 
 
 @contextmanager
-def writing() -> Iterator[scoped_session[Session]]:
+def writing(patience: float | None = None) -> Iterator[scoped_session[Session]]:
     """One short write transaction: commits at the end, rolls back on an exception.
 
     Ends a read that is still open, so what was read before must be looked at again.
-    Raises DatabaseBusy when another writer holds the database for too long.
+    Raises DatabaseBusy when another writer holds the database for longer than `patience` seconds.
     """
     gate: Gate | None = current_app.extensions["gate"]
+    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     db.session.rollback()
-    with gate.passed() if gate else nullcontext():
+    with gate.passed(deadline) if gate else nullcontext():
         try:
-            db.session.connection(execution_options={"writes": True})
+            db.session.connection(execution_options={"writes_within": max(0.0, deadline - time.monotonic())})
             yield db.session
             db.session.commit()
         except OperationalError as error:
             db.session.rollback()
-            if "locked" in str(error) or "busy" in str(error):
+            if is_busy(error):
                 raise DatabaseBusy from error
             raise
+        except NoConnectionFree as error:
+            raise DatabaseBusy from error
         except BaseException:
             db.session.rollback()
             raise
+
+
+def is_busy(error: OperationalError) -> bool:
+    if getattr(error.orig, "sqlstate", None) in BUSY_STATES:
+        return True
+    return any(words in str(error.orig) for words in BUSY_WORDS)
+
+
+class Gate:
+    """Lets one SQLite writer in at a time, across threads and processes.
+
+    SQLite's own waiting is unfair: without a gate the unlucky writer waits seconds, with it milliseconds.
+    """
+
+    LOOK_EVERY = 0.001  # seconds; flock itself cannot wait with a deadline
+
+    def __init__(self, path: Path) -> None:
+        self._thread = threading.Lock()
+        self._path = path
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    @contextmanager
+    def passed(self, deadline: float) -> Iterator[None]:
+        if not self._thread.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            raise DatabaseBusy
+        try:
+            with self._path.open("w") as file:
+                self._lock(file.fileno(), deadline)
+                yield
+        finally:
+            self._thread.release()
+
+    def _lock(self, file: int, deadline: float) -> None:
+        while True:
+            try:
+                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise DatabaseBusy from None
+                time.sleep(self.LOOK_EVERY)
 
 
 def insert_or_ignore(session: scoped_session[Session], model: Any, **values: Any) -> bool:
     """Insert a row; False when its key is already taken."""
     dialect = session.get_bind().dialect.name
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    result: Any = session.execute(insert(model).values(**values).on_conflict_do_nothing())
-    return bool(result.rowcount)
+    statement = insert(model.__table__).values(**values).on_conflict_do_nothing()
+    return session.execute(statement.returning(literal_column("1"))).first() is not None

@@ -232,8 +232,9 @@ def _secret_key(key: str) -> str:
 def _database_url(url: str) -> str:
     if url.startswith("sqlite:///"):
         return _absolute_sqlite(url)
-    if re.match(r"postgresql(\+\w+)?://", url):
-        return url
+    scheme, mark, rest = url.partition("://")
+    if mark and scheme in ("postgresql", "postgres", "postgresql+psycopg"):
+        return f"postgresql+psycopg://{rest}"
     raise _Wrong("must begin with sqlite:/// or postgresql://")
 
 

@@ -3,6 +3,9 @@ from logging.config import fileConfig
 
 from alembic import context
 from flask import current_app
+from sqlalchemy import text
+
+PATIENCE = 30  # seconds: an upgrade waits for the writers of a shop that is still open
 
 # this is the Alembic Config object, which provides
 # access to the values within the .ini file in use.
@@ -90,13 +93,23 @@ def run_migrations_online():
     if conf_args.get("process_revision_directives") is None:
         conf_args["process_revision_directives"] = process_revision_directives
 
-    connectable = get_engine()
-
-    with connectable.connect() as connection:
-        context.configure(connection=connection, target_metadata=get_metadata(), **conf_args)
-
+    engine = get_engine().execution_options(writes_within=PATIENCE)
+    with engine.connect() as connection:
+        prepare(connection)
+        context.configure(
+            connection=connection, target_metadata=get_metadata(), transactional_ddl=True, **conf_args
+        )
         with context.begin_transaction():
+            if connection.dialect.name == "postgresql":
+                connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}s'"))
+                connection.execute(text("SELECT pg_advisory_xact_lock(7204)"))  # one upgrade at a time
             context.run_migrations()
+
+
+def prepare(connection):
+    """SQLite changes a table by making it anew: without this its dropping would count as deleting its rows."""
+    if connection.dialect.name == "sqlite":
+        connection.connection.dbapi_connection.execute("PRAGMA foreign_keys=OFF")
 
 
 if context.is_offline_mode():

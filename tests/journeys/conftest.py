@@ -125,7 +125,7 @@ class Shopper:
 class World:
     """Both sides, and the levers a test may pull."""
 
-    def __init__(self, tmp_path: Path) -> None:
+    def __init__(self, tmp_path: Path, database_url: str) -> None:
         self.before_answer: Callable[[], None] | None = None
         self.shoppers: list[Shopper] = []
         self._servers: list[BaseWSGIServer] = []
@@ -141,20 +141,20 @@ class World:
             )
         )
         self.sandbox.after_request(self._between_commit_and_answer)
-        self.shop = create_shop(Settings.from_env(self._environment(tmp_path)))
+        self.shop = create_shop(Settings.from_env(self._environment(database_url)))
         with self.shop.app_context():
-            db.create_all()
+            db.metadata.create_all(db.engine.execution_options(writes_within=5))
         mount_sandbox(self.sandbox)
         mount_shop(self.shop)
 
-    def _environment(self, tmp_path: Path) -> dict[str, str]:
+    def _environment(self, database_url: str) -> dict[str, str]:
         return {
             "FLEXPRICE_API_URL": f"{self.sandbox_url}/v1",
             "FLEXPRICE_API_KEY": KEY,
             "FLEXPRICE_WEBHOOK_SECRET": SECRET,
             "STOREFRONT_URL": self.shop_url,
             "SECRET_KEY": "s" * 40,
-            "DATABASE_URL": f"sqlite:///{tmp_path}/shop.db",
+            "DATABASE_URL": database_url,
             "MAIL_URL": "keep:",
             "RATE_LIMITS": "off",
             "MAIL_FROM": "shop@example.com",
@@ -331,8 +331,8 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
-    world = World(tmp_path)
+def world(tmp_path: Path, database_url: str) -> Iterator[World]:
+    world = World(tmp_path, database_url)
     yield world
     world.close()
 

@@ -18,7 +18,7 @@ from storefront import create_app, orders, shoppers
 from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import db
-from storefront.models import Order, Shopper
+from storefront.models import InboxMessage, Order, Shopper
 from storefront.settings import Settings
 
 HOME = "http://127.0.0.1:8000"
@@ -29,14 +29,14 @@ NOW = datetime(2026, 9, 1, 10, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-def env(tmp_path):
+def env(database_url):
     return {
         "FLEXPRICE_API_URL": API,
         "FLEXPRICE_API_KEY": "sk_of_a_test",
         "FLEXPRICE_WEBHOOK_SECRET": "whsec_" + base64.b64encode(SIGNING_KEY).decode(),
         "STOREFRONT_URL": HOME,
         "SECRET_KEY": "thirty-two characters, or more..",
-        "DATABASE_URL": f"sqlite:///{tmp_path}/shop.db",
+        "DATABASE_URL": database_url,
         "MAIL_URL": "keep:",
         "RATE_LIMITS": "off",
         "MAIL_FROM": "shop@shop.example",
@@ -60,7 +60,7 @@ def build(env):
     def make(**changes):
         app = create_app(Settings.from_env(env | changes))
         with app.app_context():
-            db.create_all()
+            db.metadata.create_all(db.engine.execution_options(writes_within=5))
         built.append(app)
         return app
 
@@ -230,11 +230,12 @@ def order_of(app):
 
 @pytest.fixture
 def rows(app):
-    """All rows of a table, as they are now."""
+    """All rows of a table, as they are now, the oldest first."""
 
     def read(model):
+        age = [model.received_at] if model is InboxMessage else model.__table__.primary_key
         with app.app_context():
-            found = list(db.session.scalars(select(model)))
+            found = list(db.session.scalars(select(model).order_by(*age)))
             db.session.expunge_all()
             return found
 

@@ -1,32 +1,46 @@
 """Writing: all or nothing, one at a time, and a plain answer when there is no turn."""
 
+import fcntl
 import sqlite3
+import time
+from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import select, text
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy import delete, select, text, update
+from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from storefront import database
-from storefront.database import DatabaseBusy, insert_or_ignore, writing
+from storefront.database import DatabaseBusy, NotWriting, insert_or_ignore, writing
 from storefront.extensions import db
 from storefront.models import Heartbeat, Shopper
 
+on_sqlite = pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+on_postgresql = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+
 
 @pytest.fixture
-def other(env, context):
+def other(env, context, enrol):
     """Another process that writes and does not end."""
-    connection = sqlite3.connect(env["DATABASE_URL"].removeprefix("sqlite:///"), isolation_level=None)
-    connection.execute("BEGIN IMMEDIATE")
+    enrol()
+    url = env["DATABASE_URL"]
+    if url.startswith("sqlite"):
+        connection = sqlite3.connect(url.removeprefix("sqlite:///"), isolation_level=None)
+        connection.execute("BEGIN IMMEDIATE")
+    else:
+        connection = psycopg.connect(url.replace("+psycopg", ""))
+        connection.execute("LOCK inbox, letters, heartbeats, shoppers IN EXCLUSIVE MODE")
     yield connection
     connection.close()
 
 
 @pytest.fixture
 def hasty(monkeypatch):
-    """Wait for nobody."""
+    """Wait for nobody. (To be asked for before the shop is built.)"""
     monkeypatch.setattr(database, "PATIENCE", 0)
-    pragmas = (*database.PRAGMAS, "PRAGMA busy_timeout=0")
-    monkeypatch.setattr(database, "PRAGMAS", pragmas)
+    monkeypatch.setitem(database.POSTGRES_TIMES, "options", "-c lock_timeout=1")
 
 
 def test_what_was_written_stays(context, samples, rows):
@@ -85,6 +99,7 @@ def test_a_key_that_is_taken_is_told_and_nothing_is_overwritten(context, samples
     assert [row.beat_at for row in rows(Heartbeat)] == [samples.NOW]
 
 
+@on_sqlite
 def test_the_files_settings(context):
     values = [db.session.scalar(text(f"PRAGMA {name}")) for name in ("journal_mode", "synchronous")]
     assert values == ["wal", 2]
@@ -92,26 +107,71 @@ def test_the_files_settings(context):
 
 
 def test_a_held_database_is_busy(hasty, other, samples):
-    with pytest.raises(DatabaseBusy), writing():
-        pytest.fail("nobody may get in")
+    def write():
+        with writing() as session:
+            return insert_or_ignore(session, Heartbeat, name="x", beat_at=samples.NOW)
+
+    with pytest.raises(DatabaseBusy):
+        write()
     other.execute("ROLLBACK")
-    with writing() as session:
-        insert_or_ignore(session, Heartbeat, name="x", beat_at=samples.NOW)
+    assert write()
 
 
+@on_sqlite
 def test_a_writer_of_this_process_holds_the_gate(hasty, context):
-    with context.extensions["gate"].passed(), pytest.raises(DatabaseBusy), writing():
+    with context.extensions["gate"].passed(time.monotonic()), pytest.raises(DatabaseBusy), writing():
         pytest.fail("nobody may get in")
     with writing():
         pass
 
 
-def test_readers_do_not_wait(other, hasty):
-    assert db.session.scalars(select(Shopper)).all() == []
+@on_sqlite
+def test_a_writer_of_another_process_holds_the_gate(env, hasty, context):
+    """It may have stopped in the middle, and then holds the file for ever."""
+    path = env["DATABASE_URL"].removeprefix("sqlite:///") + ".gate"
+    with Path(path).open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        with pytest.raises(DatabaseBusy), writing():
+            pytest.fail("nobody may get in")
+    with writing():
+        pass
+
+
+def test_readers_do_not_wait(hasty, other):
+    assert len(db.session.scalars(select(Shopper)).all()) == 1
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        update(Shopper).values(name="changed"),
+        delete(Shopper),
+        text("INSERT INTO heartbeats (name, beat_at) VALUES ('x', '2026-01-01')"),
+        text("DROP TABLE heartbeats"),
+    ],
+    ids=["update", "delete", "insert", "drop"],
+)
+def test_nothing_can_be_changed_outside_a_write(enrol, context, rows, change):
+    enrol()
+    with pytest.raises(NotWriting):
+        db.session.execute(change)
+    db.session.rollback()
+    with pytest.raises(NotWriting):  # and not by the next one on the same connection either
+        db.session.execute(change)
+    db.session.rollback()
+    assert [row.name for row in rows(Shopper)] == ["Asha Rao"]
+    assert rows(Heartbeat) == []
+
+
+def test_a_changed_row_that_nobody_commits_is_a_mistake_too(enrol, context):
+    enrol()
+    db.session.get_one(Shopper, 1).name = "changed"
+    with pytest.raises(NotWriting):
+        db.session.flush()
 
 
 def test_other_trouble_of_the_database_is_not_called_busy(context):
-    with pytest.raises(OperationalError), writing() as session:
+    with pytest.raises((OperationalError, ProgrammingError)), writing() as session:
         session.execute(text("SELECT * FROM nothing"))
 
 

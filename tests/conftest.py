@@ -1,0 +1,122 @@
+"""Where the shop of a test keeps its rows: SQLite, and again PostgreSQL, on a server that the tests start."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from storefront.models import Base
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database for this test alone. Every test that asks for it runs on both engines."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path}/shop.db"
+    server: Postgres = request.getfixturevalue("postgres")
+    return server.database()
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator["Postgres"]:
+    programs = max(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name), default=None
+    )
+    found = shutil.which("postgres")
+    where = Path(found).parent if found else programs
+    if where is None or not (where / "initdb").exists():
+        cannot("no PostgreSQL server is installed here (Debian: apt install postgresql)")
+    with tempfile.TemporaryDirectory(prefix="shop-postgres-") as home:
+        server = Postgres(where, Path(home))
+        try:
+            yield server
+        finally:
+            server.stop()
+
+
+def cannot(reason: str) -> NoReturn:
+    """What these tests need is not here: a reason to skip, unless it was promised (REQUIRE_POSTGRES)."""
+    if os.environ.get("REQUIRE_POSTGRES"):
+        pytest.fail(f"REQUIRE_POSTGRES is set, but {reason}", pytrace=False)
+    pytest.skip(reason)
+
+
+class Postgres:
+    """A server of our own in a temporary folder, on a free port, which forgets everything."""
+
+    HASTE = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+
+    def __init__(self, programs: Path, home: Path) -> None:
+        self.programs, self.rows, self.log = programs, home / "rows", home / "log.txt"
+        self.port = free_port()
+        # PostgreSQL refuses to run as root.
+        self.user = "postgres" if os.geteuid() == 0 else None
+        if self.user:
+            account = pwd.getpwnam(self.user)
+            os.chown(home, account.pw_uid, account.pw_gid)
+        initdb = [programs / "initdb", "--no-sync", "--auth=trust", "--username=shop", "-D", self.rows]
+        subprocess.run(initdb, check=True, capture_output=True, user=self.user, group=self.user, cwd=home)
+        self.start()
+        self.administer("CREATE DATABASE shop")
+        tables = create_engine(self.url("shop"))
+        Base.metadata.create_all(tables)
+        tables.dispose()
+
+    def start(self) -> None:
+        options = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories=", *self.HASTE]
+        command = [self.programs / "postgres", "-D", self.rows, "-p", str(self.port), *options]
+        with self.log.open("a") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, user=self.user, group=self.user, cwd=self.rows
+            )
+        deadline = time.monotonic() + 60
+        while not self.answers():
+            assert self.process.poll() is None, self.log.read_text()
+            assert time.monotonic() < deadline, self.log.read_text()
+            time.sleep(0.05)
+
+    def answers(self) -> bool:
+        try:
+            self.administer("SELECT 1")
+        except OperationalError:
+            return False
+        return True
+
+    def stop(self) -> None:
+        """At once: whoever is connected is thrown out."""
+        self.process.send_signal(2)
+        self.process.wait(30)
+
+    def url(self, name: str) -> str:
+        return f"postgresql+psycopg://shop@127.0.0.1:{self.port}/{name}"
+
+    def administer(self, statement: str) -> None:
+        engine: Engine = create_engine(self.url("postgres"), isolation_level="AUTOCOMMIT")
+        try:
+            with engine.connect() as connection:
+                connection.execute(text(statement))
+        finally:
+            engine.dispose()
+
+    def database(self, template: str = "shop") -> str:
+        """A new one with the shop's empty tables; `template0` has none."""
+        name = f"shop_{uuid.uuid4().hex[:12]}"
+        self.administer(f"CREATE DATABASE {name} TEMPLATE {template}")
+        return self.url(name)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
