@@ -27,8 +27,8 @@ PRAGMAS = (
 )
 LARGEST_WAL = 16 * 1024 * 1024  # readers that overlap for ever would let it grow for ever
 
-# How long PostgreSQL is waited for, in libpq's words; the same names in DATABASE_URL win. `tcp_user_timeout` is
-# for a server that has vanished without a goodbye, `lock_timeout` for a row that somebody holds.
+# How long PostgreSQL is waited for, in libpq's words; the same names in DATABASE_URL win.
+# `tcp_user_timeout`: for a server that has vanished without goodbye; `lock_timeout`: for a row in use.
 POSTGRES_TIMES = {"connect_timeout": 2, "tcp_user_timeout": 3000, "options": "-c lock_timeout=2000"}
 POOL = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 2}  # a process with more threads waits for 2 s
 

@@ -77,8 +77,9 @@ def partial_indexes(engine):
 
 # What a shop of the first day had written: one of everything.
 FIRST_ROWS = {
-    "shoppers": "(id, external_id, email, name, password_hash, flexprice_id, is_operator, session_key,"
-    " created_at) VALUES (1, 'x1', 'asha@example.com', 'Asha', 'h', 'cust_1', false, 'k1', '2026-09-01 10:00:00')",
+    "shoppers": "(id, external_id, email, name, password_hash, flexprice_id, is_operator, session_key, "
+    "created_at) VALUES (1, 'x1', 'asha@example.com', 'Asha', 'h',"
+    " 'cust_1', false, 'k1', '2026-09-01 10:00:00')",
     "orders": "(id, ref, shopper_id, state, plan_id, plan_name, currency, billing_period, amount, created_at,"
     " looks, session_id, customer_id)"
     " VALUES (1, 'r1', 1, 'fulfilled', 'plan_1', 'Pro', 'inr', 'MONTHLY', '499.50', '2026-09-01 10:00:00',"
