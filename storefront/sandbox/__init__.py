@@ -1,5 +1,6 @@
 """A practice Flexprice, with its payment page and its webhooks; it shares no code with the shop."""
 
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,7 @@ ROOT = Path(__file__).resolve().parents[2]
 def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
     from flask import Flask
 
-    from storefront.sandbox import api, catalog, console, errors, faults, pay, records
+    from storefront.sandbox import api, catalog, console, controls, errors, faults, pay, records
     from storefront.sandbox.settings import SandboxSettings
     from storefront.sandbox.store import Store
 
@@ -22,6 +23,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
     app.extensions["sandbox"] = store = Store(settings.database_url)
     app.extensions["sandbox_settings"] = settings
+    app.extensions["sandbox_runner"] = threading.RLock()  # one thread at a time works off what is due
     with store.writing() as conn:
         catalog.seed(conn)
 
@@ -29,6 +31,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
     app.register_blueprint(api.bp)
     app.register_blueprint(records.bp)
     app.register_blueprint(pay.bp)
+    app.register_blueprint(controls.bp)
     app.register_blueprint(console.bp)
     faults.register(app)
     return app

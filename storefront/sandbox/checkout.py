@@ -141,9 +141,8 @@ def _know_at_razorpay(conn: Connection, customer: Body) -> None:
     tell(conn, "customer.updated", customer["id"])
 
 
-def capture(conn: Connection, session: Body) -> str:
-    """The customer paid on the page; gives back Razorpay's payment id."""
-    razorpay_id = f"pay_{random_letters(14)}"
+def capture(conn: Connection, session: Body, razorpay_id: str) -> None:
+    """The customer paid on the page."""
     payment = need(conn, payments, session["checkout_payment_id"])
     payment |= {"gateway_payment_id": razorpay_id, "gateway_tracking_id": plink(session)}
     _attempted(conn, payment, None)
@@ -153,7 +152,6 @@ def capture(conn: Connection, session: Body) -> str:
         outcome = _pay_without_session
     outcome(conn, session, payment)
     save(conn, sessions, session, updated_at=rfc3339(now(conn)))
-    return razorpay_id
 
 
 def plink(session: Body) -> str:
@@ -252,6 +250,19 @@ def cancel_link(conn: Connection, session: Body) -> None:
         save(conn, sessions, session)
     else:
         _end(conn, session, "failed", "payment link payment_link.cancelled by provider")
+
+
+def expire(conn: Connection, session: Body) -> None:
+    _end(conn, session, "expired")
+
+
+def lapse_link(conn: Connection, session: Body) -> None:
+    session["link_state"] = "expired"
+    _end(conn, session, "failed", "payment link payment_link.expired by provider")
+
+
+def refund(conn: Connection, session: Body) -> None:
+    _refund(conn, session, need(conn, payments, session["checkout_payment_id"]))
 
 
 def _end(conn: Connection, session: Body, status: str, reason: str | None = None) -> None:

@@ -7,7 +7,9 @@ from sqlalchemy import Connection
 
 from storefront.sandbox.store import lever, pull
 
-UNITS = {"s": 1, "m": 60, "h": 3600}
+UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
+FARTHEST = 366 * 86400  # in one step
+END = datetime(2200, 1, 1, tzinfo=UTC)
 
 
 def now(conn: Connection) -> datetime:
@@ -15,12 +17,20 @@ def now(conn: Connection) -> datetime:
 
 
 def seconds(text: str) -> int:
-    match = re.fullmatch(r"(\d{1,7})([smh])", text.strip())
-    if match is None:
-        raise ValueError("say how far, for example 90s, 20m or 2h")
-    return int(match[1]) * UNITS[match[2]]
+    match = re.fullmatch(r"(\d{1,7})([smhd])", text.strip())
+    found = int(match[1]) * UNITS[match[2]] if match else FARTHEST + 1
+    if found > FARTHEST:
+        raise ValueError("say how far, for example 90s, 20m, 2h or 31d; a year at most")
+    return found
 
 
 def advance(conn: Connection, text: str) -> datetime:
-    pull(conn, "clock_offset", lever(conn, "clock_offset", 0) + seconds(text))
+    """In one jump: what falls due on the way is done late, as after a night with the lid closed."""
+    return move_to(conn, now(conn) + timedelta(seconds=seconds(text)))
+
+
+def move_to(conn: Connection, moment: datetime) -> datetime:
+    if moment > END:
+        raise ValueError("that is farther than this clock goes")
+    pull(conn, "clock_offset", (moment - datetime.now(UTC)).total_seconds())
     return now(conn)

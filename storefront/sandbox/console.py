@@ -1,159 +1,251 @@
-"""Behind the curtain, /_sandbox/: what happened, and the levers, for people (forms) and for tests (JSON)."""
+"""Behind the curtain, /_sandbox/: what is there and what happened; each page is JSON for whoever asks so."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection, select, update
+from sqlalchemy import Connection, Select, Table, select, text
 
-from storefront.sandbox import checkout, clock, events, faults
-from storefront.sandbox.errors import invalid, not_found
-from storefront.sandbox.schema import deliveries, sessions, subscriptions
-from storefront.sandbox.schema import events as events_table
-from storefront.sandbox.store import Body, current_store, find, lever, pull, rfc3339
+from storefront.sandbox import clock, events, faults, hooks, levers, outcomes
+from storefront.sandbox.door import current_settings
+from storefront.sandbox.errors import not_found
+from storefront.sandbox.schema import (
+    attempts,
+    customers,
+    deliveries,
+    invoices,
+    journal,
+    payments,
+    sessions,
+    subscriptions,
+)
+from storefront.sandbox.schema import events as messages
+from storefront.sandbox.store import Body, current_store, find, rfc3339
 
 bp = Blueprint("sandbox_console", __name__, url_prefix="/_sandbox")
 
 SHOWN = 200  # rows, newest first
+HTMX = "https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js"
 
 
-@bp.after_request
-def protect(response: Response) -> Response:
-    response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'self'; form-action 'self'"
+class Kind(NamedTuple):
+    title: str
+    table: Table
+    columns: dict[str, str]  # what the page shows: heading and where it is in the body
+
+
+KINDS = {
+    "sessions": Kind(
+        "Sessions",
+        sessions,
+        {
+            "Status": "checkout_status",
+            "Link": "link_state",
+            "Key": "idempotency_key",
+            "Expires": "expires_at",
+        },
+    ),
+    "customers": Kind(
+        "Customers", customers, {"Name": "name", "Email": "email", "External id": "external_id"}
+    ),
+    "subscriptions": Kind(
+        "Subscriptions",
+        subscriptions,
+        {"Status": "subscription_status", "Row": "status", "Customer": "customer_id", "Ends": "cancel_at"},
+    ),
+    "invoices": Kind(
+        "Invoices",
+        invoices,
+        {
+            "Number": "invoice_number",
+            "Status": "invoice_status",
+            "Payment": "payment_status",
+            "Total": "total",
+        },
+    ),
+    "payments": Kind(
+        "Payments",
+        payments,
+        {"Status": "payment_status", "Amount": "amount", "Currency": "currency", "Invoice": "destination_id"},
+    ),
+}
+
+
+def page_policy(response: Response) -> Response:
+    response.headers["Content-Security-Policy"] = (
+        f"default-src 'none'; style-src 'self'; script-src 'self' {HTMX}; connect-src 'self'; "
+        "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+    )
     response.headers["Cache-Control"] = "no-store"
     return response
 
 
-def asked() -> Body:
-    """JSON whatever its content type says, so that a bare `curl -d` works; else a form's fields."""
-    body = request.get_json(force=True, silent=True)
-    return body if isinstance(body, dict) else request.form.to_dict()
+bp.after_request(page_policy)
 
 
-def done(**facts: Any) -> ResponseReturnValue:
-    from_form = request.form and not isinstance(request.get_json(force=True, silent=True), dict)
-    return redirect(url_for("sandbox_console.page"), 303) if from_form else jsonify(facts)
+@bp.app_template_filter("clock")
+def clock_words(moment: str) -> str:
+    """2026-09-01T10:00:01.5Z, as people read it."""
+    return moment[:19].replace("T", " ")
 
 
-def recent_sessions(conn: Connection) -> list[Body]:
-    return list(conn.execute(select(sessions.c.body).order_by(sessions.c.id.desc()).limit(SHOWN)).scalars())
+def wants_page() -> bool:
+    """A browser asks for a page by name; curl and scripts take what comes, and get JSON."""
+    return request.accept_mimetypes.quality("text/html") > request.accept_mimetypes.quality(
+        "application/json"
+    )
 
 
-def active_among(conn: Connection, shown: list[Body]) -> set[str]:
-    ids = [session.get("subscription_id") for session in shown]
-    active = subscriptions.c.subscription_status == "active"
-    return set(conn.execute(select(subscriptions.c.id).where(subscriptions.c.id.in_(ids), active)).scalars())
-
-
-def recent_deliveries(conn: Connection) -> list[Body]:
-    event = events_table.c
-    columns = (event.event_type, event.entity_id, event.body)
-    query = select(deliveries, *columns).join(events_table, event.id == deliveries.c.event_id)
-    rows = conn.execute(query.order_by(deliveries.c.id.desc()).limit(SHOWN)).mappings()
-    return [dict(row) | {"due_at": rfc3339(datetime.fromtimestamp(row["due_at"], UTC))} for row in rows]
+def clocked(moment: float | None) -> str | None:
+    return None if moment is None else rfc3339(datetime.fromtimestamp(moment, UTC))
 
 
 @bp.get("/")
 def page() -> ResponseReturnValue:
     with current_store().reading() as conn:
-        shown = recent_sessions(conn)
-        return render_template(
-            "sandbox/console.html",
-            now=rfc3339(clock.now(conn).replace(microsecond=0)),
-            mode=lever(conn, "webhook_mode", "normal"),
-            modes=events.STATE_IN_MODE,
-            faults=faults.FAULTS,
-            sessions=shown,
-            active=active_among(conn, shown),
-            deliveries=recent_deliveries(conn),
-        )
+        return render_template("sandbox/console.html", **levers_shown(conn), **live_shown(conn))
 
 
-@bp.get("/sessions")
-def list_sessions() -> ResponseReturnValue:
+@bp.get("/live")
+def live() -> ResponseReturnValue:
     with current_store().reading() as conn:
-        return jsonify(items=recent_sessions(conn))
+        return render_template("sandbox/_live.html", **live_shown(conn))
+
+
+def levers_shown(conn: Connection) -> Body:
+    settings = current_settings()
+    return {
+        "plans": events.PLANS,
+        "outcomes": outcomes.OUTCOMES,
+        "faults": faults.FAULTS,
+        "signing": hooks.signing(conn, settings),
+        "ladder": hooks.ladder(conn, settings),
+        "webhook_url": settings.webhook_url,
+        "shop_url": settings.shop_url,
+    }
+
+
+def live_shown(conn: Connection) -> Body:
+    return {
+        "now": rfc3339(clock.now(conn).replace(microsecond=0)),
+        "levers": list(levers.in_force(conn)),
+        "sessions": _newest(conn, sessions, 10),
+        "deliveries": recent_deliveries(conn, 25),
+    }
+
+
+# What there is.
+
+
+def _newest(conn: Connection, table: Table, limit: int = SHOWN) -> list[Body]:
+    return list(conn.execute(select(table.c.body).order_by(text("rowid DESC")).limit(limit)).scalars())
+
+
+@bp.get("/<any(sessions, customers, subscriptions, invoices, payments):kind>")
+def listing(kind: str) -> ResponseReturnValue:
+    with current_store().reading() as conn:
+        items = _newest(conn, KINDS[kind].table)
+    if not wants_page():
+        return jsonify(items=items)
+    return render_template("sandbox/list.html", kind=kind, of=KINDS[kind], items=items)
+
+
+@bp.get("/<any(sessions, customers, subscriptions, invoices, payments):kind>/<thing>")
+def one(kind: str, thing: str) -> ResponseReturnValue:
+    with current_store().reading() as conn:
+        body = find(conn, KINDS[kind].table, thing)
+        if body is None:
+            raise not_found(f"{thing} not found")
+        if not wants_page():
+            return jsonify(body)
+        if kind == "sessions":
+            return render_template(
+                "sandbox/session.html", session=body, **_around(conn, body), **levers_shown(conn)
+            )
+        return render_template("sandbox/thing.html", kind=kind, of=KINDS[kind], body=body)
+
+
+def _around(conn: Connection, session: Body) -> Body:
+    told = events.ids(conn, session["id"])
+    done = select(journal).where(journal.c.session_id == session["id"]).order_by(journal.c.id.desc())
+    return {
+        "customer": find(conn, customers, session["customer_id"]),
+        "subscription": find(conn, subscriptions, session.get("subscription_id")),
+        "invoice": find(conn, invoices, session.get("checkout_invoice_id")),
+        "payment": find(conn, payments, session.get("checkout_payment_id")),
+        "deliveries": recent_deliveries(conn, SHOWN, deliveries.c.event_id.in_(told)),
+        "journal": [_dated(row) for row in conn.execute(done.limit(SHOWN)).mappings()],
+    }
+
+
+# What was told.
+
+
+def _told(*conditions: Any) -> Select[Any]:
+    event = messages.c
+    columns = (event.event_type, event.entity_id, event.body)
+    query = select(deliveries, *columns).join(messages, event.id == deliveries.c.event_id)
+    return query.where(*conditions).order_by(deliveries.c.id.desc())
+
+
+def _dated(row: Any) -> Body:
+    return dict(row) | {name: clocked(row[name]) for name in ("due_at", "at", "created_at") if name in row}
+
+
+def recent_deliveries(conn: Connection, limit: int = SHOWN, *conditions: Any) -> list[Body]:
+    return [_dated(row) for row in conn.execute(_told(*conditions).limit(limit)).mappings()]
 
 
 @bp.get("/deliveries")
 def list_deliveries() -> ResponseReturnValue:
     with current_store().reading() as conn:
-        return jsonify(items=recent_deliveries(conn))
+        items = recent_deliveries(conn)
+    if not wants_page():
+        return jsonify(items=items)
+    return render_template("sandbox/deliveries.html", deliveries=items)
 
 
-@bp.post("/clock")
-def advance_clock() -> ResponseReturnValue:
-    with current_store().writing() as conn:
-        try:
-            moment = clock.advance(conn, str(asked().get("advance", "")))
-        except ValueError as error:
-            raise invalid(str(error)) from None
-    return done(now=rfc3339(moment))
-
-
-@bp.post("/sweep")
-def sweep() -> ResponseReturnValue:
-    with current_store().writing() as conn:
-        expired = checkout.sweep(conn)
-    return done(expired=expired)
-
-
-@bp.post("/webhooks")
-def set_webhook_mode() -> ResponseReturnValue:
-    mode = asked().get("mode")
-    if mode not in events.STATE_IN_MODE:
-        raise invalid("No such mode", allowed_values=list(events.STATE_IN_MODE))
-    with current_store().writing() as conn:
-        pull(conn, "webhook_mode", mode)
-        if mode in ("normal", "twice"):
-            conn.execute(update(deliveries).where(deliveries.c.state == "held").values(state="due"))
-    return done(mode=mode)
-
-
-@bp.post("/deliveries/<int:delivery_id>/resend")
-def resend(delivery_id: int) -> ResponseReturnValue:
-    """The same message once more: same svix-id, same body, a fresh timestamp."""
-    with current_store().writing() as conn:
-        event_id = conn.execute(select(deliveries.c.event_id).where(deliveries.c.id == delivery_id)).scalar()
-        if event_id is None:
+@bp.get("/deliveries/<int:delivery_id>")
+def one_delivery(delivery_id: int) -> ResponseReturnValue:
+    with current_store().reading() as conn:
+        found = recent_deliveries(conn, 1, deliveries.c.id == delivery_id)
+        if not found:
             raise not_found(f"delivery {delivery_id} not found")
-        events.enqueue(conn, event_id, "due", clock.now(conn).timestamp())
-    return done(event_id=event_id)
+        query = select(attempts).where(attempts.c.delivery_id == delivery_id).order_by(attempts.c.number)
+        made = [_dated(row) for row in conn.execute(query).mappings()]
+    if not wants_page():
+        return jsonify(found[0] | {"attempts": made})
+    return render_template("sandbox/delivery.html", delivery=found[0], attempts=made, plans=events.PLANS)
 
 
-@bp.post("/subscriptions/<subscription_id>/cancel")
-def cancel_subscription(subscription_id: str) -> ResponseReturnValue:
-    with current_store().writing() as conn:
-        subscription = find(conn, subscriptions, subscription_id)
-        if subscription is None or subscription["subscription_status"] != "active":
-            raise not_found("Subscription not found")
-        checkout.end_subscription(conn, subscription, at_period_end=asked().get("at_period_end") is True)
-    return done(subscription=subscription)
+@bp.get("/events")
+def list_events() -> ResponseReturnValue:
+    """What happened, newest first, each with how often and how well it was told."""
+    session_id, event_type = request.args.get("session"), request.args.get("type")
+    limit = min(max(request.args.get("limit", 50, type=int), 1), SHOWN)
+    with current_store().reading() as conn:
+        if session_id and find(conn, sessions, session_id) is None:
+            raise not_found(f"checkout session {session_id} not found", id=session_id)
+        query = select(messages).order_by(text("events.rowid DESC")).limit(limit)
+        if session_id:
+            query = query.where(messages.c.id.in_(events.ids(conn, session_id)))
+        if event_type:
+            query = query.where(messages.c.event_type == event_type)
+        rows = [_dated(row) for row in conn.execute(query).mappings()]
+        told = recent_deliveries(conn, 10_000, deliveries.c.event_id.in_([row["id"] for row in rows]))
+    ways = ("id", "state", "attempt", "due_at", "twist", "response_status", "error")
+    for row in rows:
+        mine = [delivery for delivery in told if delivery["event_id"] == row["id"]]
+        row["deliveries"] = [{name: delivery[name] for name in ways} for delivery in mine]
+    return jsonify(items=rows)
 
 
-@bp.post("/faults")
-def arrange_fault() -> ResponseReturnValue:
-    body = asked()
-    if body.get("fault") not in faults.FAULTS:
-        raise invalid("No such fault", allowed_values=list(faults.FAULTS))
-    try:
-        times, seconds = (
-            int(body.get("times") or 1),
-            float(body.get("seconds") or faults.SECONDS.get(body["fault"], 0)),
-        )
-    except (TypeError, ValueError):
-        raise invalid("times and seconds are numbers") from None
-    if not 0 <= seconds <= 600:
-        raise invalid("seconds are between 0 and 600")
-    path, method = str(body.get("path") or "/v1/"), body.get("method")
-    with current_store().writing() as conn:
-        faults.arrange(conn, body["fault"], path, str(method).upper() if method else None, times, seconds)
-    return done(fault=body["fault"], path=path, method=method, times=times, seconds=seconds)
-
-
-@bp.delete("/faults")
-def clear_faults() -> ResponseReturnValue:
-    with current_store().writing() as conn:
-        faults.clear(conn)
-    return "", 204
+@bp.get("/journal")
+def list_journal() -> ResponseReturnValue:
+    with current_store().reading() as conn:
+        query = select(journal).order_by(journal.c.id.desc()).limit(SHOWN)
+        items = [_dated(row) for row in conn.execute(query).mappings()]
+    if not wants_page():
+        return jsonify(items=items)
+    return render_template("sandbox/journal.html", items=items)

@@ -6,13 +6,14 @@ from decimal import Decimal
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from babel.numbers import format_currency
-from flask import Blueprint, Response, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection
+from sqlalchemy import Connection, select
 
-from storefront.sandbox import checkout
+from storefront.sandbox import checkout, events, hooks, journal, levers, outcomes
 from storefront.sandbox.door import current_settings
-from storefront.sandbox.schema import customers, invoices, payments, sessions
+from storefront.sandbox.errors import Refusal
+from storefront.sandbox.schema import customers, deliveries, invoices, payments, sessions
 from storefront.sandbox.store import Body, current_store, find, need
 
 bp = Blueprint("sandbox_pay", __name__, url_prefix="/pay")
@@ -33,7 +34,6 @@ METHODS = {
 REASONS = {
     "failure@razorpay": "Payment failed: the UPI app declined the request.",
     "": "Choose a test card or a UPI id first.",
-    "declined": "Your payment was declined by the bank.",
 }
 UNKNOWN = "The bank does not know this card or UPI id."
 
@@ -41,7 +41,9 @@ UNKNOWN = "The bank does not know this card or UPI id."
 CLOSED = {
     "paid": ("This payment link was already paid", "Nothing more to pay here. You can go back to the shop."),
     "cancelled": ("This payment link was cancelled", "It takes no more money. Start again in the shop."),
+    "expired": ("This payment link has expired", "It takes no more money. Start again in the shop."),
 }
+LEFT = ("You left without paying", "Nothing was charged. You can close this page; the link stays open.")
 
 
 def refusal(method: str) -> str | None:
@@ -109,34 +111,91 @@ def _shown(conn: Connection, session: Body) -> Body:
         "lines": [line for line in invoice["line_items"] if line["amount"] != "0"],
         "customer": need(conn, customers, session["customer_id"]),
         "declined": attempts[-1].get("error_message") if attempts else None,
+        "session": session,
+        "outcomes": outcomes.OUTCOMES,
+        "plans": events.PLANS,
     }
 
 
 @bp.post("/<link>/pay")
 def pay(link: str) -> ResponseReturnValue:
     method = request.form.get("other", "").strip() or request.form.get("method", "")
-    return _try(link, refusal(method))
+    return _try(link, "declined" if refusal(method) else "paid", refusal(method), method)
 
 
 @bp.post("/<link>/decline")
 def decline(link: str) -> ResponseReturnValue:
-    return _try(link, REASONS["declined"])
+    return _try(link, "declined")
 
 
-def _try(link: str, reason: str | None) -> ResponseReturnValue:
+@bp.post("/<link>/cancel")
+def cancel(link: str) -> ResponseReturnValue:
+    return _try(link, "cancelled")
+
+
+@bp.get("/<link>/leave")
+def leave(link: str) -> ResponseReturnValue:
+    """Walking away tells nobody anything: no redirect, no event."""
+    return _message(*LEFT)
+
+
+@bp.post("/<link>/stage")
+def stage(link: str) -> ResponseReturnValue:
+    """The tester says what happens, and how the news of it travels."""
+    outcome, plan = request.form.get("outcome", ""), request.form.get("delivery", "normal")
+    seconds = request.form.get("seconds", type=float)
+    if outcome not in outcomes.OUTCOMES or plan not in events.PLANS or not 0 <= (seconds or 0) <= 86400:
+        return _message("No such outcome or delivery plan", "Go back and choose one of the list.", 400)
     with current_store().writing() as conn:
         session = find(conn, sessions, link, "link")
-        if session is None or not session.get("checkout_payment_id"):
+        if session is None:
             return _unknown()
-        if session["link_state"] in CLOSED:
-            return _message(*CLOSED[session["link_state"]], 409)
-        if reason:
-            checkout.decline(conn, session, reason)
-        else:
-            payment_id = checkout.capture(conn, session)
-    if reason:
-        return redirect(url_for("sandbox_pay.page", link=link), 303)
-    return _back_to_shop(session, payment_id)
+        of = {"session": session["id"], "seconds": seconds}
+        if plan != "normal":
+            levers.arrange(conn, "delivery", plan, **of)
+        if request.form.get("early"):
+            levers.arrange(conn, "completion", "late", times=1, **of)
+    return _try(link, outcome, staged=True)
+
+
+def _try(
+    link: str, outcome: str, reason: str | None = None, method: str = "", *, staged: bool = False
+) -> ResponseReturnValue:
+    session: Body | None = None
+    try:
+        with current_store().writing() as conn:
+            session = find(conn, sessions, link, "link")
+            if session is None or not session.get("checkout_payment_id"):
+                return _unknown()
+            arranged = None if staged else levers.take(conn, "outcome", _whose(conn, session))
+            if arranged:
+                outcome, reason = arranged.name, None
+            if method:
+                journal.note(conn, "method", session["id"], method=" ".join(method.split()))
+            payment_id = outcomes.happen(conn, session, outcome, reason)
+            before_redirect = _waits_for_news(conn)
+    except Refusal as refused:
+        words = CLOSED.get(session["link_state"] if session else "")
+        return _message(*(words or ("This session has ended", f"{refused.message.capitalize()}.")), 409)
+    if before_redirect:
+        hooks.deliver_now(current_app._get_current_object())  # type: ignore[attr-defined]
+    if outcome == "pending":
+        return _message(*LEFT)
+    return (
+        _back_to_shop(session, payment_id)
+        if payment_id
+        else redirect(url_for("sandbox_pay.page", link=link), 303)
+    )
+
+
+def _whose(conn: Connection, session: Body) -> levers.Who:
+    return levers.who(conn, "checkout_session", session)
+
+
+def _waits_for_news(conn: Connection) -> bool:
+    table = deliveries.c
+    waiting = select(table.id).where(table.state == "due", table.twist == "before_redirect")
+    return conn.execute(waiting.limit(1)).first() is not None
 
 
 def _back_to_shop(session: Body, payment_id: str) -> ResponseReturnValue:
@@ -147,22 +206,3 @@ def _back_to_shop(session: Body, payment_id: str) -> ResponseReturnValue:
     return Response(
         status=303, headers={"Location": return_url(success_url, checkout.plink(session), payment_id)}
     )
-
-
-@bp.get("/<link>/leave")
-def leave(link: str) -> ResponseReturnValue:
-    """Walking away tells nobody anything: no redirect, no event."""
-    return _message(
-        "You left without paying", "Nothing was charged. You can close this page; the link stays open."
-    )
-
-
-@bp.post("/<link>/cancel")
-def cancel(link: str) -> ResponseReturnValue:
-    with current_store().writing() as conn:
-        session = find(conn, sessions, link, "link")
-        if session is None:
-            return _unknown()
-        if session["link_state"] == "open":
-            checkout.cancel_link(conn, session)
-    return redirect(url_for("sandbox_pay.page", link=link), 303)

@@ -1,6 +1,19 @@
 """The sandbox's tables: each row is the object as the API shows it, beside the columns it is looked up by."""
 
-from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text, text
+from sqlalchemy import (
+    JSON,
+    Column,
+    Engine,
+    Float,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    inspect,
+    text,
+)
 
 metadata = MetaData()
 
@@ -32,6 +45,10 @@ sessions = Table(
     Column("checkout_status", String, nullable=False),
     Column("idempotency_key", String),
     Column("link", String, unique=True),
+    Column("customer_id", String, index=True),
+    Column("subscription_id", String, index=True),
+    Column("checkout_invoice_id", String, index=True),
+    Column("checkout_payment_id", String, index=True),
     Column("lapses", Float, nullable=False),  # expires_at in seconds, for the sweep
     Column("body", JSON, nullable=False),
     # Free again once the session has ended; one key for all customers, as in Flexprice.
@@ -104,6 +121,7 @@ deliveries = Table(
     Column("state", String, nullable=False),  # due, held, delivered, dropped, failed
     Column("due_at", Float, nullable=False),  # sandbox time
     Column("attempt", Integer, nullable=False, default=0),
+    Column("twist", String),  # what is wrong with it on purpose, see events.PLANS
     Column("claimed_at", Float),  # wall time
     Column("response_status", Integer),
     Column("response_body", Text),
@@ -111,21 +129,87 @@ deliveries = Table(
     Index("deliveries_due", "state", "id"),
 )
 
-faults = Table(
-    "faults",
+# Each time a message was sent: exactly what went out and what came back.
+attempts = Table(
+    "attempts",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("fault", String, nullable=False),
-    Column("method", String),
-    Column("path", String, nullable=False),
-    Column("times", Integer, nullable=False),
-    Column("seconds", Float, nullable=False),
+    Column("delivery_id", Integer, nullable=False, index=True),
+    Column("number", Integer, nullable=False),
+    Column("at", Float, nullable=False),  # sandbox time
+    Column("took", Float, nullable=False),  # wall seconds
+    Column("headers", JSON, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("response_status", Integer),
+    Column("response_body", Text),
+    Column("error", Text),
+    Column("note", Text),  # what the sandbox did to it
 )
 
-# Small facts: the clock's offset, the webhook mode, the last sweep, the last invoice number.
+# What is to go otherwise than usual: API faults, outcomes of payments, delivery plans.
+arrangements = Table(
+    "arrangements",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("kind", String, nullable=False),  # fault, outcome, delivery, completion
+    Column("name", String, nullable=False),
+    Column("session", String),  # for this one alone; null: for all
+    Column("customer", String),  # either of a customer's two ids; null: for all
+    Column("method", String),
+    Column("path", String),
+    Column("times", Integer),  # how often still; null: until it is taken back
+    Column("seconds", Float),
+)
+
+# What is to happen later by itself: money that was taken and that Flexprice does not know of yet.
+chores = Table(
+    "chores",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("session_id", String, nullable=False),
+    Column("payment_id", String, nullable=False),  # Razorpay's
+    Column("due_at", Float, nullable=False, index=True),  # sandbox time
+)
+
+# What was done here, by whom: calls to the API, clicks on the payment page.
+journal = Table(
+    "journal",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("at", Float, nullable=False),  # sandbox time
+    Column("what", String, nullable=False),  # "POST /v1/checkout/sessions", "pay", "decline"
+    Column("session_id", String, index=True),
+    Column("status", Integer),
+    Column("detail", JSON, nullable=False),
+)
+
+# How far a tester has come in the guided list.
+walks = Table(
+    "walks",
+    metadata,
+    Column("scenario", String, primary_key=True),
+    Column("staged_at", Float, nullable=False),  # sandbox time
+    Column("since", JSON, nullable=False),  # the newest rows when the stage was set
+    Column("seen_at", Float),  # wall time
+    Column("evidence", JSON),
+)
+
+# Small facts: the clock's offset, how webhooks are signed, the last sweep, the last invoice number.
 levers = Table(
     "levers",
     metadata,
     Column("name", String, primary_key=True),
     Column("value", JSON, nullable=False),
 )
+
+
+def build(engine: Engine) -> None:
+    """Makes what is missing; a database of an older version gets the columns that came later."""
+    metadata.create_all(engine)
+    with engine.begin() as conn:
+        for table in metadata.sorted_tables:
+            known = {column["name"] for column in inspect(conn).get_columns(table.name)}
+            for column in table.c:
+                if column.name not in known:
+                    kind = column.type.compile(engine.dialect)
+                    conn.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))

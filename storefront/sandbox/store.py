@@ -14,7 +14,7 @@ from flask import current_app
 from sqlalchemy import Connection, Table, create_engine, event, insert, make_url, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from storefront.sandbox.schema import levers, metadata
+from storefront.sandbox.schema import build, levers
 
 Body = dict[str, Any]
 
@@ -30,7 +30,7 @@ class Store:
         self.engine = create_engine(database_url, pool_size=20)
         self._gate = threading.Lock()  # SQLite has one writer; waiting here is fairer than its busy loop
         event.listen(self.engine, "connect", _prepare)
-        metadata.create_all(self.engine)
+        build(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:

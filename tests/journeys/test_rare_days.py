@@ -61,7 +61,7 @@ def test_a_shop_that_was_away_gets_its_messages_later(world: Any) -> None:
     assert {row["response_status"] for row in world.deliveries()} == {502}
     assert world.messages() == []
 
-    world.later("6s")
+    world.later("6m")
     world.settle()
     assert world.order().state == "fulfilled"
     assert world.letters() == ["welcome"]

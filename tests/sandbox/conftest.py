@@ -107,6 +107,26 @@ class Client:
             return self.http.get(url, timeout=5)
         return self.http.post(url, data=form, timeout=5, allow_redirects=False)
 
+    def see(self, path: str) -> str:
+        """A page behind the curtain, as a browser asks for it."""
+        page = self.http.get(f"{self.base}/_sandbox/{path}", headers={"Accept": "text/html"}, timeout=5)
+        assert page.status_code == 200, page.text
+        assert page.headers["Content-Type"].startswith("text/html")
+        return page.text
+
+    def pull(self, lever: str, **wanted: Any) -> Any:
+        answer = self.post(f"/_sandbox/{lever}", wanted)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def walk(self, step: str) -> Any:
+        return self.pull("clock", advance=step, through=True)
+
+    def deliveries(self) -> list[dict[str, Any]]:
+        """Oldest first."""
+        items: list[dict[str, Any]] = self.get("/_sandbox/deliveries").json()["items"]
+        return items[::-1]
+
     def pay(self, session: Any, method: str = "success@razorpay") -> requests.Response:
         return self.page(session, "pay", method=method)
 

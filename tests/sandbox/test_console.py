@@ -30,7 +30,6 @@ def test_the_page_shows_what_happened(sandbox: Any) -> None:
     assert page.status_code == 200
     assert session["id"] in page.text
     assert "checkout.session.initiated" in page.text
-    assert "<script" not in page.text
 
 
 def test_its_buttons_come_back_to_the_page(sandbox: Any) -> None:
@@ -41,7 +40,7 @@ def test_its_buttons_come_back_to_the_page(sandbox: Any) -> None:
     ):
         answer = sandbox.post(f"/_sandbox/{path}", data=form)
         assert (answer.status_code, answer.headers["Location"]) == (303, "/_sandbox/")
-    assert "<strong>hold</strong>" in sandbox.get("/_sandbox/").text
+    assert "delivery: hold" in sandbox.get("/_sandbox/").text
 
 
 @pytest.mark.parametrize(
@@ -104,7 +103,7 @@ def test_a_subscription_ends_now_or_later(sandbox: Any, receiver: Any) -> None:
     assert (later["subscription_status"], now["subscription_status"]) == ("active", "cancelled")
     assert receiver.types[-3:] == ["subscription.updated", "subscription.updated", "subscription.cancelled"]
     assert sandbox.post(lever).status_code == 404
-    assert "End it" not in sandbox.get("/_sandbox/").text
+    assert "End it" not in sandbox.see(f"subscriptions/{subscription}")
 
 
 def test_a_restart_keeps_everything_but_the_process(sandbox: Any, sandbox_settings: SandboxSettings) -> None:

@@ -7,11 +7,14 @@ import json
 import threading
 import time
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
+import pytest
 from sqlalchemy import update
 
-from storefront.sandbox.hooks import headers, run_due, sign
+from storefront.sandbox import create_app
+from storefront.sandbox.hooks import headers, run_due, sign, walk
 from storefront.sandbox.schema import deliveries
 from storefront.sandbox.settings import SandboxSettings
 
@@ -25,6 +28,10 @@ ON_PAYMENT = [
     "subscription.activated",
     "checkout.session.completed",
 ]
+
+
+def seconds(moment: str) -> float:
+    return datetime.fromisoformat(moment).timestamp()
 
 
 def test_it_signs_the_known_vector() -> None:
@@ -90,26 +97,109 @@ def test_a_late_message_tells_what_is_true_now_and_a_retry_repeats_itself(
     receiver.answers = [500]
     sandbox.customer("user-43")
     sandbox.deliver()
-    sandbox.advance("6s")
+    sandbox.advance("5m")
     sandbox.deliver()
     (first, body), (second, again) = receiver.got
     assert (first["svix-id"], body) == (second["svix-id"], again)
 
 
-def test_retries_climb_the_ladder_and_then_stop(sandbox: Any, receiver: Any) -> None:
-    receiver.answers = [503, 302, 404, 500, 500, 500, 500, 500]
+FLEXPRICE_LADDER = [0, 300, 2100, 9300, 27300, 63300]  # 5 min, 30 min, 2 h, 5 h, 10 h after one another
+SVIX_LADDER = [0, 5, 305, 2105, 9305, 27305, 63305, 99305]
+
+
+@pytest.mark.parametrize(
+    ("ladder", "offsets"), [("flexprice", FLEXPRICE_LADDER), ("svix", SVIX_LADDER)], ids=["flexprice", "svix"]
+)
+def test_a_ladder_is_climbed_at_its_offsets_under_one_message_id(
+    sandbox: Any, receiver: Any, ladder: str, offsets: list[int]
+) -> None:
+    receiver.answers = [503, 302, 404, 500, 500, 500, 500, 500, 500]
+    sandbox.pull("retries", retries=ladder)
+    sandbox.customer()
+
+    sandbox.walk("40h")
+
+    (delivery,) = sandbox.deliveries()
+    assert (delivery["state"], delivery["attempt"]) == ("failed", len(offsets))
+    made = sandbox.get(f"/_sandbox/deliveries/{delivery['id']}").json()["attempts"]
+    began = seconds(made[0]["at"])
+    assert [round(seconds(attempt["at"]) - began) for attempt in made] == offsets
+    assert len({sent["svix-id"] for sent, _ in receiver.got}) == 1
+    assert len({body for _, body in receiver.got}) == 1
+    assert [attempt["response_status"] for attempt in made][:4] == [503, 302, 404, 500]
+
+
+def test_eighteen_hours_see_all_six_attempts(sandbox: Any, receiver: Any) -> None:
+    receiver.answers = [500] * 6
+    sandbox.customer()
+
+    sandbox.walk("18h")
+
+    assert len(receiver.got) == 6
+
+
+def test_the_ladder_ends_where_the_message_is_taken(sandbox: Any, receiver: Any) -> None:
+    receiver.answers = [500, 500]
+    sandbox.customer()
+
+    sandbox.walk("18h")
+
+    assert len(receiver.got) == 3
+    assert sandbox.deliveries()[0]["state"] == "delivered"
+
+
+def test_a_restart_in_the_middle_of_a_retry_loses_nothing(
+    sandbox: Any, receiver: Any, sandbox_settings: SandboxSettings
+) -> None:
+    """The process dies with an attempt in its hands; the next one makes it again, same id, same body."""
+    receiver.answers = [500]
     sandbox.customer()
     sandbox.deliver()
+    sandbox.advance("6m")
+    store = sandbox.app.extensions["sandbox"]
+    with store.writing() as conn:  # claimed by the one that died
+        conn.execute(update(deliveries).values(claimed_at=time.time() - 61))
 
-    for wait in ("5s", "5m", "30m", "2h", "5h", "10h", "10h"):
-        assert sandbox.deliver() == 0
-        sandbox.advance(wait)
-        assert sandbox.deliver() == 1
+    again = create_app(replace(sandbox_settings, url=sandbox.base))
+    assert run_due(again) == 1
 
-    sandbox.advance("100h")
-    assert sandbox.deliver() == 0
-    (delivery,) = sandbox.get("/_sandbox/deliveries").json()["items"]
-    assert (delivery["state"], delivery["attempt"]) == ("failed", 8)
+    (first, body), (second, same) = receiver.got
+    assert (first["svix-id"], body) == (second["svix-id"], same)
+    assert sandbox.deliveries()[0]["state"] == "delivered"
+    assert run_due(again) == 0
+    again.extensions["sandbox"].close()
+
+
+def test_a_restart_keeps_the_place_on_the_ladder(
+    sandbox: Any, receiver: Any, sandbox_settings: SandboxSettings
+) -> None:
+    receiver.answers = [500, 500]
+    sandbox.customer()
+    sandbox.walk("6m")
+
+    again = create_app(replace(sandbox_settings, url=sandbox.base))
+    assert (run_due(again), walk(again, 28 * 60), walk(again, 2 * 60)) == (0, 0, 1)
+
+    assert sandbox.deliveries()[0]["attempt"] == 3
+    again.extensions["sandbox"].close()
+
+
+def test_unsigned_messages_carry_one_header_and_are_written_anew(sandbox: Any, receiver: Any) -> None:
+    """Contract E.5: no signature, no id, no time; a job tries again after a quarter of an hour."""
+    sandbox.pull("signing", signing="native")
+    receiver.answers = [500] + [200] * 20
+    sandbox.customer()
+    sandbox.deliver()
+    sandbox.post("/_sandbox/webhooks", {"mode": "drop"})
+    session = sandbox.session()
+    sandbox.pay(session)
+
+    sandbox.walk("16m")
+
+    (sent, _), (again, body) = receiver.got
+    assert sent["x-flexprice-key"] == again["x-flexprice-key"] == "sandbox-native-key"
+    assert not [name for name in again if name.startswith(("svix", "webhook"))]
+    assert "razorpay_customer_id" in body  # known only since the session
 
 
 def test_the_sweep_expires_what_was_not_paid(sandbox: Any, receiver: Any) -> None:

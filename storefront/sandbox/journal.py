@@ -1,0 +1,69 @@
+"""What was done here and what came of it: calls that wrote or were refused, clicks on the payment page."""
+
+import re
+from typing import Any
+
+from flask import Flask, Response, g, request
+from sqlalchemy import Connection, delete, func, insert, select
+
+from storefront.sandbox.clock import now
+from storefront.sandbox.schema import journal
+from storefront.sandbox.store import Body, current_store
+
+KEPT = 5000  # rows
+
+
+def note(
+    conn: Connection, what: str, session_id: str | None = None, status: int | None = None, **detail: Any
+) -> None:
+    row = {"at": now(conn).timestamp(), "what": what, "session_id": session_id, "status": status}
+    made = conn.execute(insert(journal).values(row | {"detail": detail})).inserted_primary_key
+    if made and made[0] % 500 == 0:
+        conn.execute(delete(journal).where(journal.c.id <= made[0] - KEPT))
+
+
+def register(app: Flask) -> None:
+    app.after_request(_note_call)
+
+
+def _note_call(response: Response) -> Response:
+    """Reads that went well are not worth a line; everything else is."""
+    fault = g.get("fault")
+    read = request.method == "GET" or request.path.endswith("/search")
+    if not request.path.startswith("/v1/") or (read and response.status_code < 400 and not fault):
+        return response
+    asked, answer = (_object(part) for part in (request, response))
+    detail = {
+        "fault": fault,
+        "request_id": g.get("request_id"),
+        "customer": asked.get("customer_external_id") or asked.get("external_id"),
+        "key": asked.get("idempotency_key"),
+        "code": answer.get("code"),
+        "message": answer.get("message"),
+    }
+    with current_store().writing() as conn:
+        note(
+            conn,
+            f"{request.method} {request.path}",
+            _session_id(answer),
+            response.status_code,
+            **{name: value for name, value in detail.items() if value is not None},
+        )
+    return response
+
+
+def _object(part: Any) -> Body:
+    try:
+        body = part.get_json(force=True, silent=True)
+    except RecursionError:
+        body = None
+    return body if isinstance(body, dict) else {}
+
+
+def _session_id(answer: Body) -> str | None:
+    named = re.search(r"/sessions/(\w+)", request.path)
+    return named[1] if named else answer.get("id") if request.path.endswith("/sessions") else None
+
+
+def newest(conn: Connection) -> int:
+    return conn.execute(select(func.max(journal.c.id))).scalar() or 0

@@ -1,0 +1,111 @@
+"""What was arranged to go otherwise than usual: for one session, one customer, the next N times, or all."""
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from sqlalchemy import Connection, Row, Select, case, delete, insert, or_, select, update
+
+from storefront.sandbox.schema import (
+    arrangements,
+    customers,
+    invoices,
+    payments,
+    refunds,
+    sessions,
+    subscriptions,
+)
+from storefront.sandbox.store import Body, find
+
+A = arrangements.c
+
+# What an entity's id is called in the session it belongs to.
+IN_SESSION = {
+    "subscription": "subscription_id",
+    "invoice": "checkout_invoice_id",
+    "payment": "checkout_payment_id",
+}
+PREFIXES = {
+    "cs": ("checkout_session", sessions),
+    "cust": ("customer", customers),
+    "subs": ("subscription", subscriptions),
+    "inv": ("invoice", invoices),
+    "pay": ("payment", payments),
+    "refund": ("refund", refunds),
+}
+
+
+class Who(NamedTuple):
+    """Whom something is about: a session and both ids of its customer, as far as they are known."""
+
+    session: str | None = None
+    customers: tuple[str, ...] = ()
+
+
+def who(conn: Connection, kind: str, body: Body) -> Who:
+    session = session_of(conn, kind, body)
+    customer_id = body["id"] if kind == "customer" else (session or body).get("customer_id")
+    customer = find(conn, customers, customer_id)
+    known = (customer["id"], customer["external_id"]) if customer else ()
+    return Who(session["id"] if session else None, known)
+
+
+def session_of(conn: Connection, kind: str, body: Body) -> Body | None:
+    if kind == "checkout_session":
+        return body
+    if kind == "refund":
+        kind, body = "payment", {"id": body["payment_id"]}
+    if kind not in IN_SESSION:
+        return None
+    return find(conn, sessions, body["id"], IN_SESSION[kind])
+
+
+def known_as(conn: Connection, thing: str) -> Who:
+    """By any id that Flexprice gives out, or a customer's external one."""
+    kind, table = PREFIXES.get(thing.partition("_")[0], ("", None))
+    body = find(conn, table, thing) if table is not None else None
+    if body is None:
+        kind, body = "customer", find(conn, customers, thing, "external_id")
+    return who(conn, kind, body) if body else Who(customers=(thing,))
+
+
+def arrange(conn: Connection, kind: str, name: str, *, times: int | None = None, **where: Any) -> int:
+    """Without `times` it holds until it is taken back, and takes the place of an older one like it."""
+    row = {"session": None, "customer": None, "method": None, "path": None, "seconds": None} | where
+    if times is None:
+        scope = [A[name].is_(row[name]) for name in ("session", "customer", "method", "path")]
+        conn.execute(delete(arrangements).where(A.kind == kind, A.times.is_(None), *scope))
+    values = {"kind": kind, "name": name, "times": times, **row}
+    made = conn.execute(insert(arrangements).values(values)).inserted_primary_key
+    assert made is not None  # noqa: S101 (an insert has a key)
+    return int(made[0])
+
+
+def any_arranged(conn: Connection, kind: str) -> bool:
+    return conn.execute(_open(kind).limit(1)).first() is not None
+
+
+def _open(kind: str) -> Select[Any]:
+    return select(arrangements).where(A.kind == kind, or_(A.times.is_(None), A.times > 0))
+
+
+def take(conn: Connection, kind: str, of: Who, *conditions: Any) -> Row[Any] | None:
+    """The closest arrangement that fits: the session's own, the customer's, everybody's; used up by one."""
+    fits = (
+        or_(A.session.is_(None), A.session == of.session),
+        or_(A.customer.is_(None), A.customer.in_(of.customers)),
+    )
+    closeness = case((A.session.is_not(None), 0), (A.customer.is_not(None), 1), else_=2)
+    query = _open(kind).where(*fits, *conditions).order_by(closeness, A.times.is_(None), A.id).limit(1)
+    found = conn.execute(query).first()
+    if found and found.times is not None:
+        conn.execute(update(arrangements).where(A.id == found.id).values(times=A.times - 1))
+    return found
+
+
+def in_force(conn: Connection) -> Iterable[Body]:
+    query = select(arrangements).where(or_(A.times.is_(None), A.times > 0)).order_by(A.id)
+    return [dict(row) for row in conn.execute(query).mappings()]
+
+
+def take_back(conn: Connection, *conditions: Any) -> int:
+    return conn.execute(delete(arrangements).where(*conditions)).rowcount

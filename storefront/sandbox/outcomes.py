@@ -1,0 +1,94 @@
+"""What may come of a payment: what the shopper does, what the merchant does, and what time does."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from sqlalchemy import Connection, insert
+
+from storefront.sandbox import checkout, journal, levers
+from storefront.sandbox.clock import now
+from storefront.sandbox.errors import Refusal
+from storefront.sandbox.schema import chores, sessions
+from storefront.sandbox.store import Body, random_letters, save
+from storefront.sandbox.views import TERMINAL
+
+DECLINED = "Your payment was declined by the bank."
+HEARS_LATE = 5.0  # seconds, unless something else was asked for
+
+
+class Outcome(NamedTuple):
+    says: str
+    happen: Callable[[Connection, Body], str | None]  # gives back Razorpay's payment id when money was taken
+    also_after_the_end: bool = False
+
+
+def pay(conn: Connection, session: Body) -> str:
+    """Razorpay takes the money; Flexprice hears of it at once, or later if that was arranged."""
+    payment_id = f"pay_{random_letters(14)}"
+    save(conn, sessions, session, link_state="paid")
+    late = levers.take(conn, "completion", levers.who(conn, "checkout_session", session))
+    if late is None:
+        tell_of_money(conn, session, payment_id)
+    else:
+        due_at = now(conn).timestamp() + (HEARS_LATE if late.seconds is None else late.seconds)
+        row = {"session_id": session["id"], "payment_id": payment_id, "due_at": due_at}
+        conn.execute(insert(chores).values(row))
+    return payment_id
+
+
+def tell_of_money(conn: Connection, session: Body, payment_id: str) -> None:
+    checkout.capture(conn, session, payment_id)
+
+
+def decline(conn: Connection, session: Body, reason: str = DECLINED) -> None:
+    checkout.decline(conn, session, reason)
+
+
+def _leave(_conn: Connection, _session: Body) -> None:
+    """Walking away tells nobody anything."""
+
+
+def _not_paid_in_time(conn: Connection, session: Body) -> None:
+    if session["checkout_status"] not in TERMINAL:
+        checkout.expire(conn, session)
+
+
+def _pay_late(conn: Connection, session: Body) -> str:
+    _not_paid_in_time(conn, session)
+    return pay(conn, session)
+
+
+def _refund(conn: Connection, session: Body) -> str | None:
+    payment_id = pay(conn, session) if session["link_state"] == "open" else None
+    checkout.refund(conn, session)
+    return payment_id
+
+
+OUTCOMES = {
+    "paid": Outcome("Paid", pay, also_after_the_end=True),
+    "declined": Outcome("Declined by the bank", decline, also_after_the_end=True),
+    "pending": Outcome("Left pending", _leave),
+    "cancelled": Outcome("Cancelled by the merchant", checkout.cancel_link),
+    "link_expired": Outcome("The link expires at Razorpay", checkout.lapse_link),
+    "not_paid_in_time": Outcome("Not paid in time", _not_paid_in_time),
+    "paid_too_late": Outcome("Paid too late", _pay_late, also_after_the_end=True),
+    "refunded": Outcome("Paid, then refunded", _refund, also_after_the_end=True),
+}
+
+
+def happen(conn: Connection, session: Body, name: str, reason: str | None = None) -> str | None:
+    """Gives back Razorpay's payment id when money was taken; refuses what cannot be any more."""
+    outcome, status = OUTCOMES[name], session["checkout_status"]
+    refunding = name == "refunded" and session["link_state"] == "paid" and status == "completed"
+    if session["link_state"] != "open" and not refunding:
+        state = session["link_state"]
+        raise Refusal("invalid_operation", f"the payment link is {state}", session=session["id"])
+    if status in TERMINAL and not outcome.also_after_the_end:
+        raise Refusal("invalid_operation", f"the session is already {status}", session=session["id"])
+    payment_id = None
+    if reason:
+        decline(conn, session, reason)
+    else:
+        payment_id = outcome.happen(conn, session)
+    journal.note(conn, name, session["id"], payment=payment_id)
+    return payment_id

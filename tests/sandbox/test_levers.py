@@ -1,0 +1,407 @@
+"""Misbehaving on request: outcomes, delivery plans and faults, for one session, a customer, or all."""
+
+import base64
+import hashlib
+import hmac
+import json
+import time
+from typing import Any
+
+import pytest
+
+from storefront.sandbox.events import PLANS
+from storefront.sandbox.faults import FAULTS
+from storefront.sandbox.outcomes import OUTCOMES
+
+URL = "/v1/checkout/sessions"
+SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
+OLD = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMA=="
+
+
+def told(receiver: Any, event_type: str) -> list[tuple[dict[str, str], str]]:
+    return [(sent, body) for sent, body in receiver.got if json.loads(body)["event_type"] == event_type]
+
+
+def signed_by(secret: str, sent: dict[str, str], body: str) -> bool:
+    key = base64.b64decode(secret.removeprefix("whsec_"))
+    text = f"{sent['svix-id']}.{sent['svix-timestamp']}.{body}".encode()
+    digest = base64.b64encode(hmac.new(key, text, hashlib.sha256).digest()).decode()
+    return f"v1,{digest}" in sent["svix-signature"].split()
+
+
+# What may come of a payment.
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "payment", "back"),
+    [
+        ("paid", "completed", "SUCCEEDED", True),
+        ("declined", "pending", "INITIATED", False),
+        ("pending", "pending", "INITIATED", False),
+        ("cancelled", "failed", "INITIATED", False),
+        ("link_expired", "failed", "INITIATED", False),
+        ("not_paid_in_time", "expired", "INITIATED", False),
+        ("paid_too_late", "expired", "REFUNDED", True),
+        ("refunded", "completed", "REFUNDED", True),
+    ],
+)
+def test_each_outcome_leaves_what_it_says(
+    sandbox: Any, outcome: str, status: str, payment: str, back: bool
+) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+
+    answer = sandbox.page(session, "stage", outcome=outcome, delivery="normal")
+
+    assert answer.headers.get("Location", "").startswith("https://shop.test/return") is back
+    assert sandbox.read(session)["checkout_status"] == status
+    found = sandbox.get(f"/v1/payments/{session['checkout_payment_id']}").json()
+    assert found["payment_status"] == payment
+
+
+def test_no_outcome_is_left_out_above() -> None:
+    (mark,) = test_each_outcome_leaves_what_it_says.pytestmark  # type: ignore[attr-defined]
+    assert [row[0] for row in mark.args[1]] == list(OUTCOMES)
+
+
+def test_an_arranged_outcome_beats_the_card_as_often_as_was_said(sandbox: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.pull("outcomes", outcome="declined", times=2)
+
+    for _ in range(2):
+        assert sandbox.pay(session).headers["Location"].startswith("/pay/")
+    sandbox.pay(session)
+
+    assert sandbox.read(session)["checkout_status"] == "completed"
+
+
+def test_an_outcome_can_be_made_to_happen_to_one_session(sandbox: Any) -> None:
+    sandbox.customer()
+    mine, other = sandbox.session(), sandbox.session()
+
+    answer = sandbox.pull(f"sessions/{mine['id']}/outcome", outcome="cancelled")
+
+    assert answer["checkout_status"] == "failed"
+    assert sandbox.read(other)["checkout_status"] == "pending"
+    again = sandbox.post(f"/_sandbox/sessions/{mine['id']}/outcome", {"outcome": "paid"})
+    assert (again.status_code, again.json()["code"]) == (400, "invalid_operation")
+    assert sandbox.post("/_sandbox/sessions/cs_0/outcome", {"outcome": "paid"}).status_code == 404
+
+
+def test_the_browser_may_be_back_before_the_payment_is_visible(sandbox: Any, receiver: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.page(session, "stage", outcome="paid", early="yes", seconds="20")
+    sandbox.deliver()
+    assert sandbox.read(session)["checkout_status"] == "pending"
+    assert "already paid" in sandbox.page(session).text
+
+    sandbox.walk("21s")
+
+    assert sandbox.read(session)["checkout_status"] == "completed"
+    assert receiver.types[-1] == "checkout.session.completed"
+
+
+# How the shop is told.
+
+
+def delivered(sandbox: Any, plan: str, **more: Any) -> Any:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.deliver()
+    sandbox.pull("webhooks", mode=plan, session=session["id"], **more)
+    sandbox.pay(session)
+    sandbox.deliver()
+    return session
+
+
+COMPLETED = "checkout.session.completed"
+
+
+def test_before_the_redirect_means_before_the_answer_to_the_payment(sandbox: Any, receiver: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.pull("webhooks", mode="before_redirect")
+
+    sandbox.pay(session)
+
+    assert receiver.types[-1] == COMPLETED
+
+
+def test_later_means_after_so_many_seconds(sandbox: Any, receiver: Any) -> None:
+    delivered(sandbox, "after", seconds=90)
+    assert told(receiver, COMPLETED) == []
+
+    assert sandbox.walk("89s")["sent"] == 0
+    assert sandbox.walk("2s")["sent"] == 5
+
+
+@pytest.mark.parametrize(("plan", "times"), [("twice", 2), ("ten_at_once", 10), ("drop", 0), ("hold", 0)])
+def test_a_message_comes_as_often_as_was_said(sandbox: Any, receiver: Any, plan: str, times: int) -> None:
+    delivered(sandbox, plan)
+
+    assert len(told(receiver, COMPLETED)) == times
+    assert len({sent["svix-id"] for sent, _ in told(receiver, COMPLETED)}) == min(times, 1)
+
+
+def test_what_is_held_goes_when_it_is_let_go(sandbox: Any, receiver: Any) -> None:
+    delivered(sandbox, "hold")
+
+    sandbox.pull("webhooks", mode="normal")
+    sandbox.deliver()
+
+    assert len(told(receiver, COMPLETED)) == 1
+
+
+def test_reversed_is_the_last_news_first(sandbox: Any, receiver: Any) -> None:
+    sandbox.pull("webhooks", mode="reversed")
+    sandbox.customer()
+    session = sandbox.session()
+    assert sandbox.deliver() == 0
+
+    sandbox.pay(session)
+    sandbox.deliver()
+
+    assert (receiver.types[0], receiver.types[-1]) == (COMPLETED, "customer.created")
+    assert len(receiver.types) == 10
+
+
+def test_a_bad_signature_is_nobodys(sandbox: Any, receiver: Any) -> None:
+    delivered(sandbox, "bad_signature")
+
+    ((sent, body),) = told(receiver, COMPLETED)
+    assert sent["svix-signature"].startswith("v1,")
+    assert not signed_by(SECRET, sent, body)
+    assert not signed_by(OLD, sent, body)
+
+
+def test_a_stale_message_is_well_signed_and_too_old(sandbox: Any, receiver: Any) -> None:
+    delivered(sandbox, "stale")
+
+    ((sent, body),) = told(receiver, COMPLETED)
+    assert signed_by(SECRET, sent, body)
+    assert time.time() - int(sent["svix-timestamp"]) > 500
+
+
+def test_the_old_secret_signs_alone(sandbox: Any, receiver: Any) -> None:
+    delivered(sandbox, "old_secret")
+
+    ((sent, body),) = told(receiver, COMPLETED)
+    assert signed_by(OLD, sent, body)
+    assert not signed_by(SECRET, sent, body)
+
+
+def test_an_altered_body_no_longer_fits_its_signature(sandbox: Any, receiver: Any) -> None:
+    session = delivered(sandbox, "altered")
+
+    ((sent, body),) = told(receiver, "checkout.session.failed")
+    assert json.loads(body)["checkout_session"]["id"] == session["id"]
+    assert json.loads(body)["checkout_session"]["checkout_status"] == "failed"
+    assert not signed_by(SECRET, sent, body)
+
+
+@pytest.mark.parametrize(("plan", "arrives", "first"), [("answer_500", 2, 500), ("away", 1, None)])
+def test_a_first_attempt_that_fails_starts_the_retries(
+    sandbox: Any, receiver: Any, plan: str, arrives: int, first: int | None
+) -> None:
+    delivered(sandbox, plan)
+    assert len(told(receiver, COMPLETED)) == arrives - 1
+
+    sandbox.walk("6m")
+
+    assert len(told(receiver, COMPLETED)) == arrives
+    assert len({(sent["svix-id"], body) for sent, body in told(receiver, COMPLETED)}) == 1
+    made = sandbox.get(f"/_sandbox/deliveries/{sandbox.deliveries()[-1]['id']}").json()["attempts"]
+    assert [attempt["response_status"] for attempt in made] == [first, 200]
+    assert "by arrangement" in made[0]["note"]
+
+
+def test_a_resend_goes_out_as_it_should(sandbox: Any, receiver: Any) -> None:
+    delivered(sandbox, "bad_signature")
+
+    sandbox.pull(f"deliveries/{sandbox.deliveries()[-1]['id']}/resend")
+    sandbox.deliver()
+
+    sent, body = told(receiver, COMPLETED)[-1]
+    assert signed_by(SECRET, sent, body)
+
+
+def test_every_plan_can_be_arranged(sandbox: Any) -> None:
+    for plan in PLANS:
+        sandbox.pull("webhooks", mode=plan)
+    assert len(sandbox.get("/_sandbox/levers").json()["items"]) == 1  # the newest takes the older one's place
+
+
+# For whom, and for how long.
+
+
+def test_a_plan_for_one_customer_leaves_the_others_alone(sandbox: Any, receiver: Any) -> None:
+    customer = sandbox.customer("user-42")
+    sandbox.customer("user-43")
+    sandbox.deliver()
+    receiver.got.clear()
+    sandbox.pull("webhooks", mode="drop", customer="user-42")
+
+    quiet, loud = sandbox.session(), sandbox.session(customer_external_id="user-43")
+    sandbox.pull("webhooks", mode="drop", customer=customer["id"])
+    for session in (quiet, loud):
+        sandbox.pay(session)
+    sandbox.deliver()
+
+    assert [json.loads(body)["checkout_session"]["id"] for _, body in told(receiver, COMPLETED)] == [
+        loud["id"]
+    ]
+
+
+def test_the_closest_arrangement_wins_and_is_used_up(sandbox: Any, receiver: Any) -> None:
+    sandbox.pull("webhooks", mode="drop")
+    sandbox.pull("webhooks", mode="twice", customer="user-42", times=1)
+
+    sandbox.customer("user-42")
+    sandbox.customer("user-43")
+    sandbox.deliver()
+
+    assert len(receiver.got) == 2
+    (left,) = sandbox.get("/_sandbox/levers").json()["items"]
+    assert (left["name"], left["times"]) == ("drop", None)
+
+
+def test_a_fault_for_one_session_spares_the_others(sandbox: Any) -> None:
+    sandbox.customer()
+    mine, other = sandbox.session(), sandbox.session()
+    sandbox.pull("faults", fault="down", session=mine["id"], times=0)
+
+    for _ in range(2):
+        assert sandbox.get(f"{URL}/{mine['id']}").status_code == 503
+        assert sandbox.get(f"{URL}/{other['id']}").status_code == 200
+
+
+def test_a_fault_for_one_customer_finds_him_by_any_id(sandbox: Any) -> None:
+    customer, _ = sandbox.customer("user-42"), sandbox.customer("user-43")
+    session = sandbox.session()
+    sandbox.pull("faults", fault="error_500", customer="user-42", times=0)
+
+    for path in (
+        "/v1/customers/external/user-42",
+        f"/v1/customers/{customer['id']}",
+        f"{URL}/{session['id']}",
+        f"/v1/invoices/{session['checkout_invoice_id']}",
+        f"/v1/payments/{session['checkout_payment_id']}",
+    ):
+        assert sandbox.get(path).status_code == 500, path
+    assert sandbox.post(URL, sandbox.asked()).status_code == 500
+    search = sandbox.post("/v1/subscriptions/search", {"external_customer_id": "user-42"})
+    assert search.status_code == 500
+    assert sandbox.get("/v1/customers/external/user-43").status_code == 200
+
+
+def test_arrangements_are_taken_back_one_by_one_or_all(sandbox: Any) -> None:
+    for fault in ("down", "error_500", "slow"):
+        sandbox.pull("faults", fault=fault)
+    first, *_ = sandbox.get("/_sandbox/levers").json()["items"]
+
+    sandbox.pull(f"levers/{first['id']}/take-back")
+    assert len(sandbox.get("/_sandbox/levers").json()["items"]) == 2
+    assert sandbox.post(f"/_sandbox/levers/{first['id']}/take-back").status_code == 404
+    assert sandbox.pull("levers/clear") == {"taken_back": 2}
+
+
+# Bad days of the API.
+
+
+def test_a_rate_limit_says_when_to_come_back(sandbox: Any) -> None:
+    sandbox.pull("faults", fault="rate_limited", seconds=7)
+
+    answer = sandbox.get(f"{URL}/cs_1")
+
+    assert (answer.status_code, answer.headers["Retry-After"]) == (429, "7")
+    assert answer.json()["code"] == "too_many_requests"
+    assert sandbox.get(f"{URL}/cs_1").status_code == 404
+
+
+@pytest.mark.parametrize("fault", ["wrong_json", "truncated", "html"])
+def test_an_unreadable_answer_hides_what_was_done(sandbox: Any, fault: str) -> None:
+    sandbox.customer()
+    sandbox.pull("faults", fault=fault, path=URL)
+
+    answer = sandbox.post(URL, sandbox.asked())
+
+    assert answer.ok
+    with pytest.raises((KeyError, ValueError)):
+        answer.json()["id"]
+    assert len(sandbox.get("/_sandbox/sessions").json()["items"]) == 1
+
+
+def test_a_replica_may_not_know_what_was_just_made(sandbox: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.pull("faults", fault="replica_404")
+
+    missing = sandbox.get(f"{URL}/{session['id']}")
+
+    assert (missing.status_code, missing.json()["details"]) == (404, {"id": session["id"]})
+    assert sandbox.read(session)["id"] == session["id"]
+
+
+def test_a_replica_may_tell_what_was_true_before(sandbox: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.pay(session)
+    sandbox.pull("faults", fault="replica_stale", times=2)
+
+    told = [sandbox.read(session)["checkout_status"] for _ in range(3)]
+
+    assert told == ["pending", "pending", "completed"]
+
+
+def test_a_customer_can_be_missing_for_one_call(sandbox: Any) -> None:
+    sandbox.customer()
+    sandbox.pull("faults", fault="customer_missing")
+
+    refused = sandbox.post(URL, sandbox.asked())
+
+    assert (refused.status_code, refused.json()["details"]) == (404, {"lookup_key": "user-42"})
+    assert sandbox.get("/_sandbox/sessions").json()["items"] == []
+    assert sandbox.session()["id"]
+
+
+def test_a_key_can_be_taken_for_one_call(sandbox: Any) -> None:
+    sandbox.customer()
+    sandbox.pull("faults", fault="duplicate_key")
+
+    refused = sandbox.post(URL, sandbox.asked(idempotency_key="k"))
+
+    assert (refused.status_code, refused.json()["details"]) == (409, {"idempotency_key": "k"})
+
+
+def test_every_fault_answers_and_ends(sandbox: Any) -> None:
+    for fault in set(FAULTS) - {"timeout_before", "timeout_after"}:
+        sandbox.pull("faults", fault=fault, path="/v1/", method="POST", seconds=0)
+        sandbox.post("/v1/plans/search", {})
+        assert sandbox.post("/v1/plans/search", {}).json()["items"]
+
+
+# The clock.
+
+
+def test_a_walk_sweeps_on_the_half_hour(sandbox: Any, receiver: Any) -> None:
+    sandbox.customer()
+    session = sandbox.session()
+
+    sandbox.walk("46m")
+
+    assert sandbox.read(session)["checkout_status"] == "expired"
+    assert receiver.types[-1] == "checkout.session.expired"
+
+
+@pytest.mark.parametrize("step", ["367d", "-5m", "9999999h", "soon", ""])
+def test_a_step_the_clock_cannot_take_is_refused(sandbox: Any, step: str) -> None:
+    for through in (True, False):
+        answer = sandbox.post("/_sandbox/clock", {"advance": step, "through": through})
+        assert answer.status_code == 400
+
+
+def test_pages_of_other_sites_cannot_pull_a_lever(sandbox: Any) -> None:
+    answer = sandbox.post("/_sandbox/reset", {"sure": True}, headers={"Sec-Fetch-Site": "cross-site"})
+    assert answer.status_code == 403
