@@ -98,8 +98,12 @@ class _Fields:
             self._bad(name)
 
     def need(self, name: str) -> str:
+        return self.key(name) or self._bad(name)
+
+    def key(self, name: str) -> str:
+        """An id, or anything else that goes into a narrow column; empty when there is none."""
         value = self.text(name)
-        if not value or len(value) > _LONGEST_ID:
+        if len(value) > _LONGEST_ID:
             self._bad(name)
         return value
 
@@ -108,6 +112,9 @@ class _Fields:
 
     def maybe(self, name: str) -> str | None:
         return self.text(name) or None
+
+    def maybe_key(self, name: str) -> str | None:
+        return self.key(name) or None
 
     def time(self, name: str) -> datetime | None:
         return self._get(name, _time, None)
@@ -259,16 +266,16 @@ class CheckoutSession:
         terminal = fields.maybe_flag("terminal")
         return cls(
             id=fields.need("id"),
-            customer_id=fields.text("customer_id") if partial else fields.need("customer_id"),
+            customer_id=fields.key("customer_id") if partial else fields.need("customer_id"),
             status=status,
             payment_url=fields.inner("payment_action").maybe("url"),  # absent, or empty strings (D.8)
             expires_at=fields.time("expires_at"),
             completed_at=fields.time("completed_at"),
             cancelled_at=fields.time("cancelled_at"),
             created_at=fields.time("created_at"),
-            invoice_id=fields.maybe("checkout_invoice_id"),
-            payment_id=fields.maybe("checkout_payment_id"),
-            idempotency_key=fields.maybe("idempotency_key"),
+            invoice_id=fields.maybe_key("checkout_invoice_id"),
+            payment_id=fields.maybe_key("checkout_payment_id"),
+            idempotency_key=fields.maybe_key("idempotency_key"),
             metadata=fields.metadata(),
             failure_reason=fields.text("failure_reason"),
             terminal=status in TERMINAL_STATUSES if terminal is None else terminal,  # C.8
@@ -429,8 +436,8 @@ class Invoice:
             total=fields.money("total"),
             total_tax=fields.money_or("total_tax", Decimal(0)),
             amount_paid=fields.money_or("amount_paid", Decimal(0)),
-            number=fields.maybe("invoice_number"),
-            subscription_id=fields.maybe("subscription_id"),
+            number=fields.maybe_key("invoice_number"),
+            subscription_id=fields.maybe_key("subscription_id"),
             paid_at=fields.time("paid_at"),
             finalized_at=fields.time("finalized_at"),
             period_start=fields.time("period_start"),
@@ -459,7 +466,7 @@ class Subscription:
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, partial: bool = False) -> Subscription:
         fields = _Fields(data, "subscription")
-        need = fields.text if partial else fields.need
+        need = fields.key if partial else fields.need
         return cls(
             id=fields.need("id"),
             customer_id=need("customer_id"),
@@ -473,7 +480,7 @@ class Subscription:
             cancel_at=fields.time("cancel_at"),
             cancelled_at=fields.time("cancelled_at"),
             metadata=fields.metadata(),
-            latest_invoice_id=fields.inner("latest_invoice").maybe("id"),
+            latest_invoice_id=fields.inner("latest_invoice").maybe_key("id"),
         )
 
 
@@ -499,7 +506,7 @@ class Payment:
             currency=fields.need("currency").lower(),
             succeeded_at=fields.time("succeeded_at"),
             refunded_at=fields.time("refunded_at"),
-            invoice_id=fields.maybe("destination_id"),
+            invoice_id=fields.maybe_key("destination_id"),
         )
 
 
@@ -516,7 +523,7 @@ class Refund:
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, partial: bool = False) -> Refund:
         fields = _Fields(data, "refund")
-        need = fields.text if partial else fields.need
+        need = fields.key if partial else fields.need
         return cls(
             id=fields.need("id"),
             payment_id=need("payment_id"),
@@ -561,7 +568,7 @@ def _entity(fields: _Fields, kind: str) -> Mapping[str, Any]:
 
 
 def _session_event(kind: str, session: CheckoutSession) -> Event:
-    reference = session.metadata.get("order_ref")
+    reference = _id_in(session.metadata, "order_ref")
     return Event(
         kind,
         session=session,
@@ -577,7 +584,7 @@ def _subscription_event(kind: str, subscription: Subscription) -> Event:
         subscription=subscription,
         object_id=subscription.id,
         customer_id=subscription.customer_id,
-        order_ref=subscription.metadata.get("order_ref") or None,
+        order_ref=_id_in(subscription.metadata, "order_ref") or None,
     )
 
 
