@@ -19,9 +19,9 @@ def init_app(app: Flask) -> None:
         words,
     )
 
+    security.init_app(app)  # before the doors: it says what a number in an address may be
     for door in (plans, checkout, orders, webhooks, account, health, qa):
         app.register_blueprint(door.bp)
-    security.init_app(app)
     headers.init_app(app)
     limits.init_app(app)
     errors.init_app(app)

@@ -56,6 +56,7 @@ class Rate(NamedTuple):
 
 
 ORDER = Rate("120 per minute", visitor, scope="orders")  # six tabs that poll by the ladder stay below half
+QA = Rate("120 per minute", visitor, scope="qa")
 
 LIMITS: dict[str, tuple[Rate, ...]] = {
     "account.do_sign_in": (
@@ -75,6 +76,12 @@ LIMITS: dict[str, tuple[Rate, ...]] = {
     "orders.status": (ORDER,),
     "orders.cancel": (ORDER,),
     "orders.start_again": (ORDER,),
+    "qa.index": (QA,),
+    "qa.rows": (QA,),
+    "qa.show": (QA,),
+    "qa.live": (QA,),
+    "qa.result": (QA,),
+    "qa.result_of_all": (QA,),
 }
 
 

@@ -23,6 +23,7 @@ from storefront.lifecycle import State
 from storefront.models import Order
 from storefront.troubleshooting import HINTS
 from storefront.web import pace
+from storefront.web.security import row_number
 
 log = logging.getLogger(__name__)
 bp = Blueprint("qa", __name__, url_prefix="/qa")
@@ -119,7 +120,7 @@ def look(ref: str) -> dict[str, Any]:
 
 def look_at_all() -> dict[str, Any]:
     now = datetime.now(UTC)
-    since, before = pace.since(now), request.args.get("before", type=int)
+    since, before = pace.since(now), request.args.get("before", type=row_number)
     wanted = visible().limit(SHOWN)
     found = list(db.session.scalars(wanted.where(Order.id < before) if before else wanted))
     return {

@@ -1,12 +1,14 @@
 """Who is signed in, who may call us what, and where a browser may be sent."""
 
 import logging
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from flask import Flask, abort, current_app, flash, redirect, request, session, url_for
 from flask_login import current_user, login_user, logout_user
 from werkzeug.exceptions import HTTPException
 from werkzeug.middleware.proxy_fix import ProxyFix
+from werkzeug.routing import IntegerConverter, Map
 from werkzeug.wrappers import Response
 
 from storefront import shoppers
@@ -17,6 +19,13 @@ from storefront.models import Shopper
 log = logging.getLogger(__name__)
 
 LOOPBACK = {"127.0.0.1", "localhost", "::1"}
+PAGE_OF = {
+    "orders.status": "orders.failure",
+    "orders.cancel": "orders.failure",
+    "orders.start_again": "orders.failure",
+    "qa.live": "qa.show",
+    "qa.rows": "qa.index",
+}
 UNDER_ANY_NAME = {"webhooks.receive", "health.check"}  # the one is signed, the other tells nothing
 
 
@@ -39,9 +48,23 @@ def init_app(app: Flask) -> None:
     login.session_protection = None  # it believes any X-Forwarded-For
     login.user_loader(shoppers.by_session_key)
     login.unauthorized_handler(to_sign_in)
+    app.url_map.converters["int"] = RowNumber
     app.before_request(readable)
     app.before_request(one_host)
     app.add_template_test(is_payment_url, "payment_url")  # links are held to the same hosts
+
+
+def row_number(text: str) -> int:
+    """A number that a row can have: a database is an error of ours beyond that."""
+    number = int(text)
+    if not 0 <= number < 2**31:
+        raise ValueError(text)
+    return number
+
+
+class RowNumber(IntegerConverter):
+    def __init__(self, url_map: Map, **options: Any) -> None:
+        super().__init__(url_map, **{"max": 2**31 - 1} | options)
 
 
 def readable() -> None:
@@ -68,11 +91,10 @@ def to_sign_in() -> Response:
 
 
 def way_back() -> str:
-    """The page a sign-in leads back to: this one, or the order's when this is a form of it or a fragment."""
-    if request.method == "GET" and request.endpoint != "orders.status":
-        return request.full_path.rstrip("?")
-    ref = (request.view_args or {}).get("ref")
-    return url_for("orders.failure", ref=ref) if ref else url_for("account.show")
+    """The page a sign-in leads back to: a form's answer or a fragment is none."""
+    if page := PAGE_OF.get(request.endpoint or ""):
+        return url_for(page, **request.view_args or {})
+    return request.full_path.rstrip("?") if request.method == "GET" else url_for("account.show")
 
 
 def is_payment_url(url: str | None) -> bool:

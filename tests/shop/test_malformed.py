@@ -17,6 +17,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from waitress.server import create_server
 
+from storefront import serve
 from storefront.models import InboxMessage
 
 KEY = b"the shop's own signing key, 32 b"
@@ -217,7 +218,7 @@ def test_what_no_database_would_keep_is_not_kept(app, rows, kind, odd, place):
 
 @pytest.fixture
 def server(app):
-    made = create_server(app, host="127.0.0.1", port=0, threads=8, clear_untrusted_proxy_headers=True)
+    made = create_server(app, host="127.0.0.1", port=0, threads=4, **serve.LIMITS)
     thread = threading.Thread(target=made.run, daemon=True)
     thread.start()
     yield made
