@@ -6,17 +6,19 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from flask import Flask, current_app
 from flask_sqlalchemy.session import Session
-from sqlalchemy import Connection, ExceptionContext, event, literal_column, make_url
+from sqlalchemy import Connection, ExceptionContext, Select, event, literal_column, make_url
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import scoped_session
 
 from storefront.extensions import db
+
+Row = TypeVar("Row")
 
 PATIENCE = 0.5  # seconds a writer waits in all: several waves must fit into a webhook's 5 s
 PRAGMAS = (
@@ -35,6 +37,9 @@ POOL = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 2}  # a process wit
 # What a driver says when somebody else has to finish first (PostgreSQL: by SQLSTATE).
 BUSY_WORDS = ("database is locked", "database table is locked", "database is busy")
 BUSY_STATES = {"55P03", "40P01", "40001"}  # lock not available, deadlock, serialization failure
+
+# The database is away, full or read-only, or no connection to it is free: not this request's fault.
+DATABASE_TROUBLE = (OperationalError, InterfaceError, InternalError, NoConnectionFree)
 
 
 class DatabaseBusy(Exception):
@@ -166,6 +171,14 @@ class Gate:
                 if time.monotonic() > deadline:
                     raise DatabaseBusy from None
                 time.sleep(self.LOOK_EVERY)
+
+
+def beside_others(due: Select[Row]) -> Select[Row]:
+    """On PostgreSQL several workers claim at once: each takes what no other is just taking.
+
+    An order comes with its shopper, whose row stays free. SQLite has one writer and leaves this out.
+    """
+    return due.with_for_update(skip_locked=True, of=due.column_descriptions[0]["entity"])
 
 
 def insert_or_ignore(session: scoped_session[Session], model: Any, **values: Any) -> bool:

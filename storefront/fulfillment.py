@@ -17,7 +17,7 @@ from storefront.flexprice import (
     Subscription,
 )
 from storefront.lifecycle import Fact
-from storefront.models import Access, InboxMessage, Order
+from storefront.models import Access, InboxMessage, Order, Shopper
 
 log = logging.getLogger(__name__)
 
@@ -206,6 +206,8 @@ def _fact(order: Order, session: CheckoutSession, announced: str) -> Fact | None
 
 def fulfill(order: Order, now: datetime) -> bool:
     """Deliver exactly once: everything here is one transaction with the order's last move."""
+    # Two paid orders of one shopper are fulfilled one after the other: the second finds the plan granted.
+    db.session.execute(select(Shopper.id).where(Shopper.id == order.shopper_id).with_for_update())
     held = db.session.scalar(
         select(Access).where(Access.shopper_id == order.shopper_id, Access.plan_id == order.plan_id)
     )

@@ -5,7 +5,7 @@ from typing import Any
 
 from sqlalchemy import case, or_, select, update
 
-from storefront.database import insert_or_ignore
+from storefront.database import beside_others, insert_or_ignore
 from storefront.extensions import db
 from storefront.flexprice import Event
 from storefront.models import InboxMessage
@@ -93,13 +93,14 @@ def _hinted_again(key: str, now: datetime) -> None:
     )
 
 
-def next_message(now: datetime) -> InboxMessage | None:
-    return db.session.scalar(
+def next_message(now: datetime, to_claim: bool = False) -> InboxMessage | None:
+    due = (
         select(InboxMessage)
         .where(InboxMessage.handled_at.is_(None), InboxMessage.next_try_at <= now, _unclaimed(now))
         .order_by(InboxMessage.next_try_at)
         .limit(1)
     )
+    return db.session.scalar(beside_others(due) if to_claim else due)
 
 
 def claim(message_id: str, now: datetime) -> bool:
@@ -127,6 +128,15 @@ def last_signed_at() -> datetime | None:
     unsigned = or_(InboxMessage.event_type == ASKED, InboxMessage.event_type.in_(HINTS.values()))
     newest = select(InboxMessage.received_at).where(~unsigned).order_by(InboxMessage.received_at.desc())
     return db.session.scalar(newest.limit(1))
+
+
+def give_back(claimed_at: datetime) -> None:
+    """Whoever claimed these could not go on; they are free at once."""
+    db.session.execute(
+        update(InboxMessage)
+        .where(InboxMessage.claimed_at == claimed_at, InboxMessage.handled_at.is_(None))
+        .values(claimed_at=None)
+    )
 
 
 def _unclaimed(now: datetime) -> Any:

@@ -8,6 +8,7 @@ from sqlalchemy import case, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from storefront.catalog import Offer
+from storefront.database import beside_others
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession
 from storefront.lifecycle import OPEN, SETTLED, Fact, State, moves
@@ -166,9 +167,9 @@ def ask_cancel(order_id: int, now: datetime) -> None:
     db.session.execute(update(Order).where(Order.id == order_id).values(cancel_asked_at=now))
 
 
-def next_to_look_after(now: datetime) -> Order | None:
+def next_to_look_after(now: datetime, to_claim: bool = False) -> Order | None:
     due = select(Order).where(Order.next_look_at <= now).order_by(Order.next_look_at).limit(1)
-    return db.session.scalar(due)
+    return db.session.scalar(beside_others(due) if to_claim else due)
 
 
 def claim_look(order_id: int, now: datetime, again_at: datetime) -> bool:
@@ -178,6 +179,11 @@ def claim_look(order_id: int, now: datetime, again_at: datetime) -> bool:
         .where(Order.id == order_id, Order.next_look_at <= now)
         .values(next_look_at=again_at, looks=Order.looks + 1)
     )
+
+
+def give_back(next_looks: list[datetime], now: datetime) -> None:
+    """Whoever was to look after these could not go on; they are due at once."""
+    db.session.execute(update(Order).where(Order.next_look_at.in_(next_looks)).values(next_look_at=now))
 
 
 def claim_asking(order_id: int, now: datetime) -> bool:

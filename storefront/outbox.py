@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from flask import render_template
 from sqlalchemy import ColumnElement, or_, select, update
 
-from storefront.database import insert_or_ignore
+from storefront.database import beside_others, insert_or_ignore
 from storefront.extensions import db, settings
 from storefront.models import Letter, Order, Shopper, random_key
 from storefront.settings import Settings
@@ -49,13 +49,14 @@ def write(kind: str, shopper: Shopper, now: datetime, order: Order | None = None
     )
 
 
-def next_letter(now: datetime) -> Letter | None:
-    return db.session.scalar(
+def next_letter(now: datetime, to_claim: bool = False) -> Letter | None:
+    due = (
         select(Letter)
         .where(Letter.posted_at.is_(None), Letter.next_try_at <= now, _unclaimed(now))
         .order_by(Letter.next_try_at)
         .limit(1)
     )
+    return db.session.scalar(beside_others(due) if to_claim else due)
 
 
 def claim(letter: Letter, now: datetime) -> bool:
@@ -66,6 +67,15 @@ def claim(letter: Letter, now: datetime) -> bool:
         .values(claimed_at=now, attempts=Letter.attempts + 1)
     )
     return bool(result.rowcount)
+
+
+def give_back(claimed_at: datetime) -> None:
+    """Whoever claimed these could not go on; they are free at once."""
+    db.session.execute(
+        update(Letter)
+        .where(Letter.claimed_at == claimed_at, Letter.posted_at.is_(None))
+        .values(claimed_at=None)
+    )
 
 
 def _unclaimed(now: datetime) -> ColumnElement[bool]:

@@ -10,7 +10,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
 from storefront import fulfillment, inbox, orders, outbox, renewals
-from storefront.database import DatabaseBusy, insert_or_ignore, writing
+from storefront.database import DATABASE_TROUBLE, DatabaseBusy, insert_or_ignore, writing
 from storefront.extensions import db, flexprice, settings
 from storefront.flexprice import FlexpriceError, Invoice, NotFound, Subscription
 from storefront.lifecycle import ENDED_UNPAID, Fact, State
@@ -38,23 +38,35 @@ def one_pass(now: datetime | None = None) -> int:
 def run(beat: Callable[[], bool] = lambda: True) -> None:
     """Look again and again; each pass is safe to be killed at any point."""
     last_beat = datetime.min.replace(tzinfo=UTC)
+    broken_off: datetime | None = None
     while beat():
         now = datetime.now(UTC)
         try:
+            if broken_off:
+                give_back(broken_off, now)
+                broken_off = None
             if now - last_beat > timedelta(seconds=5):
                 heartbeat(now)
                 last_beat = now
             done = one_pass(now)
         except DatabaseBusy:
             log.warning("the database is busy; looking again")
-            done = 0
+            done, broken_off = 0, broken_off or now
         except SQLAlchemyError:  # a database that restarts: the worker outlives it
             log.exception("the database does not answer; looking again")
-            done = 0
+            done, broken_off = 0, broken_off or now
         finally:
             db.session.remove()
         if not done:
             time.sleep(PAUSE)
+
+
+def give_back(broken_off: datetime, now: datetime) -> None:
+    """What a pass had claimed when the database let it down: all claims of a pass carry its time."""
+    with writing():
+        inbox.give_back(broken_off)
+        orders.give_back([broken_off + gap for gap in GAPS], now)
+        outbox.give_back(broken_off)
 
 
 # -- messages ---------------------------------------------------------------------------------------
@@ -62,10 +74,11 @@ def run(beat: Callable[[], bool] = lambda: True) -> None:
 
 def read_inbox(now: datetime) -> int:
     done = 0
-    while done < NEVER_MIND and (message := inbox.next_message(now)):
+    while done < NEVER_MIND and inbox.next_message(now):
         with writing():
-            ours = inbox.claim(message.id, now)
-        if ours:
+            message = inbox.next_message(now, to_claim=True)
+            ours = message and inbox.claim(message.id, now)
+        if message and ours:
             read_message(message, now)
         done += 1
     return done
@@ -82,7 +95,7 @@ def read_message(message: InboxMessage, now: datetime) -> None:
         wait_or_set_aside(message, str(reason), now)
     except FlexpriceError as error:
         put_back(message, str(error), now)
-    except DatabaseBusy:
+    except (DatabaseBusy, *DATABASE_TROUBLE):
         raise
     except Exception as error:  # nothing received is lost: it is tried again, and shown to the operator
         log.exception("message %s (%s) could not be read", message.id, message.event_type)
@@ -109,10 +122,11 @@ def put_back(message: InboxMessage, why: str, now: datetime, traceback: str | No
 
 def look_after_orders(now: datetime) -> int:
     done = 0
-    while done < NEVER_MIND and (order := orders.next_to_look_after(now)):
+    while done < NEVER_MIND and orders.next_to_look_after(now):
         with writing():
-            ours = orders.claim_look(order.id, now, now + GAPS[min(order.looks, len(GAPS) - 1)])
-        if ours:
+            order = orders.next_to_look_after(now, to_claim=True)
+            ours = order and orders.claim_look(order.id, now, now + GAPS[min(order.looks, len(GAPS) - 1)])
+        if order and ours:
             look_after(order, now)
         done += 1
     return done
@@ -125,7 +139,7 @@ def look_after(order: Order, now: datetime) -> None:
         log.warning(
             "order %s: Flexprice could not be asked: %s (request %s)", order.ref, error, error.request_id
         )
-    except DatabaseBusy:
+    except (DatabaseBusy, *DATABASE_TROUBLE):
         raise
     except Exception:  # the other orders want their turn; this one has it again after the gap
         log.exception("order %s could not be looked after", order.ref)
@@ -203,10 +217,11 @@ LOOKS: dict[State, Callable[[Order, datetime], None]] = {
 
 def post_letters(now: datetime) -> int:
     done = 0
-    while done < NEVER_MIND and (letter := outbox.next_letter(now)):
+    while done < NEVER_MIND and outbox.next_letter(now):
         with writing():
-            ours = outbox.claim(letter, now)
-        if ours:
+            letter = outbox.next_letter(now, to_claim=True)
+            ours = letter and outbox.claim(letter, now)
+        if letter and ours:
             try:
                 outbox.post(letter, settings())
             except Exception as error:  # whatever is wrong with one letter, the others want their turn

@@ -4,12 +4,14 @@ import logging
 import secrets
 from typing import NamedTuple
 
-from flask import Flask, Response, make_response, render_template, request
+from flask import Flask, Response, g, make_response, render_template, request
 from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import SQLAlchemyError
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from storefront.catalog import CatalogUnavailable
-from storefront.database import DatabaseBusy
+from storefront.database import DATABASE_TROUBLE, DatabaseBusy
+from storefront.extensions import login
 from storefront.flexprice import FlexpriceError
 
 log = logging.getLogger(__name__)
@@ -51,13 +53,21 @@ PAGES = {
     ),
 }
 BUSY = Page(503, "Very busy just now", "Please try again in a moment.", "No money has moved by this request.")
+AWAY = Page(
+    503,
+    "We cannot reach our records just now",
+    "Please try again in a moment.",
+    "If you have just paid, your payment is not lost.",
+)
 EXPIRED_FORM = Page(400, "This form is too old", "Please go back, reload the page and send it again.")
 
 
 def init_app(app: Flask) -> None:
     app.register_error_handler(CSRFError, lambda error: show(EXPIRED_FORM))
     app.register_error_handler(HTTPException, http_error)
-    app.register_error_handler(DatabaseBusy, lambda error: show(BUSY, retry_after=1))
+    app.register_error_handler(DatabaseBusy, database_busy)
+    for trouble in DATABASE_TROUBLE:
+        app.register_error_handler(trouble, database_trouble)
     app.register_error_handler(FlexpriceError, flexprice_trouble)
     app.register_error_handler(CatalogUnavailable, lambda error: show(PAGES[503], retry_after=30))
     app.register_error_handler(Exception, our_fault)
@@ -82,6 +92,23 @@ def too_many(error: TooManyRequests) -> Response:
 def flexprice_trouble(error: FlexpriceError) -> Response:
     log.warning("Flexprice: %s (request %s)", error, error.request_id)
     return show(PAGES[503], retry_after=30)
+
+
+def database_busy(error: DatabaseBusy) -> Response:
+    log.warning("the database is busy: %s", request.path)
+    return show_to_anybody(BUSY, retry_after=1)
+
+
+def database_trouble(error: SQLAlchemyError) -> Response:
+    """Away, full, read-only, or without a table. What was to be written is not; a webhook comes again."""
+    log.error("the database cannot be used: %s", request.path, exc_info=error)
+    return show_to_anybody(AWAY, retry_after=2)
+
+
+def show_to_anybody(page: Page, retry_after: int) -> Response:
+    """Without a look at who is signed in: that would be another wait for the same database."""
+    g._login_user = login.anonymous_user()
+    return show(page, retry_after)
 
 
 def our_fault(error: Exception) -> Response:

@@ -269,10 +269,16 @@ def sign():
 
 
 @pytest.fixture
-def tell(app, sign):
+def tell(app, tell_to):
     """Deliver a webhook."""
+    return partial(tell_to, app)
 
-    def deliver(body, headers=None, **signing):
+
+@pytest.fixture
+def tell_to(sign):
+    """Deliver it to one shop of several."""
+
+    def deliver(app, body, headers=None, **signing):
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         headers = sign(raw, **signing) if headers is None else headers
         return app.test_client().post(
