@@ -2,6 +2,7 @@
 
 import logging
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -45,8 +46,14 @@ class Offer:
 
 @dataclass(frozen=True, slots=True)
 class Feature:
-    text: str
-    included: bool
+    """What belongs to a plan: so many a month, a word of its own, or simply yes."""
+
+    name: str
+    included: bool = True
+    words: str = ""
+    metered: bool = False
+    limit: int | None = None  # of a metered one: None is "as many as you like"
+    reset: str = ""  # how often the allowance begins anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +75,8 @@ class Card:
     offer: Offer | None
     saving: Decimal | None  # a year, against twelve single months
     current: bool
+    lines: tuple[Feature, ...] = ()  # the same on every card of a page, in the same order
+    more: int = 0  # features of this plan that are not among the lines
 
     def __getattr__(self, name: str) -> object:
         return getattr(self.plan, name)
@@ -88,6 +97,12 @@ class Shelf:
     def periods(self) -> list[str]:
         sold = {period for plan in self.plans for _, period in plan.offers}
         return [period for period in PERIODS if period in sold]
+
+    def compared(self, most: int) -> list[str]:
+        """The features worth comparing: those of most plans, named in the order the plans name them."""
+        named = [feature.name for plan in self.plans for feature in plan.features]
+        first = {name: place for place, name in reversed(list(enumerate(named)))}
+        return sorted(first, key=lambda name: (-named.count(name), first[name]))[:most]
 
     def plan(self, plan_id: str) -> PlanOnSale | None:
         return next((plan for plan in self.plans if plan.plan_id == plan_id), None)
@@ -185,27 +200,31 @@ def notes(plan: Plan) -> tuple[str, ...]:
 
 
 def feature(entitlement: Entitlement) -> Feature:
+    kind = entitlement.feature_type
     return Feature(
-        _feature_text(entitlement), entitlement.is_enabled or entitlement.feature_type != "boolean"
+        entitlement.feature_name,
+        included=entitlement.is_enabled or kind != "boolean",
+        words=entitlement.static_value if kind == "static" else "",
+        metered=kind == "metered",
+        limit=entitlement.usage_limit if kind == "metered" else None,
+        reset=entitlement.usage_reset_period,
     )
 
 
-def _feature_text(entitlement: Entitlement) -> str:
-    name = entitlement.feature_name
-    if entitlement.feature_type == "static":
-        return f"{name}: {entitlement.static_value}"
-    if entitlement.feature_type == "metered":
-        if entitlement.usage_limit is None:
-            return f"Unlimited {name}"
-        per = {"MONTHLY": " a month", "DAILY": " a day", "ANNUAL": " a year"}
-        return f"{entitlement.usage_limit:,} {name}{per.get(entitlement.usage_reset_period, '')}"
-    return name
-
-
-def card(plan: PlanOnSale, currency: str, period: str, owned: frozenset[str]) -> Card:
+def card(
+    plan: PlanOnSale, currency: str, period: str, owned: frozenset[str], compared: Sequence[str] = ()
+) -> Card:
     offer = plan.offers.get((currency, period))
     monthly = plan.offers.get((currency, "MONTHLY"))
     saving = None
     if offer and monthly and period == "ANNUAL" and offer.buyable and monthly.buyable:
         saving = max(monthly.amount * 12 - offer.amount, Decimal(0)) or None
-    return Card(plan, offer, saving, plan.plan_id in owned)
+    has = {feature.name: feature for feature in plan.features}
+    return Card(
+        plan,
+        offer,
+        saving,
+        plan.plan_id in owned,
+        lines=tuple(has.get(name) or Feature(name, included=False) for name in compared),
+        more=len(has.keys() - set(compared)),
+    )

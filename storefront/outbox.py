@@ -49,6 +49,10 @@ def write(kind: str, shopper: Shopper, now: datetime, order: Order | None = None
     )
 
 
+def of_order(order: Order, kind: str) -> Letter | None:
+    return db.session.scalar(select(Letter).where(Letter.order_id == order.id, Letter.kind == kind))
+
+
 def next_letter(now: datetime, to_claim: bool = False) -> Letter | None:
     due = (
         select(Letter)

@@ -168,7 +168,12 @@ def do_reset_password(token: str) -> Any:
 @login_required
 def show() -> Any:
     rows = db.session.scalars(select(Access).where(Access.shopper_id == current_user.id)).all()
-    return render_template("account/show.html", accesses=rows, orders=orders.of_shopper(current_user))
+    return render_template(
+        "account/show.html",
+        accesses=rows,
+        orders=orders.of_shopper(current_user),
+        now=datetime.now(UTC),
+    )
 
 
 @bp.get("/members")

@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from storefront import fulfillment, inbox, orders
+from storefront import fulfillment, inbox, orders, outbox
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import flexprice
 from storefront.flexprice import FlexpriceError, NotFound, Refused, RouteMissing
@@ -83,6 +83,16 @@ def status(ref: str) -> Any:
     return render_template("orders/_status.html", **look(ref, page))
 
 
+@bp.get("/receipt")
+@login_required
+def receipt(ref: str) -> Any:
+    """To print or keep. There is none before the sale is whole."""
+    order = own_order(ref)
+    if order.state != State.FULFILLED:
+        return redirect(url_for("orders.success", ref=ref), 302)
+    return render_template("orders/receipt.html", order=order)
+
+
 def show(ref: str, page: str) -> str:
     return render_template("orders/show.html", **look(ref, page))
 
@@ -96,6 +106,8 @@ def look(ref: str, page: str) -> dict[str, Any]:
         "order": order,
         "phase": phase(order, page, int(now.timestamp()) - watch.since),
         "watch": watch,
+        "letter": outbox.of_order(order, "welcome") if order.state == State.FULFILLED else None,
+        "now": now,
         "settled": order.settled,
     }
 

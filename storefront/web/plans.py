@@ -12,6 +12,8 @@ from storefront.extensions import catalog
 
 bp = Blueprint("plans", __name__)
 
+COMPARED = 8  # features side by side; a plan's own page names all of them
+
 
 @bp.get("/")
 def index() -> Any:
@@ -22,7 +24,8 @@ def index() -> Any:
         return render_template("plans/unavailable.html"), 503
     currency, period = choice(shelf)
     owned = owned_plans(now)
-    cards = [card(plan, currency, period, owned) for plan in shelf.plans]
+    compared = shelf.compared(COMPARED)
+    cards = [card(plan, currency, period, owned, compared) for plan in shelf.plans]
     return render_template("plans/index.html", cards=cards, stale=stale, **choices(shelf, currency, period))
 
 
