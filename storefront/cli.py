@@ -1,22 +1,26 @@
 """The shop's commands: `flask --app wsgi work`, `… operator EMAIL`."""
 
+import json
 import secrets
 import signal
 import threading
+from datetime import UTC, datetime
 from typing import Any
 
 import click
 from flask import Flask
 from flask.cli import with_appcontext
+from sqlalchemy.exc import SQLAlchemyError
 
-from storefront import shoppers, worker
+from storefront import doctor, shoppers, worker
 from storefront.database import writing
-from storefront.extensions import settings
+from storefront.extensions import db, settings
 
 
 def init_app(app: Flask) -> None:
     app.cli.add_command(work)
     app.cli.add_command(operator)
+    app.cli.add_command(examine)
 
 
 @click.command("work")
@@ -56,3 +60,43 @@ def operator(email: str, revoke: bool) -> None:
         return
     click.echo(f"{shopper.email} is an operator, and needs a new password first (once, within the hour):")
     click.echo(link)
+
+
+COLOURS = {doctor.OK: "green", doctor.WARNING: "yellow", doctor.FAILS: "red"}
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@with_appcontext
+def examine(as_json: bool) -> None:
+    """Is the shop ready to go live? Ends with 1 when a check fails.
+
+    It knocks at the shop's own address with a test message (msg_doctor_…), writes a row of its own, and asks
+    the mail server to let it in; nothing is sold, sent or changed.
+    """
+    now = datetime.now(UTC)
+    try:
+        alive = worker.is_alive(now)
+    except SQLAlchemyError:  # one of the checks says so
+        db.session.rollback()
+        alive = False
+    lines = doctor.examine(alive, now, act=True)
+    failed = sum(line.status == doctor.FAILS for line in lines)
+    if as_json:
+        click.echo(json.dumps({"ready": not failed, "checks": [line._asdict() for line in lines]}, indent=2))
+    else:
+        tell(lines, failed)
+    if failed:
+        raise SystemExit(1)
+
+
+def tell(lines: list[doctor.Line], failed: int) -> None:
+    before = ""
+    for line in lines:
+        if line.check != before:
+            click.secho(line.check, bold=True)
+        before = line.check
+        click.echo("  " + click.style(f"{line.status:8}", fg=COLOURS.get(line.status)) + line.why)
+        if line.fix:
+            click.echo(f"  {'':8}→ {line.fix}")
+    click.echo(f"{failed} of {len(lines)} fail." if failed else "Nothing fails.")

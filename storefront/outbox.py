@@ -2,6 +2,8 @@
 
 import logging
 import smtplib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from email.message import EmailMessage
 from typing import Any
@@ -102,7 +104,14 @@ def post(letter: Letter, settings: Settings) -> None:
     """
     if settings.mail_url == "keep:":
         return
-    where = urlsplit(settings.mail_url)
+    with mail_server(settings.mail_url) as server:
+        server.send_message(_as_email(letter, settings.mail_from))
+
+
+@contextmanager
+def mail_server(mail_url: str) -> Iterator[smtplib.SMTP]:
+    """The mail server, signed in. Raises OSError or smtplib.SMTPException."""
+    where = urlsplit(mail_url)
     secure = where.scheme == "smtps"
     connect = smtplib.SMTP_SSL if secure else smtplib.SMTP
     with connect(where.hostname or "", where.port or (465 if secure else 587), timeout=10) as server:
@@ -110,7 +119,7 @@ def post(letter: Letter, settings: Settings) -> None:
             if not secure:
                 server.starttls()
             server.login(unquote(where.username), unquote(where.password or ""))
-        server.send_message(_as_email(letter, settings.mail_from))
+        yield server
 
 
 def _as_email(letter: Letter, sender: str) -> EmailMessage:

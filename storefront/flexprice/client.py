@@ -34,6 +34,7 @@ from .errors import (
 from .objects import (
     CheckoutSession,
     Customer,
+    Environment,
     Invoice,
     Payment,
     Plan,
@@ -120,6 +121,9 @@ class Client:
 
     def find_customer(self, external_id: str) -> Customer:
         return self._one("GET", f"/customers/external/{_quoted(external_id)}", Customer.from_json)
+
+    def get_environment(self, environment_id: str) -> Environment:
+        return self._one("GET", f"/environments/{_quoted(environment_id)}", Environment.from_json)
 
     # -- checkout sessions
 

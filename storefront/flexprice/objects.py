@@ -385,6 +385,7 @@ class Plan:
     metadata: Mapping[str, str] = field(default_factory=dict)
     prices: tuple[Price, ...] = ()
     entitlements: tuple[Entitlement, ...] = ()
+    environment_id: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Plan:
@@ -398,7 +399,22 @@ class Plan:
             metadata=fields.metadata(),
             prices=fields.rows("prices", Price.from_json),
             entitlements=fields.rows("entitlements", Entitlement.from_json),
+            environment_id=fields.text("environment_id"),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """`type` is `production` or `development` (server: internal/api/router.go, /v1/environments)."""
+
+    id: str
+    name: str
+    type: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Environment:
+        fields = _Fields(data, "environment")
+        return cls(fields.need("id"), fields.text("name"), fields.need("type").lower())
 
 
 @dataclass(frozen=True, slots=True)

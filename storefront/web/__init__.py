@@ -7,6 +7,7 @@ def init_app(app: Flask) -> None:
     from storefront.web import (
         account,
         checkout,
+        doctor,
         errors,
         headers,
         health,
@@ -20,7 +21,7 @@ def init_app(app: Flask) -> None:
     )
 
     security.init_app(app)  # before the doors: it says what a number in an address may be
-    for door in (plans, checkout, orders, webhooks, account, health, qa):
+    for door in (plans, checkout, orders, webhooks, account, health, qa, doctor):
         app.register_blueprint(door.bp)
     headers.init_app(app)
     limits.init_app(app)
