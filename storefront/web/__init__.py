@@ -9,6 +9,7 @@ def init_app(app: Flask) -> None:
         checkout,
         doctor,
         errors,
+        files,
         headers,
         health,
         limits,
@@ -23,6 +24,7 @@ def init_app(app: Flask) -> None:
     security.init_app(app)  # before the doors: it says what a number in an address may be
     for door in (plans, checkout, orders, webhooks, account, health, qa, doctor):
         app.register_blueprint(door.bp)
+    files.init_app(app)
     headers.init_app(app)
     limits.init_app(app)
     errors.init_app(app)
