@@ -24,8 +24,7 @@ class Outcome(NamedTuple):
 
 def pay(conn: Connection, session: Body) -> str:
     """Razorpay takes the money; Flexprice hears of it at once, or later if that was arranged."""
-    payment_id = f"pay_{random_letters(14)}"
-    save(conn, sessions, session, link_state="paid")
+    payment_id = take_money(conn, session)
     late = levers.take(conn, "completion", levers.who(conn, "checkout_session", session))
     if late is None:
         tell_of_money(conn, session, payment_id)
@@ -34,6 +33,11 @@ def pay(conn: Connection, session: Body) -> str:
         row = {"session_id": session["id"], "payment_id": payment_id, "due_at": due_at}
         conn.execute(insert(chores).values(row))
     return payment_id
+
+
+def take_money(conn: Connection, session: Body) -> str:
+    save(conn, sessions, session, link_state="paid")
+    return f"pay_{random_letters(14)}"
 
 
 def tell_of_money(conn: Connection, session: Body, payment_id: str) -> None:
@@ -59,7 +63,11 @@ def _pay_late(conn: Connection, session: Body) -> str:
 
 
 def _refund(conn: Connection, session: Body) -> str | None:
-    payment_id = pay(conn, session) if session["link_state"] == "open" else None
+    """After the payment is known, never before."""
+    payment_id = None
+    if session["link_state"] == "open":
+        payment_id = take_money(conn, session)
+        tell_of_money(conn, session, payment_id)
     checkout.refund(conn, session)
     return payment_id
 

@@ -49,7 +49,7 @@ class Forms(HTMLParser):
         self.phase = attr.get("data-phase") or self.phase
         if tag == "form":
             self.forms.append({"action": attr.get("action") or "", "fields": {}})
-        name, off = attr.get("name"), attr.get("type") == "radio" and "checked" not in attr
+        name, off = attr.get("name"), attr.get("type") in ("radio", "checkbox") and "checked" not in attr
         if tag == "input" and self.forms and name and not off:
             self.forms[-1]["fields"][name] = attr.get("value") or ""
 
@@ -320,11 +320,16 @@ class World:
         """The newest one."""
         return self.orders()[-1]
 
+    def find(self, order: Order) -> Order:
+        """As it is now."""
+        return next(found for found in self.orders() if found.id == order.id)
+
     def accesses(self) -> list[Access]:
         return self._rows(Access, Access.id)
 
-    def letters(self) -> list[str]:
-        return [letter.kind for letter in self._rows(Letter, Letter.id)]
+    def letters(self, order: Order | None = None) -> list[str]:
+        letters = self._rows(Letter, Letter.id)
+        return [letter.kind for letter in letters if order is None or letter.order_id == order.id]
 
     def messages(self) -> list[InboxMessage]:
         return self._rows(InboxMessage, InboxMessage.received_at)
@@ -335,6 +340,12 @@ def world(tmp_path: Path, database_url: str) -> Iterator[World]:
     world = World(tmp_path, database_url)
     yield world
     world.close()
+
+
+@pytest.fixture(scope="session")
+def a_world() -> Callable[[Path], World]:
+    """For modules that share one."""
+    return lambda folder: World(folder, f"sqlite:///{folder}/shop.db")
 
 
 @pytest.fixture

@@ -1,0 +1,107 @@
+"""Every outcome of a payment, told in every way: what is sold, and what the page says, is true in each cell."""
+
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+
+class Outcome(NamedTuple):
+    fulfilled: bool
+    at_last: str  # the page, when all news is in
+    meanwhile: set[str]  # what it may say until then
+    comes_back: bool = False  # the browser is sent to the success page
+
+
+OPEN = {"checking", "waiting"}
+OUTCOMES = {
+    "paid": Outcome(True, "ready", OPEN | {"paid"}, comes_back=True),
+    "declined": Outcome(False, "waiting", OPEN),
+    "pending": Outcome(False, "waiting", OPEN),
+    "cancelled": Outcome(False, "failed", OPEN),
+    "link_expired": Outcome(False, "failed", OPEN),
+    "not_paid_in_time": Outcome(False, "expired", OPEN),
+    "paid_too_late": Outcome(False, "late", OPEN | {"expired"}, comes_back=True),
+    "refunded": Outcome(True, "ready", OPEN | {"paid"}, comes_back=True),
+}
+PLANS = (
+    *("normal", "before_redirect", "after", "twice", "ten_at_once", "reversed", "drop"),
+    *("bad_signature", "stale", "old_secret", "altered", "answer_500", "away"),
+    "seen_late",  # the browser is back before the payment is visible
+)
+REFUSED = {"bad_signature", "stale", "old_secret", "altered"}
+SECONDS = "30"
+
+
+@pytest.fixture(scope="module", params=list(OUTCOMES))
+def outcome(request: Any) -> str:
+    return str(request.param)
+
+
+@pytest.fixture(scope="module")
+def world(outcome: str, tmp_path_factory: Any, a_world: Callable[[Path], Any]) -> Iterator[Any]:
+    """One for all cells of an outcome: each has a shopper of its own."""
+    world = a_world(tmp_path_factory.mktemp(outcome))
+    yield world
+    world.close()
+
+
+@pytest.mark.parametrize("plan", PLANS)
+def test_what_is_paid_is_delivered_once_and_the_page_tells_the_truth(
+    world: Any, outcome: str, plan: str
+) -> None:
+    of = OUTCOMES[outcome]
+    told = plan if plan != "seen_late" else "normal"
+    world.lever("webhooks", mode=told, seconds=SECONDS)  # the messages about the session's birth, too
+    shopper = world.shopper(f"Asha{plan.title().replace('_', '')} Rao")
+    url = shopper.buy().headers["Location"]
+    order = world.order()
+    world.deliver()
+
+    early = {"early": "yes"} if plan == "seen_late" else {}
+    staged = {"outcome": outcome, "delivery": told, "seconds": SECONDS} | early
+    answer = shopper.send(shopper.see(url), "/stage", **staged)
+
+    assert answer.headers.get("Location", "").startswith(f"{world.shop_url}/orders/") is of.comes_back
+    page = "success" if of.comes_back else "failure"
+    for moment in (at_once, news_comes, time_passes, shop_asks):
+        moment(world)
+        assert shopper.phase(order, page) in of.meanwhile | {of.at_last}, moment.__name__
+        assert len(bought(world, order)) <= of.fulfilled, moment.__name__
+
+    assert [shopper.phase(order, page) for page in ("success", "failure")][-1] == of.at_last
+    assert world.find(order).state == ("fulfilled" if of.fulfilled else world.find(order).state)
+    assert len(bought(world, order)) == of.fulfilled
+    assert world.letters(order).count("welcome") == of.fulfilled
+    if plan in REFUSED:
+        assert not [
+            message
+            for message in world.messages()
+            if order.session_id in message.object_id and not message.id.startswith("asked:")
+        ]
+
+
+def bought(world: Any, order: Any) -> list[Any]:
+    return [access for access in world.accesses() if access.order_id == order.id]
+
+
+def at_once(world: Any) -> None:
+    """The browser is faster than the news."""
+
+
+def news_comes(world: Any) -> None:
+    world.settle()
+
+
+def time_passes(world: Any) -> None:
+    """Six minutes: what was to be sent later is sent, what failed is tried again."""
+    world.lever("clock", advance="6m", through=True)
+    world.settle()
+
+
+def shop_asks(world: Any) -> None:
+    """Whatever did not come is asked for."""
+    for minutes in (2, 7):
+        world.work(after=timedelta(minutes=minutes))
