@@ -1,4 +1,4 @@
-"""Every outcome of a payment, told in every way: what is sold, and what the page says, is true in each cell."""
+"""Every outcome of a payment, told in every way: what is sold and what the page says is true in each cell."""
 
 from collections.abc import Callable, Iterator
 from datetime import timedelta
