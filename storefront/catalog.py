@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 
 MEMORY = timedelta(minutes=1)
 REST = timedelta(seconds=10)
+QUEUE = 1.0  # seconds behind another who asks Flexprice just now
 MONTHS = {"MONTHLY": 1, "QUARTERLY": 3, "HALF_YEARLY": 6, "ANNUAL": 12}
 PERIODS = ("MONTHLY", "QUARTERLY", "HALF_YEARLY", "ANNUAL", "WEEKLY", "DAILY")  # in the order they are shown
 
@@ -138,10 +139,14 @@ class Catalog:
 
     def fresh(self, now: datetime) -> Shelf:
         """Prices no older than a minute: what a sale is made from. Raises CatalogUnavailable."""
-        with self._lock:
+        if not self._lock.acquire(timeout=QUEUE):  # somebody asks, and gets no answer
+            raise CatalogUnavailable
+        try:
             if self._shelf is None or not self._is_fresh(now):
                 self._shelf = self._read(now)
             return self._shelf
+        finally:
+            self._lock.release()
 
     def _is_fresh(self, now: datetime) -> bool:
         return self._shelf is not None and now - self._shelf.read_at <= MEMORY

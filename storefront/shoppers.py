@@ -70,10 +70,10 @@ def authenticate(email: str, password: str) -> Shopper | None:
     return shopper if right else None
 
 
-def create_customer(client: Client, shopper: Shopper) -> str:
+def create_customer(client: Client, shopper: Shopper, patience: float = 4) -> str:
     """Make the shopper known to Flexprice and return their id there; adopts one that exists already."""
     try:
-        return client.create_customer(shopper.external_id, shopper.name, shopper.email).id
+        return client.create_customer(shopper.external_id, shopper.name, shopper.email, patience=patience).id
     except AlreadyExists:
         return client.find_customer(shopper.external_id).id
 

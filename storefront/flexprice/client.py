@@ -18,6 +18,7 @@ import requests
 from requests import exceptions as wire
 from requests.adapters import HTTPAdapter
 
+from .breaker import Breaker
 from .errors import (
     AlreadyExists,
     CustomerMissing,
@@ -49,7 +50,8 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 CONNECT_TIMEOUT = 2.0
-READ_TIMEOUT = 10.0
+READ_TIMEOUT = 4.0  # with the connection's 2 s a page has its answer within 6
+CANCEL_TIMEOUT = 10.0  # Flexprice cancels the link at the payment provider first
 CREATE_TIMEOUT = 25.0  # a caller that hangs up early aborts the server's clean-up (contract C.6a)
 PAGE_SIZE = 100  # allowed are 1 to 1000 (contract A.4)
 MOST_PAGES = 100
@@ -87,7 +89,7 @@ class _Answer:
 
 
 class Client:
-    """Safe to share between threads: nothing is changed after the constructor."""
+    """Safe to share between threads."""
 
     def __init__(
         self,
@@ -102,6 +104,7 @@ class Client:
         if environment_id:
             self._headers["X-Environment-ID"] = _header_value(environment_id, "environment id")
         self._session = session or _pooled_session()
+        self._breaker = Breaker()
 
     # -- catalog and customers
 
@@ -115,9 +118,11 @@ class Client:
         plans = self._pages("POST", "/plans/search", query, Plan.from_json)
         return sorted(plans, key=lambda plan: plan.display_order)
 
-    def create_customer(self, external_id: str, name: str, email: str) -> Customer:
+    def create_customer(
+        self, external_id: str, name: str, email: str, *, patience: float = READ_TIMEOUT
+    ) -> Customer:
         body = {"external_id": external_id, "name": name, "email": email}
-        return self._one("POST", "/customers", Customer.from_json, body=body)
+        return self._one("POST", "/customers", Customer.from_json, body=body, read=patience)
 
     def find_customer(self, external_id: str) -> Customer:
         return self._one("GET", f"/customers/external/{_quoted(external_id)}", Customer.from_json)
@@ -136,7 +141,8 @@ class Client:
         return self._one("GET", path, CheckoutSession.from_json, read=patience)
 
     def cancel_session(self, session_id: str) -> CheckoutSession:
-        return self._one("POST", f"{_SESSIONS}/{_quoted(session_id)}/cancel", CheckoutSession.from_json)
+        path = f"{_SESSIONS}/{_quoted(session_id)}/cancel"
+        return self._one("POST", path, CheckoutSession.from_json, read=CANCEL_TIMEOUT)
 
     # -- what came of them
 
@@ -212,7 +218,8 @@ class Client:
     ) -> _Answer:
         started = time.monotonic()
         try:
-            answer = self._exchange(method, path, body, params, read)
+            with self._breaker.turn():
+                answer = self._exchange(method, path, body, params, read)
         except wire.RequestException as error:
             failure = _unanswered(method, path, error)
             log.info("Flexprice %s %s: %s.", method, path, failure.message)

@@ -90,9 +90,9 @@ def do_sign_up() -> Any:
 
 
 def introduce(shopper: Shopper) -> None:
-    """Make the shopper known to Flexprice. If it is down, the first checkout does it."""
+    """Make the shopper known to Flexprice. If it is down or slow, the first checkout does it."""
     try:
-        customer_id = shoppers.create_customer(flexprice(), shopper)
+        customer_id = shoppers.create_customer(flexprice(), shopper, patience=2)
     except FlexpriceError as error:
         log.warning("shopper %s is not known to Flexprice yet: %s", shopper.external_id, error)
         return
