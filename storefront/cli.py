@@ -47,13 +47,14 @@ def operator(email: str, revoke: bool) -> None:
     Nobody has shown that an address is theirs by signing up with it: the link printed here goes to the
     person you mean, and whoever knew the old password is out.
     """
+    nobodys_password = shoppers.hash_password(secrets.token_urlsafe(32))
     with writing():
         shopper = shoppers.find(email)
         if shopper is None:
             raise click.ClickException(f"Nobody has signed up as {email}.")
         shopper.is_operator = not revoke
         if not revoke:
-            shoppers.set_password(shopper, secrets.token_urlsafe(32))
+            shoppers.set_password(shopper, nobodys_password)
         link = f"{settings().storefront_url}/reset-password/{shoppers.reset_token(shopper)}"
     if revoke:
         click.echo(f"{shopper.email} is no longer an operator.")

@@ -25,6 +25,17 @@ LONGEST_GAP = timedelta(hours=1)
 
 def write(kind: str, shopper: Shopper, now: datetime, order: Order | None = None, **facts: Any) -> bool:
     """Owe a letter; False when this order has had one of its kind."""
+    return owe(compose(kind, shopper, now, order, **facts))
+
+
+def owe(letter: dict[str, Any]) -> bool:
+    return insert_or_ignore(db.session, Letter, **letter)
+
+
+def compose(
+    kind: str, shopper: Shopper, now: datetime, order: Order | None = None, **facts: Any
+) -> dict[str, Any]:
+    """The letter, in words; nothing is owed yet."""
     base = settings().storefront_url
     context = {
         "shopper": shopper,
@@ -35,20 +46,18 @@ def write(kind: str, shopper: Shopper, now: datetime, order: Order | None = None
         "retry_url": f"{base}/plans/{order.plan_id}" if order else base,
         **facts,
     }
-    return insert_or_ignore(
-        db.session,
-        Letter,
-        shopper_id=shopper.id,
-        order_id=order.id if order else None,
-        kind=kind,
-        recipient=shopper.email,
-        subject=" ".join(render_template(f"email/{kind}/subject.txt", **context).split()),
-        body_text=render_template(f"email/{kind}/body.txt", **context),
-        body_html=render_template(f"email/{kind}/body.html", **context),
-        message_id=random_key(),
-        created_at=now,
-        next_try_at=now,
-    )
+    return {
+        "shopper_id": shopper.id,
+        "order_id": order.id if order else None,
+        "kind": kind,
+        "recipient": shopper.email,
+        "subject": " ".join(render_template(f"email/{kind}/subject.txt", **context).split()),
+        "body_text": render_template(f"email/{kind}/body.txt", **context),
+        "body_html": render_template(f"email/{kind}/body.html", **context),
+        "message_id": random_key(),
+        "created_at": now,
+        "next_try_at": now,
+    }
 
 
 def of_order(order: Order, kind: str) -> Letter | None:

@@ -76,10 +76,11 @@ def do_sign_up() -> Any:
     form = SignUpForm()
     if not form.validate():
         return render_template("account/sign_up.html", form=form), 422
+    password_hash = shoppers.hash_password(text(form.password))
     try:
         with writing():
             shopper = shoppers.sign_up(
-                text(form.name).strip(), text(form.email), text(form.password), datetime.now(UTC)
+                text(form.name).strip(), text(form.email), password_hash, datetime.now(UTC)
             )
     except shoppers.EmailTaken:
         form.email.errors = ["This address has an account already. Please sign in."]
@@ -131,17 +132,19 @@ def forgot_password() -> Any:
 
 @bp.post("/forgot-password")
 def send_reset() -> Any:
-    """Says the same whether the address is known or not."""
+    """Says the same whether the address is known or not, and takes as long."""
     form = EmailForm()
     if not form.validate():
         return render_template("account/forgot_password.html", form=form), 422
+    shopper = shoppers.find(text(form.email))
+    someone = shopper or shoppers.nobody(text(form.email))
+    path = url_for("account.reset_password", token=shoppers.reset_token(someone))
+    letter = outbox.compose(
+        "password_reset", someone, datetime.now(UTC), reset_url=settings().storefront_url + path
+    )
     with writing():
-        shopper = shoppers.find(text(form.email))
         if shopper:
-            path = url_for("account.reset_password", token=shoppers.reset_token(shopper))
-            outbox.write(
-                "password_reset", shopper, datetime.now(UTC), reset_url=settings().storefront_url + path
-            )
+            outbox.owe(letter)
     flash("If that address has an account, a letter with a link is on its way.", "info")
     return redirect(url_for("account.sign_in"), 303)
 
@@ -157,9 +160,11 @@ def do_reset_password(token: str) -> Any:
     form = PasswordForm()
     if not form.validate():
         return render_template("account/reset_password.html", form=form), 422
+    _ = shoppers.by_reset_token(token) or abort(404)
+    password_hash = shoppers.hash_password(text(form.password))
     with writing():
         shopper = shoppers.by_reset_token(token) or abort(404)
-        shoppers.set_password(shopper, text(form.password))
+        shoppers.set_password(shopper, password_hash)
     flash("Your password is changed. Please sign in.", "info")
     return redirect(url_for("account.sign_in"), 303)
 

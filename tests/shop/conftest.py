@@ -197,7 +197,7 @@ def enrol(app):
 
     def make(email="asha@example.com", flexprice_id="cust_01", operator=False):
         with app.app_context(), writing():
-            shopper = shoppers.sign_up("Asha Rao", email, PASSWORD, NOW)
+            shopper = shoppers.sign_up("Asha Rao", email, shoppers.hash_password(PASSWORD), NOW)
             shopper.flexprice_id, shopper.is_operator = flexprice_id, operator
             db.session.flush()
             return shopper.id

@@ -1,14 +1,15 @@
 """Signing up, in and out, a new password, and what may be asked for by whom."""
 
+import html
 import re
 from datetime import timedelta
 
 import pytest
 
-from storefront import shoppers
+from storefront import outbox, shoppers
 from storefront.database import writing
 from storefront.extensions import db
-from storefront.models import Access, Letter, Shopper
+from storefront.models import Access, Letter, Order, Shopper
 
 WHO = {"name": "Asha Rao", "email": "Asha@Example.com", "password": "correct horse battery"}
 CUSTOMER = {"id": "cust_01", "external_id": "x"}
@@ -86,16 +87,214 @@ def test_a_wrong_address_and_a_wrong_password_are_answered_alike(browser, enrol,
     assert browser.get("/account").status_code == 302
 
 
+HOST = "http://127.0.0.1:8000"
+
+
 def test_nothing_from_before_the_sign_in_goes_on(browser, enrol):
     enrol()
-    before = browser.client.get_cookie("storefront", "127.0.0.1")
     browser.token()
-    with browser.client.session_transaction(base_url="http://127.0.0.1:8000") as session:
+    with browser.client.session_transaction(base_url=HOST) as session:
         session["planted"] = "by somebody else"
+        old_token = session["csrf_token"]
     browser.sign_in()
-    with browser.client.session_transaction(base_url="http://127.0.0.1:8000") as session:
+    with browser.client.session_transaction(base_url=HOST) as session:
         assert "planted" not in session
-    assert before is None
+        assert session.get("csrf_token") != old_token
+
+
+def kept_cookie(browser):
+    return browser.client.get_cookie("storefront", "127.0.0.1").value
+
+
+def with_cookie(open_browser, value):
+    other = open_browser()
+    other.client.set_cookie("storefront", value, domain="127.0.0.1")
+    return other
+
+
+def test_a_cookie_from_before_the_sign_in_opens_nothing_afterwards(browser, open_browser, enrol):
+    enrol()
+    browser.token()
+    planted = kept_cookie(browser)
+    browser.sign_in()
+    assert kept_cookie(browser) != planted
+    assert with_cookie(open_browser, planted).get("/account").status_code == 302
+
+
+def test_a_cookie_that_was_copied_ends_with_the_sign_out(asha, open_browser):
+    copied = kept_cookie(asha)
+    assert with_cookie(open_browser, copied).get("/account").status_code == 200
+    asha.post("/sign-out")
+    assert with_cookie(open_browser, copied).get("/account").status_code == 302
+    assert "You are signed out, here and in every other browser." in asha.get("/").text
+
+
+@pytest.mark.parametrize(
+    "forged", ["", "x", "eyJfdXNlcl9pZCI6IjEifQ", "eyJfdXNlcl9pZCI6IjEifQ.aaaaaa.bbbb", "é"]
+)
+def test_a_cookie_that_was_made_up_opens_nothing(open_browser, enrol, forged):
+    enrol()
+    assert with_cookie(open_browser, forged).get("/account").status_code == 302
+
+
+# -- passwords ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "easy",
+    ["password123", "PASSWORD123", "1234567890", "qwertyuiop", "aaaaaaaaaaaa", "1212121212", WHO["email"]],
+)
+def test_what_everybody_guesses_first_is_no_password(browser, vendor, rows, easy):
+    answer = browser.post("/sign-up", **(WHO | {"password": easy}))
+    assert answer.status_code == 422
+    assert "This one is guessed first. Please choose another." in answer.text
+    assert rows(Shopper) == []
+
+
+def test_a_long_password_in_any_script_is_taken(browser, vendor, rows):
+    vendor.answers("POST", "/customers", CUSTOMER, 201)
+    typed = "चार घोड़े और एक बैटरी 🐎" + "x" * 150
+    assert browser.post("/sign-up", **(WHO | {"password": typed})).status_code == 303
+    browser.post("/sign-out")
+    assert browser.sign_in(password=typed[:-1]).status_code == 422
+    assert browser.sign_in(password=typed).status_code == 303
+
+
+def test_the_shops_own_hash_is_salted_and_slow(monkeypatch):
+    monkeypatch.undo()
+    one, other = (shoppers.hash_password("correct horse battery") for _ in range(2))
+    assert one != other
+    assert re.match(r"scrypt:32768:8:1\$", one)
+
+
+def test_a_wrong_address_is_as_much_work_as_a_wrong_password(browser, enrol, monkeypatch):
+    checked = []
+
+    def check(kept, typed):
+        checked.append(kept.partition("$")[0])
+        return False
+
+    enrol()
+    monkeypatch.setattr(shoppers, "check_password_hash", check)
+    browser.sign_in("asha@example.com")
+    browser.sign_in("nobody@example.com")
+    assert len(checked) == 2
+    assert checked[0] == checked[1]
+
+
+def test_asking_for_a_new_password_is_as_much_work_for_an_unknown_address(browser, enrol, monkeypatch):
+    written = []
+    compose = outbox.compose
+    monkeypatch.setattr(outbox, "compose", lambda *a, **k: written.append(a[0]) or compose(*a, **k))
+    enrol()
+    browser.post("/forgot-password", email="asha@example.com")
+    browser.post("/forgot-password", email="nobody@example.com")
+    assert written == ["password_reset"] * 2
+
+
+# -- one letter box, one account ------------------------------------------------------------------------
+
+SPELLINGS = [
+    ("asha@example.com", "ASHA@EXAMPLE.COM"),
+    ("asha@example.com", " asha@example.com "),
+    ("asha@example.com", "asha@ｅxample.com"),  # full width
+    ("asha@example.com", "asha@example。com"),  # the ideographic full stop
+    ("kim@example.com", "\u212aim@example.com"),  # the Kelvin sign is a k in lower case
+    ("asha@bücher.example.com", "asha@xn--bcher-kva.example.com"),
+    ("josé@example.com", "jose\u0301@example.com"),  # composed and not
+]
+OTHERS = [
+    ("asha@example.com", "asha+operator@example.com"),
+    ("asha@example.com", "ａsha@example.com"),
+    ("asha@example.com", "\u0430sha@example.com"),  # Cyrillic
+    ("ilya@example.com", "\u0131lya@example.com"),  # without a dot
+    ("ilya@example.com", "\u0130lya@example.com"),  # with one, in capitals
+    ("sam@example.com", "\u017fam@example.com"),  # the long s
+]
+NO_ADDRESS = [
+    "asha@example.com.",
+    ".asha@example.com",
+    "asha.@example.com",
+    '"asha"@example.com',
+    "asha\u200b@example.com",
+]
+
+
+@pytest.mark.parametrize(("kept", "typed"), SPELLINGS)
+def test_another_spelling_of_an_operators_address_is_the_same_account(
+    browser, enrol, vendor, rows, kept, typed
+):
+    enrol(kept, operator=True)
+    answer = browser.post("/sign-up", **(WHO | {"email": typed}))
+    assert answer.status_code == 422
+    assert "This address has an account already." in answer.text
+    assert len(rows(Shopper)) == 1
+    assert browser.sign_in(typed).status_code == 303
+
+
+@pytest.mark.parametrize(("kept", "typed"), OTHERS)
+def test_an_address_that_only_looks_like_an_operators_gets_nothing_of_theirs(
+    browser, enrol, vendor, rows, kept, typed
+):
+    enrol(kept, operator=True)
+    vendor.answers("POST", "/customers", CUSTOMER | {"id": "cust_02"}, 201)
+    assert browser.post("/sign-up", **(WHO | {"email": typed})).status_code == 303
+    operator, other = sorted(rows(Shopper), key=lambda shopper: not shopper.is_operator)
+    assert (operator.email, other.is_operator) == (kept, False)
+    browser.post("/forgot-password", email=typed)
+    assert [letter.to for letter in rows(Letter)] == [other.email]
+
+
+@pytest.mark.parametrize("typed", NO_ADDRESS)
+def test_what_is_no_address_signs_nobody_up(browser, vendor, rows, typed):
+    assert browser.post("/sign-up", **(WHO | {"email": typed})).status_code == 422
+    assert rows(Shopper) == []
+
+
+@pytest.mark.parametrize(
+    "field", ["is_operator", "session_key", "external_id", "flexprice_id", "id", "password_hash"]
+)
+def test_no_field_of_the_form_makes_an_operator_or_anybody_else(browser, vendor, rows, field):
+    vendor.answers("POST", "/customers", CUSTOMER, 201)
+    browser.post("/sign-up", **WHO, **{field: "1"})
+    (shopper,) = rows(Shopper)
+    assert (shopper.id, shopper.is_operator, shopper.flexprice_id) == (1, False, "cust_01")
+    assert "1" not in (shopper.session_key, shopper.external_id, shopper.password_hash)
+
+
+def test_who_signed_up_with_an_address_that_is_made_an_operator_later_is_out(app, asha, open_browser, rows):
+    said = app.test_cli_runner().invoke(args=["operator", "asha@example.com"]).output
+    assert asha.get("/account").status_code == 302, "they may not be who the operator is meant to be"
+    assert asha.sign_in().status_code == 422
+    link = re.search(r"http://127\.0\.0\.1:8000(/reset-password/\S+)", said)[1]
+    owner = open_browser()
+    owner.post(link, password="a third horse battery")
+    assert owner.sign_in(password="a third horse battery").status_code == 303
+    assert rows(Shopper)[0].is_operator
+
+
+def test_taking_the_role_away_leaves_the_shopper(app, enrol, browser, rows):
+    enrol(operator=True)
+    said = app.test_cli_runner().invoke(args=["operator", "--revoke", "Asha@example.com"]).output
+    assert "no longer an operator" in said
+    assert "reset-password" not in said
+    assert not rows(Shopper)[0].is_operator
+    assert browser.sign_in().status_code == 303
+
+
+def test_nobody_is_made_an_operator_who_has_not_signed_up(app, rows):
+    result = app.test_cli_runner().invoke(args=["operator", "new@example.com"])
+    assert result.exit_code != 0
+    assert rows(Shopper) == []
+
+
+def test_signing_up_adopts_no_customer_of_somebody_else(browser, vendor, rows):
+    """Whatever Flexprice has under that address: ours is found by a random key of ours only."""
+    vendor.answers("POST", "/customers", {"error": "exists"}, 409)
+    vendor.mock.add("GET", re.compile(r".*/customers/external/[0-9a-f]{32}$"), json=CUSTOMER)
+    browser.post("/sign-up", **WHO)
+    asked = [path for method, path in vendor.calls if method == "GET"]
+    assert asked == [f"/customers/external/{rows(Shopper)[0].external_id}"]
 
 
 # -- form tokens ------------------------------------------------------------------------------------
@@ -103,13 +302,13 @@ def test_nothing_from_before_the_sign_in_goes_on(browser, enrol):
 
 def post_doors(app):
     rules = [rule for rule in app.url_map.iter_rules() if "POST" in rule.methods]
-    return sorted(re.sub(r"<[^>]+>", "x", rule.rule) for rule in rules)
+    return sorted(rule.build(dict.fromkeys(rule.arguments, "1"))[1] for rule in rules)
 
 
 def test_every_form_needs_its_token_and_the_webhook_does_not(app, asha, tell):
     doors = post_doors(app)
     assert "/checkout" in doors
-    assert "/orders/x/cancel" in doors
+    assert "/orders/1/cancel" in doors
     doors.remove("/webhooks/flexprice")
     assert {door: asha.raw_post(door).status_code for door in doors} == dict.fromkeys(doors, 400)
     forged = {"csrf_token": "forged"}
@@ -134,6 +333,20 @@ def test_a_visit_signs_nobody_out(asha):
 # -- where a sign-in leads ---------------------------------------------------------------------------
 
 ELSEWHERE = [
+    "/\x00",
+    "/%0d%0aX-Evil:%201",
+    "/account\r\nX-Evil: 1",
+    "/account\x7f",
+    "/sign-out",  # takes a POST only: a sign-in would end on an error page
+    "/orders/abc/cancel",
+    "/nowhere",
+    "/@evil.example",
+    "/%5cevil.example",
+    "/%2f/evil.example",
+    "http:evil.example",
+    "https:///evil.example",
+    "//user:pass@evil.example",
+    "/\u2028/evil.example",
     "https://evil.example/",
     "//evil.example",
     "///evil.example",
@@ -168,6 +381,46 @@ def test_a_sign_in_leads_back_to_where_it_was_needed(browser, enrol):
     page = browser.get(answer.location).text
     target = re.search(r'name="next"[^>]* value="([^"]*)"', page)[1]
     assert browser.sign_in(next=target).location == "/orders/abc/success?since=5"
+
+
+@pytest.mark.parametrize("action", ["cancel", "start-again"])
+def test_a_sign_in_that_ran_out_on_a_form_leads_to_its_page(app, asha, order_of, rows, action):
+    ref, token = order_of(), asha.token()
+    with app.app_context(), writing():
+        shoppers.sign_out(db.session.get_one(Shopper, 1))
+    answer = asha.raw_post(f"/orders/{ref}/{action}", {"csrf_token": token})
+    assert answer.location == f"/sign-in?next=/orders/{ref}/failure"
+    landed = asha.sign_in(next=f"/orders/{ref}/failure")
+    assert asha.get(landed.location).status_code == 200
+    assert rows(Order)[0].state == "placed"
+
+
+def test_a_sign_in_that_ran_out_on_a_fragment_leads_to_its_page(browser, order_of, enrol):
+    enrol()
+    ref = order_of()
+    assert browser.get(f"/orders/{ref}/status").location == f"/sign-in?next=/orders/{ref}/failure"
+    assert browser.get(f"/qa/{ref}/checks").location == f"/sign-in?next=/qa/{ref}"
+
+
+def test_where_it_leads_survives_mistakes_and_the_way_over_to_the_other_form(browser, enrol, vendor):
+    """From the sign-in to the sign-up and back, each with a mistake on the way."""
+    enrol()
+    target = "/orders/abc/success?since=5"
+
+    def hidden(page):
+        return html.unescape(re.search(r'name="next"[^>]* value="([^"]*)"', page)[1])
+
+    def over(page, other):
+        return html.unescape(re.search(rf'href="({other}\?next=[^"]*)"', page)[1])
+
+    page = browser.get("/sign-in?next=/orders/abc/success?since%3D5").text
+    assert hidden(page) == target
+    page = browser.sign_in(password="not the password", next=hidden(page)).text
+    page = browser.get(over(page, "/sign-up")).text
+    assert hidden(page) == target
+    page = browser.post("/sign-up", **(WHO | {"email": "no address", "next": hidden(page)})).text
+    page = browser.get(over(page, "/sign-in")).text
+    assert browser.sign_in(next=hidden(page)).location == target
 
 
 # -- a new password ---------------------------------------------------------------------------------

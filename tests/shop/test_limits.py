@@ -9,6 +9,12 @@ WHO = {"name": "Asha Rao", "email": "asha@example.com", "password": "correct hor
 
 
 @pytest.fixture
+def database_url(tmp_path):
+    """Counting is done elsewhere, so one engine is enough."""
+    return f"sqlite:///{tmp_path}/shop.db"
+
+
+@pytest.fixture
 def app(build):
     """The shop with its limits on; everywhere else in the tests they are off."""
     return build(RATE_LIMITS="memory:")

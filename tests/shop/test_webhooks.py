@@ -1,6 +1,8 @@
 """The door Flexprice calls: only its own, fresh, unaltered messages come in, each of them once."""
 
+import itertools
 import json
+import re
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -184,3 +186,82 @@ def test_a_refund_is_kept_by_its_payment(tell, rows):
 
 def test_a_visit_is_not_allowed(browser):
     assert browser.get("/webhooks/flexprice").status_code == 405
+
+
+# -- what no database would keep ------------------------------------------------------------------------
+
+KINDS = {"checkout.session.completed": "checkout_session", "subscription.updated": "subscription"}
+KINDS |= {"refund.x": "refund", "plan.x": "plan"}
+PLACES = ("event_type", "id", "customer_id", "payment_id", "idempotency_key", "order_ref")
+
+
+@pytest.mark.parametrize("odd", ["\\ud800", "\\u0000", "x" * 300], ids=["half a pair", "NUL", "too long"])
+def test_what_no_database_would_keep_is_refused_or_left_out(tell, rows, odd):
+    """Half a surrogate pair, a NUL, more than a column is wide: each is an exception in some database."""
+    for number, (kind, place) in enumerate(itertools.product(KINDS, PLACES)):
+        inner = {"id": "x_1", "customer_id": "c_1", "checkout_status": "completed", "metadata": {}}
+        event = {"event_type": kind, KINDS[kind]: inner}
+        where = {"event_type": event, "order_ref": inner["metadata"]}.get(place, inner)
+        where[place] = where.get(place, "") + "ODD"
+        raw = json.dumps(event).encode().replace(b"ODD", odd.encode())
+        answer = tell(raw, message_id=f"msg_{number}")
+        assert (kind, place, answer.status_code in (204, 400)) == (kind, place, True)
+    for row in rows(InboxMessage):
+        kept = (row.event_type, row.object_id, row.customer_id, row.order_ref or "")
+        assert all(len(text) <= 255 and "\0" not in text and text.isascii() for text in kept)
+
+
+# -- the clock, and the secret's successor ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("seconds", "status"), [(-290, 204), (290, 204), (-310, 401), (310, 401), (-600, 401), (600, 401)]
+)
+def test_five_minutes_either_way_are_forgiven(tell, news, rows, seconds, status):
+    at = datetime.now(UTC) + timedelta(seconds=seconds)
+    assert tell(news(), at=at).status_code == status
+    assert len(rows(InboxMessage)) == (status == 204)
+
+
+@pytest.mark.parametrize("minutes", [-10, 10])
+def test_a_clock_that_is_wrong_is_named_in_the_log(tell, news, caplog, minutes):
+    tell(news(), at=datetime.now(UTC) + timedelta(minutes=minutes))
+    assert "clock" in caplog.text
+    assert re.search(r"\b(599|600|601)\b|10 min", caplog.text)
+
+
+def test_a_replay_is_stored_once_within_the_window_and_refused_after_it(tell, news, sign, rows):
+    body = json.dumps(news()).encode()
+    fresh, old = sign(body), sign(body, at=datetime.now(UTC) - timedelta(minutes=6))
+    assert [tell(body, fresh).status_code for _ in range(3)] == [204, 204, 204]
+    assert tell(body, old).status_code == 401
+    assert tell(body, sign(body)).status_code == 204, "a manual resend keeps its id and is stamped anew"
+    assert len(rows(InboxMessage)) == 1
+
+
+NEW_KEY = b"0123456789abcdef" * 2
+NEW_SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
+OLD_KEY = b"the shop's own signing key, 32 b"
+
+
+def test_no_message_is_dropped_while_the_secret_is_changed(build, env, sign, news):
+    """Day one: the old secret. Then both, in either order, for as long as Flexprice signs with both."""
+    old = env["FLEXPRICE_WEBHOOK_SECRET"]
+    body, at = json.dumps(news()).encode(), datetime.now(UTC)
+
+    def answers(secrets, **signatures):
+        door = build(FLEXPRICE_WEBHOOK_SECRET=secrets).test_client()
+        headers = sign(body, at=at) | signatures
+        return door.post("/webhooks/flexprice", data=body, headers=headers).status_code
+
+    made = {
+        name: sign(body, key=key, at=at)["svix-signature"]
+        for name, key in (("old", OLD_KEY), ("new", NEW_KEY))
+    }
+    old_first, new_first = f"{made['old']} {made['new']}", f"{made['new']} {made['old']}"
+    for secrets in (f"{old} {NEW_SECRET}", f"{NEW_SECRET} {old}"):
+        for signature in (made["old"], made["new"], old_first, new_first):
+            assert answers(secrets, **{"svix-signature": signature}) == 204
+    for signature in (made["new"], old_first, new_first):
+        assert answers(NEW_SECRET, **{"svix-signature": signature}) == 204
+    assert answers(NEW_SECRET, **{"svix-signature": made["old"]}) == 401, "removed is removed"
