@@ -123,6 +123,19 @@ def again(message: InboxMessage, why: str, now: datetime, traceback: str | None 
     _update(message.id, claimed_at=None, next_try_at=now + gap, outcome=why, **broke)
 
 
+def once_more(message_id: str, attempts: int, now: datetime) -> bool:
+    """Read it again now, handled or not. `attempts`: as the operator saw them; a second press finds more.
+
+    What a message means is safe to repeat: every effect hangs on a row that can change only once.
+    """
+    result: Any = db.session.execute(
+        update(InboxMessage)
+        .where(InboxMessage.id == message_id, InboxMessage.attempts == attempts, _unclaimed(now))
+        .values(handled_at=None, claimed_at=None, next_try_at=now)
+    )
+    return bool(result.rowcount)
+
+
 def last_signed_at() -> datetime | None:
     """When the newest message came that one of our secrets opened."""
     unsigned = or_(InboxMessage.event_type == ASKED, InboxMessage.event_type.in_(HINTS.values()))

@@ -167,6 +167,11 @@ def ask_cancel(order_id: int, now: datetime) -> None:
     db.session.execute(update(Order).where(Order.id == order_id).values(cancel_asked_at=now))
 
 
+def look_now(order_id: int, now: datetime) -> None:
+    """Whatever is owed to the order, the worker sees to it in its next pass."""
+    db.session.execute(update(Order).where(Order.id == order_id).values(next_look_at=now))
+
+
 def next_to_look_after(now: datetime, to_claim: bool = False) -> Order | None:
     due = select(Order).where(Order.next_look_at <= now).order_by(Order.next_look_at).limit(1)
     return db.session.scalar(beside_others(due) if to_claim else due)

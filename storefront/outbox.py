@@ -106,6 +106,16 @@ def not_posted(letter: Letter, error: Exception, now: datetime) -> None:
     letter.next_try_at, letter.claimed_at, letter.error = now + gap, None, type(error).__name__
 
 
+def once_more(letter_id: int, attempts: int, now: datetime) -> bool:
+    """Post it now, again if need be. `attempts`: as the operator saw them; a second press finds more."""
+    result: Any = db.session.execute(
+        update(Letter)
+        .where(Letter.id == letter_id, Letter.attempts == attempts, _unclaimed(now))
+        .values(posted_at=None, claimed_at=None, next_try_at=now)
+    )
+    return bool(result.rowcount)
+
+
 def post(letter: Letter, settings: Settings) -> None:
     """Hand the letter to the mail server; with `keep:` it only stays readable in the shop.
 

@@ -13,6 +13,7 @@ def init_app(app: Flask) -> None:
         headers,
         health,
         limits,
+        operator,
         orders,
         plans,
         qa,
@@ -22,7 +23,7 @@ def init_app(app: Flask) -> None:
     )
 
     security.init_app(app)  # before the doors: it says what a number in an address may be
-    for door in (plans, checkout, orders, webhooks, account, health, qa, doctor):
+    for door in (plans, checkout, orders, webhooks, account, health, qa, operator, doctor):
         app.register_blueprint(door.bp)
     files.init_app(app)
     headers.init_app(app)

@@ -6,7 +6,7 @@ from urllib.parse import unquote, urlsplit
 
 from flask import Flask, abort, current_app, flash, redirect, request, session, url_for
 from flask_login import current_user, login_user, logout_user
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, NotFound
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 from werkzeug.wrappers import Response
@@ -43,6 +43,7 @@ def init_app(app: Flask) -> None:
     )
     if proxies := shop.trusted_proxies:
         app.wsgi_app = ProxyFix(app.wsgi_app, proxies, proxies, proxies)  # type: ignore[method-assign]
+    app.before_request(operators_only)  # before the form guard, whose refusal would tell that there is a form
     csrf.init_app(app)
     login.init_app(app)
     login.session_protection = None  # it believes any X-Forwarded-For
@@ -52,6 +53,14 @@ def init_app(app: Flask) -> None:
     app.before_request(readable)
     app.before_request(one_host)
     app.add_template_test(is_payment_url, "payment_url")  # links are held to the same hosts
+
+
+def operators_only() -> None:
+    """To everybody else an operator's address is one that does not exist, whatever the method."""
+    if request.path != "/operator" and not request.path.startswith("/operator/"):
+        return
+    if not (current_user.is_authenticated and current_user.is_operator):
+        request.url_rule, request.routing_exception = None, NotFound()
 
 
 def row_number(text: str) -> int:
