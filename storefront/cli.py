@@ -26,15 +26,18 @@ def init_app(app: Flask) -> None:
 @click.command("work")
 @with_appcontext
 def work() -> None:
-    """Do what is owed: settle, fulfil, post letters. Runs until it is told to stop."""
+    """Do what is owed: settle, fulfil, post letters. Told to stop, it finishes what it has in its hands."""
     stop = threading.Event()
 
     def finish(*_: Any) -> None:
         stop.set()
 
+    def going() -> bool:
+        return not stop.is_set()
+
     signal.signal(signal.SIGTERM, finish)
     signal.signal(signal.SIGINT, finish)
-    worker.run(beat=lambda: not stop.is_set())
+    worker.run(beat=going, going=going)
 
 
 @click.command("operator")

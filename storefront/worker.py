@@ -17,6 +17,7 @@ from storefront.lifecycle import ENDED_UNPAID, Fact, State
 from storefront.models import Access, Heartbeat, InboxMessage, Order
 
 log = logging.getLogger(__name__)
+Going = Callable[[], bool]
 
 PAUSE = 0.1  # seconds between looks
 SET_ASIDE_AFTER = timedelta(minutes=60)  # a session nobody knows (decision 23)
@@ -29,14 +30,17 @@ GAPS = [timedelta(seconds=s) for s in (60, 60, 120, 300, 600, 900, 1800, 3600)]
 LATE_LOOKS = 12  # after the end of an unpaid order: about seven hours of watching for late money
 
 
-def one_pass(now: datetime | None = None) -> int:
-    """Do what is due; returns how much was done."""
+def one_pass(now: datetime | None = None, going: Going = lambda: True) -> int:
+    """Do what is due, as long as it is `going`; returns how much was done."""
     now = now or datetime.now(UTC)
-    return sum(step(now) for step in (read_inbox, look_after_orders, post_letters, ask_about_renewals))
+    return sum(step(now, going) for step in (read_inbox, look_after_orders, post_letters, ask_about_renewals))
 
 
-def run(beat: Callable[[], bool] = lambda: True) -> None:
-    """Look again and again; each pass is safe to be killed at any point."""
+def run(beat: Going = lambda: True, going: Going = lambda: True) -> None:
+    """Look again and again while there is a `beat`, and take up things while it is `going`.
+
+    Each pass is safe to be killed at any point.
+    """
     last_beat = datetime.min.replace(tzinfo=UTC)
     broken_off: datetime | None = None
     while beat():
@@ -48,7 +52,7 @@ def run(beat: Callable[[], bool] = lambda: True) -> None:
             if now - last_beat > timedelta(seconds=5):
                 heartbeat(now)
                 last_beat = now
-            done = one_pass(now)
+            done = one_pass(now, going)
         except DatabaseBusy:
             log.warning("the database is busy; looking again")
             done, broken_off = 0, broken_off or now
@@ -72,9 +76,9 @@ def give_back(broken_off: datetime, now: datetime) -> None:
 # -- messages ---------------------------------------------------------------------------------------
 
 
-def read_inbox(now: datetime) -> int:
+def read_inbox(now: datetime, going: Going = lambda: True) -> int:
     done = 0
-    while done < NEVER_MIND and inbox.next_message(now):
+    while going() and done < NEVER_MIND and inbox.next_message(now):
         with writing():
             message = inbox.next_message(now, to_claim=True)
             ours = message and inbox.claim(message.id, now)
@@ -120,9 +124,9 @@ def put_back(message: InboxMessage, why: str, now: datetime, traceback: str | No
 # -- orders -----------------------------------------------------------------------------------------
 
 
-def look_after_orders(now: datetime) -> int:
+def look_after_orders(now: datetime, going: Going = lambda: True) -> int:
     done = 0
-    while done < NEVER_MIND and orders.next_to_look_after(now):
+    while going() and done < NEVER_MIND and orders.next_to_look_after(now):
         with writing():
             order = orders.next_to_look_after(now, to_claim=True)
             ours = order and orders.claim_look(order.id, now, now + GAPS[min(order.looks, len(GAPS) - 1)])
@@ -215,9 +219,9 @@ LOOKS: dict[State, Callable[[Order, datetime], None]] = {
 # -- letters ----------------------------------------------------------------------------------------
 
 
-def post_letters(now: datetime) -> int:
+def post_letters(now: datetime, going: Going = lambda: True) -> int:
     done = 0
-    while done < NEVER_MIND and outbox.next_letter(now):
+    while going() and done < NEVER_MIND and outbox.next_letter(now):
         with writing():
             letter = outbox.next_letter(now, to_claim=True)
             ours = letter and outbox.claim(letter, now)
@@ -239,9 +243,9 @@ def post_letters(now: datetime) -> int:
 # -- renewals ---------------------------------------------------------------------------------------
 
 
-def ask_about_renewals(now: datetime) -> int:
+def ask_about_renewals(now: datetime, going: Going = lambda: True) -> int:
     done, grace = 0, settings().renewal_grace
-    while done < NEVER_MIND and (access := renewals.next_to_ask_about(now, grace)):
+    while going() and done < NEVER_MIND and (access := renewals.next_to_ask_about(now, grace)):
         with writing():
             ours = renewals.claim_asking(access.id, now)
         if ours:

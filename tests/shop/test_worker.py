@@ -67,6 +67,20 @@ def test_the_loop_beats_works_and_stops(context, received, message):
     assert message().outcome == "noted"
 
 
+def test_told_to_stop_it_finishes_what_it_has_in_its_hands_and_takes_nothing_more(context, tell, rows):
+    for number in range(3):
+        tell({"event_type": "brand.new", "brand": {"id": f"b_{number}"}}, message_id=f"msg_{number}")
+
+    def none_is_read():
+        return all(message.handled_at is None for message in rows(InboxMessage))
+
+    worker.run(beat=none_is_read, going=none_is_read)
+
+    kept = rows(InboxMessage)
+    assert [message.handled_at is not None for message in kept].count(True) == 1
+    assert [message.claimed_at for message in kept] == [None] * 3
+
+
 def test_nothing_due_is_nothing_done(context, vendor, samples):
     assert worker.one_pass(samples.NOW) == 0
 
