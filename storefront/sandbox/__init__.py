@@ -15,7 +15,20 @@ ROOT = Path(__file__).resolve().parents[2]
 def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
     from flask import Flask
 
-    from storefront.sandbox import api, catalog, console, controls, errors, faults, pay, records
+    from storefront.sandbox import (
+        catalog,
+        console,
+        controls,
+        customers,
+        errors,
+        faults,
+        offers,
+        pay,
+        records,
+        sessions,
+        shelf,
+        switches,
+    )
     from storefront.sandbox.settings import SandboxSettings
     from storefront.sandbox.store import Store
 
@@ -28,10 +41,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
         catalog.seed(conn)
 
     errors.register(app)
-    app.register_blueprint(api.bp)
-    app.register_blueprint(records.bp)
-    app.register_blueprint(pay.bp)
-    app.register_blueprint(controls.bp)
-    app.register_blueprint(console.bp)
+    for door in (customers, offers, sessions, records, pay, controls, switches, shelf, console):
+        app.register_blueprint(door.bp)
     faults.register(app)
     return app

@@ -6,9 +6,10 @@ from decimal import Decimal
 
 from sqlalchemy import Connection
 
-from storefront.sandbox.catalog import ENVIRONMENT
+from storefront.sandbox import shelf, validation
+from storefront.sandbox.clock import now as sandbox_now
 from storefront.sandbox.errors import invalid
-from storefront.sandbox.store import Body, lever, money, new_id, pull, rfc3339
+from storefront.sandbox.store import ENVIRONMENT, Body, lever, money, new_id, pull, rfc3339
 
 MONTHS = {"MONTHLY": 1, "QUARTERLY": 3, "HALF_YEARLY": 6, "ANNUAL": 12}
 DAYS = {"DAILY": 1, "WEEKLY": 7}
@@ -23,11 +24,13 @@ def after(start: datetime, period: str) -> datetime:
     return start.replace(year=year, month=month, day=min(start.day, calendar.monthrange(year, month)[1]))
 
 
-def attached_prices(plan: Body, currency: str, period: str) -> list[Body]:
+def attached_prices(conn: Connection, plan: Body, currency: str, period: str) -> list[Body]:
+    """What Flexprice attaches: filterValidPricesForSubscription in internal/ee/service/subscription.go."""
     if period == "ONETIME":
         raise invalid("Invalid billing period type", period=period)
     entity = {"entity_id": plan["id"], "entity_type": "PLAN"}
-    of_period = [price for price in plan["prices"] if price["billing_period"] in (period, "ONETIME")]
+    running = shelf.running_prices(conn, [plan["id"]], sandbox_now(conn))
+    of_period = [price for price in running if price["billing_period"] in (period, "ONETIME")]
     if not of_period:
         raise invalid("The entity must have at least one price to create a subscription", **entity)
     prices = [price for price in of_period if price["currency"] == currency.lower()]
@@ -36,9 +39,23 @@ def attached_prices(plan: Body, currency: str, period: str) -> list[Body]:
     return prices
 
 
+def is_recurring_fee(price: Body) -> bool:
+    return bool(price["type"] == "FIXED" and price["billing_period"] != "ONETIME")
+
+
+def trial_days(prices: list[Body]) -> int:
+    """Of the recurring fees, which must agree. The checkout takes the whole first charge all the same."""
+    days = {price.get("trial_period_days") or 0 for price in prices if is_recurring_fee(price)}
+    if len(days) > 1:
+        raise invalid(
+            "Align trial_period_days on plan prices or override with subscription trial_period_days"
+        )
+    return max(days, default=0)
+
+
 def charge(price: Body) -> Decimal:
-    """Recurring fixed prices are due at once, ADVANCE and ARREAR; one-time and usage prices are not."""
-    if price["type"] != "FIXED" or price["billing_period"] == "ONETIME":
+    """Recurring fees are due at once, ADVANCE and ARREAR; one-time and usage prices are not."""
+    if not is_recurring_fee(price):
         return Decimal(0)
     return Decimal(price["amount"]) * Decimal(price.get("min_quantity") or 1)
 
@@ -54,10 +71,11 @@ def stamps(now: datetime) -> Body:
 
 
 def draft_subscription(
-    customer: Body, plan: Body, prices: list[Body], params: Body, method: str, now: datetime
+    customer: Body, plan: Body, prices: list[Body], params: Body, method: str, starts: datetime, now: datetime
 ) -> Body:
     period = params["billing_period"]
     subscription_id = new_id("subs")
+    days = trial_days(prices)
     return {
         "id": subscription_id,
         "lookup_key": params.get("lookup_key") or "",
@@ -69,14 +87,15 @@ def draft_subscription(
         "billing_period_count": 1,
         "billing_cadence": "RECURRING",
         "billing_cycle": "anniversary",
-        "billing_anchor": rfc3339(now),
-        "start_date": rfc3339(now),
-        "current_period_start": rfc3339(now),
-        "current_period_end": rfc3339(after(now, period)),
+        "billing_anchor": rfc3339(starts),
+        "start_date": rfc3339(starts),
+        **_end_date(params),
+        "current_period_start": rfc3339(starts),
+        "current_period_end": rfc3339(_period_end(starts, params)),
         "cancel_at": None,
         "cancel_at_period_end": False,
-        "trial_start": None,
-        "trial_end": None,
+        "trial_start": rfc3339(starts) if days else None,
+        "trial_end": rfc3339(starts + timedelta(days=days)) if days else None,
         "collection_method": method,
         "payment_behavior": "default_active",
         "pause_status": "none",
@@ -86,12 +105,24 @@ def draft_subscription(
         "enable_true_up": False,
         "version": 1,
         "metadata": params.get("metadata"),
-        "line_items": [_attached(subscription_id, customer, plan, price, now) for price in prices],
+        "line_items": [_attached(subscription_id, customer, plan, price, starts, now) for price in prices],
         **stamps(now),
     }
 
 
-def _attached(subscription_id: str, customer: Body, plan: Body, price: Body, now: datetime) -> Body:
+def _end_date(params: Body) -> Body:
+    ends = validation.moment(params.get("end_date"))
+    return {"end_date": rfc3339(ends)} if ends else {}
+
+
+def _period_end(starts: datetime, params: Body) -> datetime:
+    ends, whole = validation.moment(params.get("end_date")), after(starts, params["billing_period"])
+    return min(ends, whole) if ends else whole
+
+
+def _attached(
+    subscription_id: str, customer: Body, plan: Body, price: Body, starts: datetime, now: datetime
+) -> Body:
     copied = ("currency", "billing_period", "invoice_cadence", "display_name")
     return {
         "id": new_id("subs_line"),
@@ -103,20 +134,27 @@ def _attached(subscription_id: str, customer: Body, plan: Body, price: Body, now
         "price_id": price["id"],
         "price_type": price["type"],
         "quantity": str(price.get("min_quantity") or 1),
-        "start_date": rfc3339(now),
+        "start_date": rfc3339(starts),
         "price": price,
         **{name: price[name] for name in copied},
     }
 
 
-def draft_invoice(subscription: Body, plan: Body, prices: list[Body], now: datetime) -> Body:
+def draft_invoice(
+    subscription: Body, plan: Body, prices: list[Body], ends: datetime | None, now: datetime
+) -> Body:
+    """The first one. ADVANCE prices pay for the period after it: where none follows, they are not on it."""
     period, currency = subscription["billing_period"], subscription["currency"]
-    invoice_id = new_id("inv")
-    ends = after(now, period)
-    lines = [
-        _line(invoice_id, plan, price, now, ends) for price in prices if price["billing_period"] != "ONETIME"
+    starts = datetime.fromisoformat(subscription["current_period_start"])
+    invoice_id, period_ends = new_id("inv"), after(starts, period)
+    billed = [
+        price
+        for price in prices
+        if price["billing_period"] != "ONETIME"
+        and not (ends and ends <= period_ends and price["invoice_cadence"] == "ADVANCE")
     ]
-    total = money(sum((charge(price) for price in prices), Decimal(0)))
+    lines = [_line(invoice_id, plan, price, starts, period_ends, now) for price in billed]
+    total = money(sum((charge(price) for price in billed), Decimal(0)))
     return {
         "id": invoice_id,
         "customer_id": subscription["customer_id"],
@@ -140,8 +178,8 @@ def draft_invoice(subscription: Body, plan: Body, prices: list[Body], now: datet
         "billing_sequence": None,
         "billing_reason": "SUBSCRIPTION_CYCLE",
         "billing_period": period,
-        "period_start": rfc3339(now),
-        "period_end": rfc3339(ends),
+        "period_start": subscription["current_period_start"],
+        "period_end": subscription["current_period_end"],
         "metadata": {},
         "version": 1,
         "line_items": lines,
@@ -150,10 +188,10 @@ def draft_invoice(subscription: Body, plan: Body, prices: list[Body], now: datet
     }
 
 
-def _line(invoice_id: str, plan: Body, price: Body, now: datetime, ends: datetime) -> Body:
+def _line(invoice_id: str, plan: Body, price: Body, starts: datetime, ends: datetime, now: datetime) -> Body:
     # As in Flexprice, an ADVANCE line carries the *following* period: show the invoice's period instead.
     ahead = price["invoice_cadence"] == "ADVANCE"
-    start, end = (ends, after(ends, price["billing_period"])) if ahead else (now, ends)
+    start, end = (ends, after(ends, price["billing_period"])) if ahead else (starts, ends)
     return {
         "id": new_id("inv_line"),
         "invoice_id": invoice_id,
@@ -166,6 +204,7 @@ def _line(invoice_id: str, plan: Body, price: Body, now: datetime, ends: datetim
         "currency": price["currency"],
         "period_start": rfc3339(start),
         "period_end": rfc3339(end),
+        **stamps(now),
     }
 
 

@@ -172,8 +172,8 @@ def _around(conn: Connection, session: Body) -> Body:
     return {
         "customer": find(conn, customers, session["customer_id"]),
         "subscription": find(conn, subscriptions, session.get("subscription_id")),
-        "invoice": find(conn, invoices, session.get("checkout_invoice_id")),
-        "payment": find(conn, payments, session.get("checkout_payment_id")),
+        "invoice": find(conn, invoices, session.get("invoice_id")),
+        "payment": find(conn, payments, session.get("payment_id")),
         "deliveries": recent_deliveries(conn, SHOWN, deliveries.c.event_id.in_(told)),
         "journal": [_dated(row) for row in conn.execute(done.limit(SHOWN)).mappings()],
     }

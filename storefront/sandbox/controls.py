@@ -6,7 +6,7 @@ from flask import Blueprint, Response, current_app, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import delete, select, update
 
-from storefront.sandbox import catalog, checkout, clock, events, faults, hooks, journal, levers, outcomes
+from storefront.sandbox import catalog, clock, endings, events, faults, hooks, journal, levers, outcomes
 from storefront.sandbox.errors import Refusal, invalid, not_found
 from storefront.sandbox.schema import deliveries, metadata, sessions, subscriptions
 from storefront.sandbox.schema import events as messages
@@ -92,7 +92,7 @@ def advance_clock() -> ResponseReturnValue:
 @bp.post("/sweep")
 def sweep() -> ResponseReturnValue:
     with current_store().writing() as conn:
-        expired = checkout.sweep(conn)
+        expired = endings.sweep(conn)
     return done(expired=expired)
 
 
@@ -197,7 +197,7 @@ def make_happen(session_id: str) -> ResponseReturnValue:
     plan = one_of(body, "delivery", events.PLANS) if body.get("delivery") else None
     with current_store().writing() as conn:
         session = find(conn, sessions, session_id)
-        if session is None or "checkout_payment_id" not in session:
+        if session is None or session["link_state"] == "none":
             raise not_found(f"checkout session {session_id} not found", id=session_id)
         if plan and plan != "normal":
             levers.arrange(conn, "delivery", plan, session=session_id, seconds=number(body, "seconds", 86400))
@@ -213,7 +213,7 @@ def cancel_subscription(subscription_id: str) -> ResponseReturnValue:
         if subscription is None or subscription["subscription_status"] != "active":
             raise not_found("Subscription not found")
         at_end = asked().get("at_period_end") in (True, "yes")
-        checkout.end_subscription(conn, subscription, at_period_end=at_end)
+        endings.end_subscription(conn, subscription, at_period_end=at_end)
     return done(subscription=subscription)
 
 

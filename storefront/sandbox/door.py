@@ -1,11 +1,23 @@
-"""The way in to /v1: who is asking, and the number every answer carries."""
+"""The way in to /v1: who is asking, what they may do, and the number every answer carries."""
 
 import hmac
+from collections.abc import Callable
+from typing import Any
 
 from flask import Blueprint, Response, current_app, g, jsonify, request
+from werkzeug.exceptions import NotFound
 
+from storefront.sandbox import switches
 from storefront.sandbox.settings import SandboxSettings
-from storefront.sandbox.store import ulid
+from storefront.sandbox.store import ENVIRONMENT, current_store, ulid
+
+Answer = tuple[Response, int]
+
+# Beside the key of the settings there are two more, made of it: one that may only read, and one as operators
+# put it in Flexprice's configuration file, which belongs to no environment.
+READ_ONLY, OPERATOR = "_read_only", "_operator"
+
+NEWEST_ONLY: set[Callable[..., Any]] = set()  # views the older generation does not have
 
 
 def current_settings() -> SandboxSettings:
@@ -13,11 +25,36 @@ def current_settings() -> SandboxSettings:
     return settings
 
 
-def require_api_key() -> tuple[Response, int] | None:
-    key = request.headers.get("x-api-key", "")
-    if hmac.compare_digest(key.encode(), current_settings().api_key.encode()):
+def newest_only(view: Callable[..., Any]) -> Callable[..., Any]:
+    NEWEST_ONLY.add(view)
+    return view
+
+
+def let_in() -> Answer | None:
+    """In the order of the original: the route, the key, the environment, the tenant, the role."""
+    with current_store().reading() as conn:
+        generation, tenant = switches.read(conn, "generation"), switches.read(conn, "tenant")
+    if generation == "legacy" and current_app.view_functions[request.endpoint or ""] in NEWEST_ONLY:
+        raise NotFound
+    role = _role(request.headers.get("x-api-key", ""))
+    if role is None:
+        return jsonify({"error": _why_not(request.headers.get("Authorization"))}), 401
+    if role == OPERATOR and request.headers.get("X-Environment-ID") != ENVIRONMENT["environment_id"]:
+        return jsonify({"error": "Access denied", "message": "Invalid or inaccessible environment"}), 403
+    if request.method == "GET" or request.path.endswith("/search"):
         return None
-    return jsonify({"error": _why_not(request.headers.get("Authorization"))}), 401
+    if tenant == "suspended":
+        return jsonify({"message": "tenant account is suspended"}), 403
+    if role == READ_ONLY:
+        return jsonify({"message": "insufficient permissions"}), 403
+    return None
+
+
+def _role(key: str) -> str | None:
+    for role in ("", READ_ONLY, OPERATOR):
+        if hmac.compare_digest(key.encode(), (current_settings().api_key + role).encode()):
+            return role
+    return None
 
 
 def _why_not(authorization: str | None) -> str:
@@ -31,7 +68,7 @@ def _why_not(authorization: str | None) -> str:
 
 def v1(name: str, module: str) -> Blueprint:
     bp = Blueprint(name, module, url_prefix="/v1")
-    bp.before_request(require_api_key)
+    bp.before_request(let_in)
     return bp
 
 

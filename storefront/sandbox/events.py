@@ -17,7 +17,7 @@ from storefront.sandbox.schema import (
     sessions,
     subscriptions,
 )
-from storefront.sandbox.store import Body, find, random_letters
+from storefront.sandbox.store import Body, find, random_letters, seen
 
 # An event's first word, the key its entity has in the body, where it is read and how it is shown.
 ENTITIES: dict[str, tuple[str, Table]] = {
@@ -106,9 +106,8 @@ def turn_round(conn: Connection) -> None:
 def written(conn: Connection, event_type: str, entity_id: str) -> str:
     """The body as of now, keys sorted as Svix does: a late `initiated` may well say `completed`."""
     kind, table = ENTITIES[event_type.split(".")[0]]
-    body: Body = find(conn, table, entity_id) or {"id": entity_id}
-    shown = views.session_in_webhook(body) if table is sessions else body
-    message = {"event_type": event_type, kind: shown}
+    body: Body = seen(conn, table, entity_id) or find(conn, table, entity_id) or {}
+    message = {"event_type": event_type, kind: views.in_webhook(conn, kind, body)}
     return json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
@@ -118,7 +117,7 @@ def ids(conn: Connection, session_id: str | None = None) -> list[str]:
     if session_id:
         session = find(conn, sessions, session_id) or {}
         own = [session_id, *(session[name] for name in levers.IN_SESSION.values() if session.get(name))]
-        paid = [session.get("checkout_payment_id")]
+        paid = [session.get("payment_id")]
         back = conn.execute(select(refunds.c.id).where(refunds.c.payment_id.in_(paid))).scalars()
         query = query.where(events.c.entity_id.in_([*own, *back]))
     return list(conn.execute(query).scalars())

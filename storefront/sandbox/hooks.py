@@ -14,7 +14,7 @@ import requests
 from flask import Flask
 from sqlalchemy import Connection, Row, delete, func, insert, or_, select, update
 
-from storefront.sandbox import checkout, clock, outcomes
+from storefront.sandbox import clock, endings, outcomes
 from storefront.sandbox.clock import now
 from storefront.sandbox.events import written
 from storefront.sandbox.schema import attempts, chores, deliveries, events, sessions
@@ -160,7 +160,7 @@ def _sweep_on_schedule(store: Store) -> None:
     with store.writing() as conn:
         if _slot(conn) > lever(conn, "swept", 0):
             pull(conn, "swept", _slot(conn))
-            checkout.sweep(conn)
+            endings.sweep(conn)
 
 
 def _slot(conn: Connection) -> int:
@@ -178,7 +178,7 @@ def _work_off(store: Store) -> None:
             conn.execute(delete(chores).where(chores.c.id == chore.id))
             session = find(conn, sessions, chore.session_id)
             if session:
-                outcomes.tell_of_money(conn, session, chore.payment_id)
+                outcomes.tell_of_money(conn, session)
 
 
 def _due_chores(conn: Connection) -> Any:

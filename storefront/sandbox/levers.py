@@ -21,8 +21,8 @@ A = arrangements.c
 # What an entity's id is called in the session it belongs to.
 IN_SESSION = {
     "subscription": "subscription_id",
-    "invoice": "checkout_invoice_id",
-    "payment": "checkout_payment_id",
+    "invoice": "invoice_id",
+    "payment": "payment_id",
 }
 PREFIXES = {
     "cs": ("checkout_session", sessions),

@@ -5,11 +5,11 @@ from typing import NamedTuple
 
 from sqlalchemy import Connection, insert
 
-from storefront.sandbox import checkout, journal, levers
+from storefront.sandbox import endings, journal, levers, razorpay
 from storefront.sandbox.clock import now
 from storefront.sandbox.errors import Refusal
-from storefront.sandbox.schema import chores, sessions
-from storefront.sandbox.store import Body, random_letters, save
+from storefront.sandbox.schema import chores
+from storefront.sandbox.store import Body
 from storefront.sandbox.views import TERMINAL
 
 DECLINED = "Your payment was declined by the bank."
@@ -24,28 +24,22 @@ class Outcome(NamedTuple):
 
 def pay(conn: Connection, session: Body) -> str:
     """Razorpay takes the money; Flexprice hears of it at once, or later if that was arranged."""
-    payment_id = take_money(conn, session)
+    payment_id = razorpay.take(conn, session)
     late = levers.take(conn, "completion", levers.who(conn, "checkout_session", session))
     if late is None:
-        tell_of_money(conn, session, payment_id)
+        tell_of_money(conn, session)
     else:
         due_at = now(conn).timestamp() + (HEARS_LATE if late.seconds is None else late.seconds)
-        row = {"session_id": session["id"], "payment_id": payment_id, "due_at": due_at}
-        conn.execute(insert(chores).values(row))
+        conn.execute(insert(chores).values(session_id=session["id"], due_at=due_at))
     return payment_id
 
 
-def take_money(conn: Connection, session: Body) -> str:
-    save(conn, sessions, session, link_state="paid")
-    return f"pay_{random_letters(14)}"
-
-
-def tell_of_money(conn: Connection, session: Body, payment_id: str) -> None:
-    checkout.capture(conn, session, payment_id)
+def tell_of_money(conn: Connection, session: Body) -> None:
+    razorpay.tell_of_money(conn, session)
 
 
 def decline(conn: Connection, session: Body, reason: str = DECLINED) -> None:
-    checkout.decline(conn, session, reason)
+    razorpay.declined(conn, session, reason)
 
 
 def _leave(_conn: Connection, _session: Body) -> None:
@@ -54,7 +48,7 @@ def _leave(_conn: Connection, _session: Body) -> None:
 
 def _not_paid_in_time(conn: Connection, session: Body) -> None:
     if session["checkout_status"] not in TERMINAL:
-        checkout.expire(conn, session)
+        endings.end(conn, session, "expired")
 
 
 def _pay_late(conn: Connection, session: Body) -> str:
@@ -66,9 +60,9 @@ def _refund(conn: Connection, session: Body) -> str | None:
     """After the payment is known, never before."""
     payment_id = None
     if session["link_state"] == "open":
-        payment_id = take_money(conn, session)
-        tell_of_money(conn, session, payment_id)
-    checkout.refund(conn, session)
+        payment_id = razorpay.take(conn, session)
+        tell_of_money(conn, session)
+    endings.refund(conn, session)
     return payment_id
 
 
@@ -76,8 +70,8 @@ OUTCOMES = {
     "paid": Outcome("Paid", pay, also_after_the_end=True),
     "declined": Outcome("Declined by the bank", decline, also_after_the_end=True),
     "pending": Outcome("Left pending", _leave),
-    "cancelled": Outcome("Cancelled by the merchant", checkout.cancel_link),
-    "link_expired": Outcome("The link expires at Razorpay", checkout.lapse_link),
+    "cancelled": Outcome("Cancelled by the merchant", razorpay.link_cancelled),
+    "link_expired": Outcome("The link expires at Razorpay", razorpay.link_expired),
     "not_paid_in_time": Outcome("Not paid in time", _not_paid_in_time),
     "paid_too_late": Outcome("Paid too late", _pay_late, also_after_the_end=True),
     "refunded": Outcome("Paid, then refunded", _refund, also_after_the_end=True),

@@ -10,10 +10,10 @@ from flask import Blueprint, Response, current_app, redirect, render_template, r
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection, select
 
-from storefront.sandbox import checkout, events, hooks, journal, levers, outcomes
+from storefront.sandbox import events, hooks, journal, levers, outcomes
 from storefront.sandbox.door import current_settings
 from storefront.sandbox.errors import Refusal
-from storefront.sandbox.schema import customers, deliveries, invoices, payments, sessions
+from storefront.sandbox.schema import customers, deliveries, invoices, sessions
 from storefront.sandbox.store import Body, current_store, find, need
 
 bp = Blueprint("sandbox_pay", __name__, url_prefix="/pay")
@@ -93,7 +93,7 @@ def _unknown() -> ResponseReturnValue:
 def page(link: str) -> ResponseReturnValue:
     with current_store().reading() as conn:
         session = find(conn, sessions, link, "link")
-        if session is None or ("payment_action" not in session and session["link_state"] == "open"):
+        if session is None or session["link_state"] == "none":
             return _unknown()
         if session["link_state"] in CLOSED:
             return _message(*CLOSED[session["link_state"]])
@@ -101,16 +101,14 @@ def page(link: str) -> ResponseReturnValue:
 
 
 def _shown(conn: Connection, session: Body) -> Body:
-    invoice = need(conn, invoices, session["checkout_invoice_id"])
-    payment = need(conn, payments, session["checkout_payment_id"])
+    invoice = need(conn, invoices, session["invoice_id"])
     currency = invoice["currency"].upper()
-    attempts = payment["attempts"]
     return {
         "amount": format_currency(Decimal(invoice["amount_due"]), currency, locale="en_IN"),
         "merchant": current_settings().merchant,
         "lines": [line for line in invoice["line_items"] if line["amount"] != "0"],
         "customer": need(conn, customers, session["customer_id"]),
-        "declined": attempts[-1].get("error_message") if attempts else None,
+        "declined": session.get("declined"),
         "session": session,
         "outcomes": outcomes.OUTCOMES,
         "plans": events.PLANS,
@@ -165,7 +163,7 @@ def _try(
     try:
         with current_store().writing() as conn:
             session = find(conn, sessions, link, "link")
-            if session is None or not session.get("checkout_payment_id"):
+            if session is None or session["link_state"] == "none":
                 return _unknown()
             arranged = None if staged else levers.take(conn, "outcome", _whose(conn, session))
             if arranged:
@@ -203,6 +201,4 @@ def _back_to_shop(session: Body, payment_id: str) -> ResponseReturnValue:
     # A mandate's registration link knows no way back.
     if session.get("mandate") or urlsplit(success_url).scheme not in ("http", "https"):
         return _message("Payment successful", f"Reference {payment_id}. You can close this page.")
-    return Response(
-        status=303, headers={"Location": return_url(success_url, checkout.plink(session), payment_id)}
-    )
+    return Response(status=303, headers={"Location": return_url(success_url, session["plink"], payment_id)})

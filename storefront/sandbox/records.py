@@ -4,37 +4,55 @@ from typing import Any
 
 from flask import jsonify, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection, Select, func, select
+from sqlalchemy import Connection, Select, or_, select
 
-from storefront.sandbox import validation, views
-from storefront.sandbox.api import listed
+from storefront.sandbox import views
 from storefront.sandbox.checkout import published_customer
-from storefront.sandbox.door import v1
-from storefront.sandbox.errors import not_found
+from storefront.sandbox.door import newest_only, v1
+from storefront.sandbox.errors import invalid, not_found
 from storefront.sandbox.schema import invoices, payments, refunds, subscriptions
-from storefront.sandbox.store import Body, current_store, find
+from storefront.sandbox.search import Asked, Listing, instant, listed, page_of
+from storefront.sandbox.store import current_store, seen
 
 bp = v1("sandbox_records", __name__)
 
+SUBSCRIPTIONS = Listing(
+    subscriptions,
+    """lookup_key customer_id plan_id subscription_status currency billing_anchor start_date end_date
+    current_period_start current_period_end cancelled_at cancel_at cancel_at_period_end trial_start trial_end
+    billing_cadence billing_period billing_period_count version pause_status billing_cycle payment_behavior
+    collection_method subscription_type timezone""",
+    "Failed to list subscriptions",
+)
+INVOICES = Listing(
+    invoices,
+    """customer_id subscription_id invoice_type invoice_status payment_status currency amount_due amount_paid
+    amount_remaining subtotal total description due_date paid_at voided_at finalized_at billing_period
+    period_start period_end billing_reason invoice_number version idempotency_key""",
+    "Failed to list invoices",
+)
+SUBSCRIPTION_STATUSES = ("active", "paused", "cancelled", "incomplete", "trialing", "draft")
+SUBSCRIPTION_EXPANSIONS = (
+    *("plan", "customer", "prices", "meters", "schedule", "coupon_associations", "coupon"),
+    *("subscription_line_items", "entitlements"),
+)
 
-def _page(conn: Connection, query: Select[Any], limit: int, offset: int) -> tuple[list[Body], int]:
-    total = conn.execute(select(func.count()).select_from(query.subquery())).scalar_one()
-    return list(conn.execute(query.limit(limit).offset(offset)).scalars()), total
+
+def _of_customer(conn: Connection, listing: Listing, query: Select[Any], asked: Asked) -> Select[Any]:
+    """The external id wins: it replaces the customer's own."""
+    customer_id = asked.word("customer_id")
+    if external_id := asked.word("external_customer_id"):
+        customer_id = published_customer(conn, external_id)["id"]
+    return listing.among(query, {"customer_id": [customer_id] if customer_id else []})
 
 
-def _customer_ids(conn: Connection, asked: Body) -> list[str]:
-    ids = validation.words(asked, "customer_ids")
-    if customer_id := validation.word(asked, "customer_id"):
-        ids = [*ids, customer_id]
-    if external_id := validation.word(asked, "external_customer_id"):
-        ids = [*ids, published_customer(conn, external_id)["id"]]
-    return ids
+# Subscriptions.
 
 
 @bp.get("/subscriptions/<subscription_id>")
 def get_subscription(subscription_id: str) -> ResponseReturnValue:
     with current_store().reading() as conn:
-        subscription = find(conn, subscriptions, subscription_id)
+        subscription = seen(conn, subscriptions, subscription_id)
         if subscription is None or subscription["status"] != "published":
             raise not_found("Subscription not found")
         return jsonify(views.subscription(conn, subscription))
@@ -42,31 +60,48 @@ def get_subscription(subscription_id: str) -> ResponseReturnValue:
 
 @bp.post("/subscriptions/search")
 def search_subscriptions() -> ResponseReturnValue:
-    asked = validation.json_object("Please provide valid filter parameters")
-    limit, offset = validation.page(asked, "Please provide valid filter parameters", zero_means_default=False)
-    lines, expand = bool(asked.get("with_line_items")), validation.word(asked, "expand").split(",")
-    # Without a status only active ones: the surprise is the original's.
-    statuses = validation.words(asked, "subscription_status") or ["active"]
-    table = subscriptions.c
-    query = select(table.body).where(table.status == "published", table.subscription_status.in_(statuses))
-    fields = {"id": "subscription_ids", "plan_id": "plan_ids", "billing_period": "billing_period"}
-    for field, name in fields.items():
-        if values := validation.words(asked, name):
-            query = query.where(table.body[field].as_string().in_(values))
-    if plan_id := validation.word(asked, "plan_id"):
-        query = query.where(table.body["plan_id"].as_string() == plan_id)
+    asked = Asked("Invalid filter parameters", "Please provide valid filter parameters")
+    page, expand = asked.page(), asked.expand(SUBSCRIPTION_EXPANSIONS)
+    lines = asked.flag("with_line_items") or "subscription_line_items" in expand
+    query = SUBSCRIPTIONS.sorted(_wanted_subscriptions(asked), asked)
     with current_store().reading() as conn:
-        if ids := _customer_ids(conn, asked):
-            query = query.where(table.customer_id.in_(ids))
-        found, total = _page(conn, query.order_by(table.id.desc()), limit, offset)
-        items = [views.subscription(conn, body, lines=lines, customer="customer" in expand) for body in found]
-    return listed(items, total, limit, offset + limit)
+        found, total = page_of(conn, _of_customer(conn, SUBSCRIPTIONS, query, asked), page)
+        items = [
+            views.subscription(conn, body, lines=lines, customer="customer" in expand)
+            for one in found
+            if (body := seen(conn, subscriptions, one["id"]))
+        ]
+    return listed(items, total - len(found) + len(items), page[0], page[1] + page[0])
+
+
+def _wanted_subscriptions(asked: Asked) -> Select[Any]:
+    statuses = asked.words("subscription_status")
+    if any(status not in SUBSCRIPTION_STATUSES for status in statuses):
+        raise invalid(asked.broken)
+    by_filter = any(one.word("field") == "subscription_status" for one in asked.objects("filters"))
+    if not statuses and not by_filter:
+        statuses = ["active"]  # without a word on it only active ones: the surprise is the original's
+    names = {"id": "subscription_ids", "customer_id": "customer_ids"} | {
+        name: name for name in ("billing_period", "billing_cadence", "subscription_type")
+    }
+    lists = {column: asked.words(name) for column, name in names.items()}
+    lists |= {"subscription_status": statuses}
+    query = SUBSCRIPTIONS.among(SUBSCRIPTIONS.query(asked), lists)
+    query = SUBSCRIPTIONS.among(query, {"plan_id": [plan] if (plan := asked.word("plan_id")) else []})
+    query = SUBSCRIPTIONS.within(query, "current_period_start", "current_period_end", asked)
+    if at := asked.moment("active_at"):
+        starts, ends = SUBSCRIPTIONS.column("start_date"), SUBSCRIPTIONS.column("end_date")
+        query = query.where(instant(starts) <= instant(at), or_(ends.is_(None), instant(ends) > instant(at)))
+    return query
+
+
+# Invoices.
 
 
 @bp.get("/invoices/<invoice_id>")
 def get_invoice(invoice_id: str) -> ResponseReturnValue:
     with current_store().reading() as conn:
-        invoice = find(conn, invoices, invoice_id)
+        invoice = seen(conn, invoices, invoice_id)
         if invoice is None:
             raise not_found(f"invoice {invoice_id} not found")
         if invoice["status"] != "published":
@@ -77,56 +112,96 @@ def get_invoice(invoice_id: str) -> ResponseReturnValue:
 
 @bp.post("/invoices/search")
 def search_invoices() -> ResponseReturnValue:
-    asked = validation.json_object("invalid request body")
-    limit, offset = validation.page(asked, "invalid query filter", zero_means_default=False)
-    table = invoices.c
-    query = select(table.body).where(table.status == "published")
-    fields = {"id": "invoice_ids", "invoice_status": "invoice_status", "payment_status": "payment_status"}
-    for field, name in fields.items():
-        if values := validation.words(asked, name):
-            query = query.where(table.body[field].as_string().in_(values))
-    for field in ("currency", "invoice_type"):
-        if value := validation.word(asked, field):
-            query = query.where(table.body[field].as_string() == value)
-    if subscription_id := validation.word(asked, "subscription_id"):
-        query = query.where(table.subscription_id == subscription_id)
-    lines = not asked.get("skip_line_items")
+    asked = Asked("invalid request body", "invalid query filter")
+    page = asked.page()
+    query = INVOICES.sorted(_wanted_invoices(asked), asked)
+    lines = not asked.flag("skip_line_items")
     with current_store().reading() as conn:
-        if ids := _customer_ids(conn, asked):
-            query = query.where(table.customer_id.in_(ids))
-        found, total = _page(conn, query.order_by(table.id.desc()), limit, offset)
-        items = [views.invoice(conn, body, lines=lines, whole=False) for body in found]
-    return listed(items, total, limit, offset)  # the one list whose offset comes back as it was asked
+        found, total = page_of(conn, _of_customer(conn, INVOICES, query, asked), page)
+        items = [
+            views.invoice(conn, body, lines=lines, whole=False)
+            for one in found
+            if (body := seen(conn, invoices, one["id"]))
+        ]
+    # The one list whose offset comes back as it was asked.
+    return listed(items, total - len(found) + len(items), page[0], page[1])
+
+
+def _wanted_invoices(asked: Asked) -> Select[Any]:
+    column = INVOICES.column
+    lists = {"id": asked.words("invoice_ids")}
+    lists |= {name: asked.words(name) for name in ("invoice_status", "payment_status")}
+    single = ("subscription_id", "invoice_type", "currency", "billing_reason")
+    lists |= {name: [value] if (value := asked.word(name)) else [] for name in single}
+    query = INVOICES.among(INVOICES.query(asked), lists)
+    if not lists["invoice_status"]:
+        query = query.where(column("invoice_status") != "SKIPPED")
+    query = INVOICES.within(query, "period_start", "period_end", asked)
+    for name in ("amount_due", "amount_remaining"):
+        if (least := asked.number(f"{name}_gt")) is not None:
+            query = query.where(column(name) > least)
+    for name in ("period_start", "period_end"):
+        if since := asked.moment(f"{name}_gte"):
+            query = query.where(instant(column(name)) >= instant(since))
+        if until := asked.moment(f"{name}_lte"):
+            query = query.where(instant(column(name)) <= instant(until))
+    return query
+
+
+# Payments and refunds.
 
 
 @bp.get("/payments/<payment_id>")
 def get_payment(payment_id: str) -> ResponseReturnValue:
     with current_store().reading() as conn:
-        payment = find(conn, payments, payment_id)
+        payment = seen(conn, payments, payment_id)
     if payment is None:
         raise not_found("Payment not found", payment_id=payment_id)
     return jsonify(payment)
 
 
+REFUND_LISTS = {
+    "payment_id": "payment_ids",
+    "invoice_id": "invoice_ids",
+    "credit_note_id": "credit_note_ids",
+    "refund_status": "refund_statuses",
+    "refund_destination": "refund_destinations",
+    "payment_gateway": "gateway",
+}
+REFUNDS = Listing(refunds, " ".join(REFUND_LISTS), "Failed to list refunds")
+
+
 @bp.get("/refunds")
+@newest_only
 def list_refunds() -> ResponseReturnValue:
-    page = {
-        name: request.args.get(name, fallback, type=int) for name, fallback in (("limit", 50), ("offset", 0))
-    }
-    limit, offset = validation.page(page, "Invalid filter parameters", zero_means_default=True)
-    query = select(refunds.c.body).order_by(refunds.c.id.desc())
-    # payment_ids=a,b as the SDK sends it, or the parameter given twice
-    if ids := [part for value in request.args.getlist("payment_ids") for part in value.split(",") if part]:
-        query = query.where(refunds.c.payment_id.in_(ids))
+    """A list is `payment_ids=a,b`, as the SDK sends it, or the parameter given twice."""
+    numbers = {name: _number(name) for name in ("limit", "offset")}
+    asked = Asked("Invalid filter parameters", body={k: v for k, v in numbers.items() if v is not None})
+    limit, offset = asked.page(zero_is_default=True)
+    query = select(refunds.c.body)
+    for column, name in REFUND_LISTS.items():
+        query = REFUNDS.among(query, {column: _parts(name)})
+    if request.args.get("only_settled") == "true":
+        query = query.where(REFUNDS.column("refund_status") == "SUCCEEDED")
     with current_store().reading() as conn:
-        found, total = _page(conn, query, limit, offset)
+        found, total = page_of(conn, REFUNDS.by_age(query, "desc"), (limit, offset))
     return listed(found, total, limit, offset + limit)
 
 
+def _number(name: str) -> int | str | None:
+    text = request.args.get(name)
+    return int(text) if text and text.removeprefix("-").isdecimal() and len(text) < 10 else text
+
+
+def _parts(name: str) -> list[str]:
+    return [part for value in request.args.getlist(name) for part in value.split(",") if part]
+
+
 @bp.get("/refunds/<refund_id>")
+@newest_only
 def get_refund(refund_id: str) -> ResponseReturnValue:
     with current_store().reading() as conn:
-        refund = find(conn, refunds, refund_id)
+        refund = seen(conn, refunds, refund_id)
     if refund is None:
         raise not_found(f"refund {refund_id} not found", id=refund_id)
     return jsonify(refund)

@@ -1,19 +1,6 @@
 """The sandbox's tables: each row is the object as the API shows it, beside the columns it is looked up by."""
 
-from sqlalchemy import (
-    JSON,
-    Column,
-    Engine,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    inspect,
-    text,
-)
+from sqlalchemy import JSON, Column, Float, Index, Integer, MetaData, String, Table, Text, text
 
 metadata = MetaData()
 
@@ -32,9 +19,19 @@ plans = Table(
     metadata,
     Column("id", String, primary_key=True),
     Column("status", String, nullable=False),
-    Column("lookup_key", String, nullable=False),
+    Column("lookup_key", String, nullable=False, unique=True),
     Column("display_order", Integer, nullable=False),
     Column("body", JSON, nullable=False),
+)
+
+prices = Table(
+    "prices",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("entity_id", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("body", JSON, nullable=False),
+    Index("prices_of_a_plan", "entity_id"),
 )
 
 sessions = Table(
@@ -47,8 +44,8 @@ sessions = Table(
     Column("link", String, unique=True),
     Column("customer_id", String, index=True),
     Column("subscription_id", String, index=True),
-    Column("checkout_invoice_id", String, index=True),
-    Column("checkout_payment_id", String, index=True),
+    Column("invoice_id", String, index=True),
+    Column("payment_id", String, index=True),
     Column("lapses", Float, nullable=False),  # expires_at in seconds, for the sweep
     Column("body", JSON, nullable=False),
     # Free again once the session has ended; one key for all customers, as in Flexprice.
@@ -99,6 +96,7 @@ refunds = Table(
     Column(
         "payment_id", String, nullable=False, unique=True
     ),  # one refund of a payment, however often it is asked
+    Column("status", String, nullable=False),
     Column("body", JSON, nullable=False),
 )
 
@@ -167,7 +165,6 @@ chores = Table(
     metadata,
     Column("id", Integer, primary_key=True),
     Column("session_id", String, nullable=False),
-    Column("payment_id", String, nullable=False),  # Razorpay's
     Column("due_at", Float, nullable=False, index=True),  # sandbox time
 )
 
@@ -194,6 +191,16 @@ walks = Table(
     Column("evidence", JSON),
 )
 
+# What rows were before, for the replica that lags behind.
+versions = Table(
+    "versions",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("row", String, nullable=False, index=True),
+    Column("at", Float, nullable=False),  # sandbox time
+    Column("body", JSON, nullable=False),
+)
+
 # Small facts: the clock's offset, how webhooks are signed, the last sweep, the last invoice number.
 levers = Table(
     "levers",
@@ -201,15 +208,3 @@ levers = Table(
     Column("name", String, primary_key=True),
     Column("value", JSON, nullable=False),
 )
-
-
-def build(engine: Engine) -> None:
-    """Makes what is missing; a database of an older version gets the columns that came later."""
-    metadata.create_all(engine)
-    with engine.begin() as conn:
-        for table in metadata.sorted_tables:
-            known = {column["name"] for column in inspect(conn).get_columns(table.name)}
-            for column in table.c:
-                if column.name not in known:
-                    kind = column.type.compile(engine.dialect)
-                    conn.execute(text(f"ALTER TABLE {table.name} ADD COLUMN {column.name} {kind}"))

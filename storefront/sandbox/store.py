@@ -1,5 +1,6 @@
 """Rows in and out: the sandbox's own database, its ids and the way it writes money and time."""
 
+import hashlib
 import secrets
 import threading
 import time
@@ -14,9 +15,15 @@ from flask import current_app
 from sqlalchemy import Connection, Table, create_engine, event, insert, make_url, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from storefront.sandbox.schema import build, levers
+from storefront.sandbox.schema import levers, metadata, versions
 
 Body = dict[str, Any]
+
+# There is one tenant with one environment.
+ENVIRONMENT = {
+    "environment_id": "env_01K3B8N36096Q14DR9GPQY77ZX",
+    "tenant_id": "tenant_01K3B8YYK596NGYA1DQ91K5GQA",
+}
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -30,7 +37,7 @@ class Store:
         self.engine = create_engine(database_url, pool_size=20)
         self._gate = threading.Lock()  # SQLite has one writer; waiting here is fairer than its busy loop
         event.listen(self.engine, "connect", _prepare)
-        build(self.engine)
+        metadata.create_all(self.engine)
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -70,12 +77,15 @@ def _columns(table: Table, body: Body) -> dict[str, Any]:
 
 def add(conn: Connection, table: Table, body: Body) -> Body:
     conn.execute(insert(table).values(_columns(table, body)))
+    _remember(conn, table, body, None)
     return body
 
 
 def save(conn: Connection, table: Table, body: Body, **changes: Any) -> Body:
     body.update(changes)
+    before = find(conn, table, body["id"]) if _lag(conn) else None
     conn.execute(update(table).where(table.c.id == body["id"]).values(_columns(table, body)))
+    _remember(conn, table, body, before)
     return body
 
 
@@ -88,6 +98,40 @@ def need(conn: Connection, table: Table, key: str) -> Body:
     if body is None:
         raise LookupError(f"{table.name} {key}")
     return body
+
+
+# Reads that run behind, as they may when Flexprice asks a replica. Versions are kept while the switch is on.
+
+
+def _lag(conn: Connection) -> float:
+    return float(lever(conn, "switch:replica_lag", 0))
+
+
+def _remember(conn: Connection, table: Table, body: Body, before: Body | None) -> None:
+    if not _lag(conn):
+        return
+    key = body["id"]
+    if before and conn.execute(select(versions.c.id).where(versions.c.row == key).limit(1)).first() is None:
+        conn.execute(insert(versions).values(row=key, at=0, body=before))
+    conn.execute(insert(versions).values(row=key, at=_time(conn), body=body))
+
+
+def _time(conn: Connection) -> float:
+    return time.time() + float(lever(conn, "clock_offset", 0))
+
+
+def seen(conn: Connection, table: Table, key: str | None) -> Body | None:
+    """The row as a replica has it: perhaps as it was before, perhaps not at all yet."""
+    body, lag = find(conn, table, key), _lag(conn)
+    if body is None or not lag:
+        return body
+    known = select(versions.c.at, versions.c.body).where(versions.c.row == key).order_by(versions.c.id.desc())
+    history = conn.execute(known).all()
+    for version in history:
+        if version.at <= _time(conn) - lag:
+            old: Body = version.body
+            return old
+    return None if history else body
 
 
 # Levers.
@@ -113,6 +157,12 @@ def ulid() -> str:
 
 def new_id(prefix: str) -> str:
     return f"{prefix}_{ulid()}"
+
+
+def stable_id(prefix: str, name: str) -> str:
+    """The same after every reset."""
+    digest = hashlib.sha256(f"{prefix}/{name}".encode()).digest()
+    return f"{prefix}_01" + "".join(CROCKFORD[byte % 32] for byte in digest[:24])
 
 
 def random_letters(length: int) -> str:

@@ -24,8 +24,9 @@ from storefront.models import Access, InboxMessage, Letter, Order
 from storefront.models import Shopper as ShopperRow
 from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.hooks import run_due
-from storefront.sandbox.schema import customers, plans, sessions
+from storefront.sandbox.schema import customers, prices, sessions
 from storefront.sandbox.settings import SandboxSettings
+from storefront.sandbox.shelf import all_prices
 from storefront.sandbox.store import need, save
 from storefront.settings import Settings
 
@@ -95,7 +96,7 @@ class Shopper:
 
     def plan_page(self, plan: str = "Starter", **choice: str) -> requests.Response:
         """From the list of plans to the page of the one with this name."""
-        from storefront.sandbox.catalog import stable_id
+        from storefront.sandbox.store import stable_id
 
         plan_id = stable_id("plan", plan.lower().replace(" ", "_"))
         wanted = "&".join(f"{name}={value}" for name, value in choice.items())
@@ -243,8 +244,8 @@ class World:
         """Behind the shop's back: all prices of the plan at once."""
         store = self.sandbox.extensions["sandbox"]
         with store.writing() as conn:
-            plan = need(conn, plans, plan_id)
-            save(conn, plans, plan, prices=[price | {"amount": amount} for price in plan["prices"]])
+            for price in all_prices(conn, [plan_id]):
+                save(conn, prices, price, amount=amount)
 
     def forget_prices(self) -> None:
         """As if the shop had read them long ago."""

@@ -1,0 +1,111 @@
+"""Razorpay's side of a sale: its payment link, and what it tells Flexprice about it.
+
+Flexprice's handlers as read in its source, internal/integration/razorpay/webhook/handler.go.
+"""
+
+from collections.abc import Callable
+
+from sqlalchemy import Connection
+
+from storefront.sandbox import endings, switches
+from storefront.sandbox.schema import payments, sessions
+from storefront.sandbox.store import Body, need, random_letters, save
+from storefront.sandbox.views import TERMINAL
+
+
+def take(conn: Connection, session: Body) -> str:
+    """Money is taken, whatever Flexprice hears of it; gives back Razorpay's payment id."""
+    payment_id = f"pay_{random_letters(14)}"
+    save(conn, sessions, session, link_state="paid", razorpay_payment_id=payment_id)
+    return payment_id
+
+
+def tell_of_money(conn: Connection, session: Body) -> None:
+    _send(conn, "payment.captured", session)
+    _send(conn, "payment_link.paid", session)
+
+
+def declined(conn: Connection, session: Body, reason: str) -> None:
+    save(conn, sessions, session, declined=reason)
+    _send(conn, "payment.failed", session)
+
+
+def link_cancelled(conn: Connection, session: Body) -> None:
+    save(conn, sessions, session, link_state="cancelled")
+    _send(conn, "payment_link.cancelled", session)
+
+
+def link_expired(conn: Connection, session: Body) -> None:
+    save(conn, sessions, session, link_state="expired")
+    _send(conn, "payment_link.expired", session)
+
+
+def asked(conn: Connection, session: Body) -> None:
+    """Flexprice looks for itself instead of waiting for an event."""
+    if session["link_state"] == "paid":
+        _link_paid(conn, session)
+
+
+def _send(conn: Connection, event: str, session: Body) -> None:
+    if event in switches.read(conn, "razorpay_events"):
+        HANDLERS[event](conn, session)
+
+
+# Flexprice's handlers. They look for a published session that has the payment: an aborted create never had
+# one, and a DELETEd session is not found.
+
+
+def _is_found(session: Body) -> bool:
+    return session["status"] == "published" and "checkout_payment_id" in session
+
+
+def _settle(conn: Connection, session: Body) -> None:
+    if session["checkout_status"] == "pending":
+        endings.complete(conn, session)
+    elif session["checkout_status"] in ("expired", "failed"):
+        endings.refund(conn, session)
+
+
+def _link_paid(conn: Connection, session: Body) -> None:
+    if _is_found(session):
+        _settle(conn, session)
+
+
+def _captured(conn: Connection, session: Body) -> None:
+    if need(conn, payments, session["payment_id"])["payment_status"] == "SUCCEEDED":
+        return
+    if _is_found(session):
+        _settle(conn, session)
+    else:
+        endings.book(conn, session)
+
+
+def _failed(conn: Connection, session: Body) -> None:
+    """One more attempt and nothing else; only after the session's end does the payment fail."""
+    payment = need(conn, payments, session["payment_id"])
+    if session["checkout_status"] in TERMINAL and payment["payment_status"] == "INITIATED":
+        endings.fail_payment(conn, payment, session["declined"])
+    endings.attempted(conn, payment, session["declined"])
+
+
+def _link_cancelled(conn: Connection, session: Body) -> None:
+    _close(conn, session, "payment_link.cancelled")
+
+
+def _link_expired(conn: Connection, session: Body) -> None:
+    _close(conn, session, "payment_link.expired")
+
+
+def _close(conn: Connection, session: Body, event: str) -> None:
+    """Both end in `failed`: `expired` is the word of Flexprice's own sweep."""
+    if _is_found(session) and session["checkout_status"] == "pending":
+        endings.end(conn, session, "failed", f"payment link {event} by provider")
+
+
+HANDLERS: dict[str, Callable[[Connection, Body], None]] = {
+    "payment.captured": _captured,
+    "payment_link.paid": _link_paid,
+    "payment.failed": _failed,
+    "payment_link.cancelled": _link_cancelled,
+    "payment_link.expired": _link_expired,
+}
