@@ -1,4 +1,4 @@
-"""The shop's commands: `flask --app wsgi work`, `… operator EMAIL`."""
+"""The shop's commands: `flask --app wsgi work`, `… operator EMAIL`, `… doctor`, `… inbox` (cli_inbox.py)."""
 
 import json
 import secrets
@@ -12,7 +12,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from storefront import doctor, shoppers, worker
+from storefront import cli_inbox, doctor, shoppers, worker
 from storefront.database import writing
 from storefront.extensions import db, settings
 
@@ -21,6 +21,7 @@ def init_app(app: Flask) -> None:
     app.cli.add_command(work)
     app.cli.add_command(operator)
     app.cli.add_command(examine)
+    app.cli.add_command(cli_inbox.group)
 
 
 @click.command("work")

@@ -87,7 +87,7 @@ def note(refusal: BadSignature, delivery: Delivery) -> None:
         log.warning("webhook refused: %s", refusal.reason)
         return
     with _kept_for_later(refusal.reason, count):
-        finding = diagnose(verifier(), delivery.body, delivery.headers, refusal, _opened_at(delivery.at))
+        finding = diagnose(verifier(), delivery.body, delivery.headers, refusal, opened_at(delivery.at))
         log.warning("webhook refused: %s: %s", finding.cause, finding.says)
         _write(finding, count, delivery)
 
@@ -111,7 +111,7 @@ def _kept_for_later(reason: str, count: int) -> Iterator[None]:
         turns().give_back(reason, count)
 
 
-def _opened_at(now: datetime) -> datetime | None:
+def opened_at(now: datetime) -> datetime | None:
     """When a message last opened, if that was lately and none has failed to since."""
     opened = inbox.last_signed_at()
     failed = db.session.scalar(select(func.max(Refusal.at)).where(Refusal.cause.in_(MISMATCHES)))

@@ -4,7 +4,7 @@ It needs `requests`, `standardwebhooks` and the standard library, and knows noth
 """
 
 from .client import Client
-from .doctor import CAUSES, Finding, diagnose
+from .doctor import CAUSES, Finding, diagnose, opens
 from .errors import (
     AlreadyExists,
     CustomerMissing,
@@ -70,4 +70,5 @@ __all__ = [
     "check_secret",
     "diagnose",
     "is_signed",
+    "opens",
 ]
