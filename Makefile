@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test soak check lint work sandbox clean
+.PHONY: help run test soak bench check lint work sandbox clean
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -17,6 +17,10 @@ test: $(DEV_READY)  ## run all tests
 
 soak: $(DEV_READY)  ## the long tests: thousands of sales, messages and kills (minutes, bounded)
 	$(BIN)/python -m pytest -m soak -s
+
+bench: $(DEV_READY)  ## what each path costs, against floors and peers, side by side (long; BENCH="pages --rounds 3" for a part)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
+	$(BIN)/python -m tests.bench $(BENCH)
 
 check: lint test  ## ruff, format, mypy and all tests
 

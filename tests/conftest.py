@@ -30,12 +30,8 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="session")
 def postgres() -> Iterator["Postgres"]:
-    programs = max(
-        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda p: float(p.parent.name), default=None
-    )
-    found = shutil.which("postgres")
-    where = Path(found).parent if found else programs
-    if where is None or not (where / "initdb").exists():
+    where = Postgres.found()
+    if where is None:
         cannot("no PostgreSQL server is installed here (Debian: apt install postgresql)")
     with tempfile.TemporaryDirectory(prefix="shop-postgres-") as home:
         server = Postgres(where, Path(home))
@@ -56,6 +52,14 @@ class Postgres:
     """A server of our own in a temporary folder, on a free port, which forgets everything."""
 
     HASTE = ("-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off")
+
+    @staticmethod
+    def found() -> Path | None:
+        """Where its programs are."""
+        places = [Path(found).parent for found in [shutil.which("initdb")] if found]
+        debian = Path("/usr/lib/postgresql").glob("*/bin")
+        places += sorted(debian, key=lambda place: float(place.parent.name), reverse=True)
+        return next((place for place in places if (place / "initdb").exists()), None)
 
     def __init__(self, programs: Path, home: Path) -> None:
         self.programs, self.rows, self.log = programs, home / "rows", home / "log.txt"
