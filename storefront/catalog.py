@@ -124,32 +124,36 @@ class Catalog:
         self._not_before: datetime | None = None  # Flexprice did not answer: pages let it rest until then
         self._lock = threading.Lock()
 
-    def shelf(self, now: datetime) -> tuple[Shelf, bool]:
+    def shelf(self, now: datetime, since: datetime | None = None) -> tuple[Shelf, bool]:
         """The shelf, and whether it is stale: yesterday's prices are shown rather than none."""
         known = self._shelf
-        if known and not self._is_fresh(now) and (self._rests(now) or self._lock.locked()):
+        if known and not self._is_fresh(now, since) and (self._rests(now) or self._lock.locked()):
             return known, True  # no page waits for a Flexprice that is slow or down
         try:
-            return self.fresh(now), False
+            return self.fresh(now, since), False
         except CatalogUnavailable:
             if known is None:
                 raise
             log.warning("Plans shown as of %s: Flexprice cannot be asked", known.read_at)
             return known, True
 
-    def fresh(self, now: datetime) -> Shelf:
-        """Prices no older than a minute: what a sale is made from. Raises CatalogUnavailable."""
+    def fresh(self, now: datetime, since: datetime | None = None) -> Shelf:
+        """Prices no older than a minute, nor than `since`: what a sale is made from.
+
+        Raises CatalogUnavailable.
+        """
         if not self._lock.acquire(timeout=QUEUE):  # somebody asks, and gets no answer
             raise CatalogUnavailable
         try:
-            if self._shelf is None or not self._is_fresh(now):
+            if self._shelf is None or not self._is_fresh(now, since):
                 self._shelf = self._read(now)
             return self._shelf
         finally:
             self._lock.release()
 
-    def _is_fresh(self, now: datetime) -> bool:
-        return self._shelf is not None and now - self._shelf.read_at <= MEMORY
+    def _is_fresh(self, now: datetime, since: datetime | None) -> bool:
+        read_at = self._shelf.read_at if self._shelf else None
+        return read_at is not None and now - read_at <= MEMORY and (since is None or read_at >= since)
 
     def _rests(self, now: datetime) -> bool:
         return self._not_before is not None and now < self._not_before

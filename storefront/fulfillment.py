@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import Select, or_, select, update
 
-from storefront import orders, outbox
+from storefront import orders, outbox, terms
 from storefront.extensions import db
 from storefront.flexprice import (
     CheckoutSession,
@@ -16,7 +16,7 @@ from storefront.flexprice import (
     NotFound,
     Subscription,
 )
-from storefront.lifecycle import Fact
+from storefront.lifecycle import Fact, State
 from storefront.models import Access, InboxMessage, Order, Shopper
 
 log = logging.getLogger(__name__)
@@ -24,12 +24,18 @@ log = logging.getLogger(__name__)
 Act = Callable[[datetime], str]  # to be called inside `with writing():`; says what came of it
 
 FACTS = {
-    "completed": Fact.PAYMENT_COMPLETED,
     "failed": Fact.PAYMENT_FAILED,
     "expired": Fact.SESSION_EXPIRED,
 }
+ENDINGS = ("completed", "failed", "expired", "asked")  # what an event may announce as over
+MONEY_TAKEN = ("SUCCEEDED", "OVERPAID")
 DRAFT_IS_LEFT_OVER = timedelta(minutes=50)  # a live session's draft is archived by the sweep before that
-LOST = "the answer was lost; Flexprice knows of no payment"
+FLAGS = {
+    Fact.PAYMENT_STRANDED: "Paid, but the session did not complete: fulfil or refund it by hand",
+    Fact.COMPLETION_UNDONE: "Paid and completed, but overwritten since: fulfil or refund it by hand",
+}
+LOST = "The answer was lost; Flexprice knows of no payment"
+UNDONE = "Fulfilled, but Flexprice has overwritten its completed session: nothing will renew it"
 
 
 class NotYet(Exception):
@@ -58,12 +64,14 @@ def session_news(client: Client, message: InboxMessage) -> Act:
     if told and (told.status, announced) == ("pending", "initiated"):
         return lambda now: "we opened it ourselves"
     session = told if told and _believable(told, announced) else client.get_session(message.object_id)
+    if announced in ENDINGS and not session.terminal:
+        raise NotYet("Flexprice does not say so yet")  # a replica that lags (contract E.3)
     ref = order.ref
     return lambda now: _settled(ref, session, announced, now)
 
 
 def _believable(session: CheckoutSession, announced: str) -> bool:
-    return session.status in FACTS and session.status == announced and bool(session.customer_id)
+    return session.terminal and session.status == announced and bool(session.customer_id)
 
 
 def _settled(ref: str, session: CheckoutSession, announced: str, now: datetime) -> str:
@@ -83,10 +91,17 @@ def stranger_session(client: Client, message: InboxMessage) -> Act:
         return lambda now: "not one of our sessions"
     if order.session_id and order.session_id != session.id:
         return lambda now: "another attempt of an order that has its session"
-    if session.status not in ("pending", "completed"):
+    if session.status not in ("pending", "completed") and not session.completed_at:
+        if _being_opened(order, message.next_try_at):
+            raise NotYet("the order is being opened: is this its session?")
         return lambda now: "an attempt we never saw moves nothing"
     ref = order.ref
     return lambda now: _adopted(ref, session, now)
+
+
+def _being_opened(order: Order, now: datetime) -> bool:
+    """Its first answer may be on the way still."""
+    return order.is_open and order.opening_at is not None and now - order.opening_at < orders.LOST_AFTER
 
 
 def _adopted(ref: str, session: CheckoutSession, now: datetime) -> str:
@@ -96,6 +111,20 @@ def _adopted(ref: str, session: CheckoutSession, now: datetime) -> str:
     orders.session_opened(order, session, now)
     settle(order, session, now)
     return "session adopted"
+
+
+def subscription_trace(client: Client, message: InboxMessage) -> Act:
+    """A sign of a create whose answer was lost (decision 6): the worker looks for the rest of it."""
+    order_ref = message.order_ref
+    return lambda now: _look_for_lost(order_ref, now)
+
+
+def _look_for_lost(order_ref: str | None, now: datetime) -> str:
+    order = orders.by_ref(order_ref or "")
+    if order is None or order.session_id:
+        return "noted"
+    orders.look_soon(order, now)
+    return "a trace of an order without a session"
 
 
 def subscription_news(client: Client, message: InboxMessage) -> Act:
@@ -116,7 +145,7 @@ def follow_subscription(subscription: Subscription, order_ref: str | None, now: 
     changed = db.session.scalars(_access_of(subscription.id, ref)).all()
     for access in changed:
         access.ends_at = subscription.cancel_at
-    return "access follows the subscription" if changed else "noted"
+    return "access follows the subscription" if changed else _look_for_lost(ref, now)
 
 
 def _end_access(subscription_id: str, order_ref: str | None, now: datetime) -> str:
@@ -133,28 +162,47 @@ def _access_of(subscription_id: str, order_ref: str | None) -> Select[Access]:
 
 
 def refund_news(client: Client, message: InboxMessage) -> Act:
-    payment_id = message.object_id
-    return lambda now: _refund_seen(payment_id, now)
+    """A refund tells of money, not of the session: an order that is open here is asked about first."""
+    order = orders.by_payment(message.object_id)
+    if order is None:
+        return lambda now: "not one of our payments"
+    session = client.get_session(order.session_id) if order.is_open and order.session_id else None
+    ref = order.ref
+    return lambda now: _refunded(ref, session, now)
+
+
+def _refunded(ref: str, session: CheckoutSession | None, now: datetime) -> str:
+    order = orders.by_ref(ref)
+    assert order is not None  # noqa: S101 (orders are never deleted)
+    if session:
+        settle(order, session, now)
+    if refund_seen(order, now):
+        return "refund of a payment that bought nothing"
+    order.flag = "Flexprice reports a refund for this order"
+    return "refund flagged"
 
 
 def refund_hint(client: Client, message: InboxMessage) -> Act:
     """Nobody signed it: look at the payment itself."""
-    payment_id = message.object_id
     try:
-        refunded = client.get_payment(payment_id).status == "REFUNDED"
+        refunded = client.get_payment(message.object_id).status == "REFUNDED"
     except NotFound:
         refunded = False
-    return lambda now: _refund_seen(payment_id, now) if refunded else "Flexprice knows of no refund"
+    return refund_news(client, message) if refunded else lambda now: "Flexprice knows of no refund"
 
 
-def _refund_seen(payment_id: str, now: datetime) -> str:
+def refund_failed(client: Client, message: InboxMessage) -> Act:
+    payment_id = message.object_id
+    return lambda now: _refund_failed(payment_id)
+
+
+def _refund_failed(payment_id: str) -> str:
     order = orders.by_payment(payment_id)
     if order is None:
         return "not one of our payments"
-    if orders.advance(order, Fact.REFUND_SEEN, now):
-        return "refund of a late payment"
-    order.flag = "Flexprice reports a refund for this order"
-    return "refund flagged"
+    order.flag = "Flexprice could not send the money back: refund it by hand"
+    log.error("order %s: %s", order.ref, order.flag)
+    return "failed refund flagged"
 
 
 MEANINGS: dict[str, Callable[[Client, InboxMessage], Act]] = {
@@ -166,10 +214,13 @@ MEANINGS: dict[str, Callable[[Client, InboxMessage], Act]] = {
     "checkout.session.hinted": session_news,  # unsigned, from a self-hosted Flexprice (contract E.5)
     "subscription.hinted": subscription_news,
     "refund.hinted": refund_hint,
+    "subscription.draft.created": subscription_trace,
+    "subscription.activated": subscription_trace,
     "subscription.updated": subscription_news,  # `cancel_at`: the end is scheduled
     "subscription.cancelled": subscription_news,
     "refund.created": refund_news,
     "refund.succeeded": refund_news,
+    "refund.failed": refund_failed,
 }
 
 
@@ -182,23 +233,68 @@ def settle(order: Order, session: CheckoutSession, now: datetime, announced: str
         order.flag = f"News of session {session.id} names another customer or session: not believed"
         log.error("order %s: %s", order.ref, order.flag)
         return False
-    fact = _fact(order, session, announced)
+    orders.know_records(order, session)
+    fact = news(order, session, announced)
     if fact is None:
         return False
     paid_at = {"paid_at": session.completed_at or now} if fact is Fact.PAYMENT_COMPLETED else {}
-    moved = orders.advance(order, fact, now, **paid_at)
+    moved = orders.advance(order, fact, now, **paid_at, **_flag(order, fact))
     if moved and fact is Fact.PAYMENT_FAILED:
         outbox.write("payment_failed", order.shopper, now, order)
+    if fact is Fact.COMPLETION_UNDONE and order.state == State.FULFILLED:
+        order.flag = UNDONE
     return moved
 
 
-def _fact(order: Order, session: CheckoutSession, announced: str) -> Fact | None:
-    fact = FACTS.get(session.status)
-    if fact in (None, Fact.PAYMENT_COMPLETED):
-        return fact
-    if session.completed_at or announced == "completed":
+def _flag(order: Order, fact: Fact) -> dict[str, str | None]:
+    """A sentence for the operator, taken back when Flexprice's word makes it untrue."""
+    if fact in FLAGS:
+        return {"flag": FLAGS[fact]}
+    return {"flag": None} if fact is Fact.PAYMENT_COMPLETED and order.flag in FLAGS.values() else {}
+
+
+def news(order: Order, session: CheckoutSession, announced: str = "") -> Fact | None:
+    """What the session says of the order; None while nothing is decided."""
+    if session.status == "completed":
+        return Fact.PAYMENT_COMPLETED
+    if session.terminal and (session.completed_at or announced == "completed"):
         return Fact.COMPLETION_UNDONE  # the server can overwrite a completed session (contract C.1)
-    return Fact.SHOPPER_CANCELLED if order.cancel_asked_at else fact
+    if session.terminal and order.cancel_asked_at and session.cancelled_at:
+        return Fact.SHOPPER_CANCELLED  # we know who asked, and Flexprice says that it was done
+    if session.terminal:
+        return FACTS.get(session.status, Fact.SESSION_EXPIRED)  # one day there may be more kinds of end
+    if session.payment_status in MONEY_TAKEN:
+        return Fact.PAYMENT_STRANDED
+    return None
+
+
+def refund_seen(order: Order, now: datetime) -> bool:
+    """The money of an order that bought nothing went back. True when this call says so first."""
+    moved = orders.advance(order, Fact.REFUND_SEEN, now)
+    if moved:
+        outbox.write("refunded", order.shopper, now, order)
+    return moved
+
+
+# -- what a person decides --------------------------------------------------------------------------
+
+
+def release(order: Order, now: datetime, operator: str) -> bool:
+    """An operator lets an order that is held or stuck be fulfilled as it is."""
+    accepted = {"terms_checked_at": now, "paid_at": order.paid_at or now}
+    return orders.advance(order, Fact.RELEASED, now, flag=_signed(order, "released", operator), **accepted)
+
+
+def mark_refunded(order: Order, now: datetime, operator: str) -> bool:
+    """An operator has seen to it that the money went back."""
+    moved = orders.advance(order, Fact.REFUND_MADE, now, flag=_signed(order, "refund confirmed", operator))
+    if moved:
+        outbox.write("refunded", order.shopper, now, order)
+    return moved
+
+
+def _signed(order: Order, deed: str, operator: str) -> str:
+    return "; ".join(filter(None, (order.flag, f"{deed} by {operator}")))
 
 
 # -- what a paid order is owed ----------------------------------------------------------------------
@@ -235,11 +331,22 @@ def grant_access(order: Order, held: Access | None, now: datetime) -> None:
     db.session.flush()
 
 
+def check_terms(order: Order, invoice: Invoice, now: datetime) -> bool:
+    """Is it what was ordered? If not, the order leaves the way to fulfilment, for a person to decide."""
+    differ = terms.differences(order, invoice)
+    if not differ:
+        order.terms_checked_at = now
+        return True
+    if orders.advance(order, Fact.TERMS_DIFFER, now, flag=f"Not what was ordered: {differ}"):
+        log.error("order %s: %s", order.ref, order.flag)
+    return False
+
+
 def keep_receipt(order: Order, invoice: Invoice, now: datetime) -> None:
     """The invoice names the subscription: what a later cancellation is matched by."""
     order.subscription_id = invoice.subscription_id
     order.invoice_number, order.invoice_total = invoice.number, invoice.total
-    if (invoice.currency, invoice.subtotal) != (order.currency, order.amount):
+    if (invoice.currency, invoice.subtotal) != (order.currency, order.amount) and not order.flag:
         order.flag = f"Charged {invoice.subtotal} {invoice.currency}, shown {order.amount} {order.currency}"
         log.error("order %s: %s", order.ref, order.flag)
     db.session.execute(
@@ -267,4 +374,5 @@ def recover(order: Order, found: list[Subscription], now: datetime, patience: ti
         return False  # perhaps payable: keep waiting
     if not ours and now - (order.opening_at or now) < patience:
         return False
-    return orders.advance(order, Fact.GIVEN_UP, now, flag=LOST)
+    left = f"; a draft was left over at Flexprice: {', '.join(draft.id for draft in ours)}" if ours else ""
+    return orders.advance(order, Fact.GIVEN_UP, now, flag=LOST + left)

@@ -96,6 +96,7 @@ class Order(Base):
     billing_period: Mapped[str] = mapped_column(String(20))
     amount: Mapped[Decimal]  # as shown, before tax
     created_at: Mapped[datetime]
+    moved_at: Mapped[datetime | None]  # into the state it is in
 
     opening_at: Mapped[datetime | None]  # who set this is the one who calls Flexprice
     session_id: Mapped[str | None] = mapped_column(unique=True)
@@ -105,10 +106,12 @@ class Order(Base):
     invoice_id: Mapped[str | None]
     payment_id: Mapped[str | None] = mapped_column(index=True)
     subscription_id: Mapped[str | None] = mapped_column(index=True)
+    terms_checked_at: Mapped[datetime | None]  # the session charges what was ordered, or an operator said so
 
     asked_at: Mapped[datetime | None]  # when a page last asked Flexprice
     next_ask_at: Mapped[datetime | None]
     next_look_at: Mapped[datetime | None] = mapped_column(index=True)  # when the worker looks after it again
+    looked_at: Mapped[datetime | None]
     looks: Mapped[int] = mapped_column(default=0)
     cancel_asked_at: Mapped[datetime | None]
 
@@ -131,6 +134,11 @@ class Order(Base):
     @property
     def ended_unpaid(self) -> bool:
         return self.state in ENDED_UNPAID
+
+    @property
+    def waiting_since(self) -> datetime:
+        """For what it waits for now: news of its session, its goods, a person."""
+        return self.moved_at or self.opening_at or self.created_at
 
     @property
     def settled(self) -> bool:

@@ -16,6 +16,8 @@ from storefront.models import Access, Order, Shopper
 
 log = logging.getLogger(__name__)
 
+OPEN_TOO_LONG = "Open for more than an hour; it is asked about hourly"
+OPEN_TOO_LONG_AFTER = timedelta(hours=1)  # decision 15
 LOST_AFTER = timedelta(seconds=40)  # longer than the create call waits: no answer by then is no answer
 ASK_AT_MOST_EVERY = timedelta(seconds=3)  # shop → Flexprice, per order, however many tabs poll
 
@@ -24,8 +26,16 @@ class AlreadyYours(Exception):
     """The shopper has this plan, or has paid for it a moment ago."""
 
 
+class AlreadyPaid(Exception):
+    """The shopper has paid for this plan, and a person is looking at why it is not theirs yet."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__(order.ref)
+        self.order = order
+
+
 class AnotherOfferOpen(Exception):
-    """The plan has an open payment for another period or currency."""
+    """The plan has an open payment for another period, currency or price."""
 
     def __init__(self, order: Order) -> None:
         super().__init__(order.ref)
@@ -33,10 +43,12 @@ class AnotherOfferOpen(Exception):
 
 
 def place(shopper: Shopper, offer: Offer, now: datetime) -> Order:
-    """A new order, or the open one for the same offer. Raises AlreadyYours, AnotherOfferOpen."""
+    """A new order, or the open one for the same offer. Raises AlreadyYours, AlreadyPaid, AnotherOfferOpen."""
     db.session.execute(select(Shopper.id).where(Shopper.id == shopper.id).with_for_update())
     if _owned(shopper, offer.plan_id, now):
         raise AlreadyYours
+    if held := _in_state(shopper, offer.plan_id, State.HELD, State.STUCK):
+        raise AlreadyPaid(held)
     order = Order(
         shopper_id=shopper.id,
         plan_id=offer.plan_id,
@@ -50,7 +62,7 @@ def place(shopper: Shopper, offer: Offer, now: datetime) -> Order:
         with db.session.begin_nested():
             db.session.add(order)
     except IntegrityError:  # a second click, or a second tab
-        return _same_offer(_open_order(shopper, offer.plan_id), offer)
+        return _same_offer(_in_state(shopper, offer.plan_id, *OPEN), offer)
     log.info("order %s placed: %s, %s %s", order.ref, offer.plan_name, offer.amount, offer.currency)
     return order
 
@@ -59,22 +71,36 @@ def _owned(shopper: Shopper, plan_id: str, now: datetime) -> bool:
     access = db.session.scalar(
         select(Access).where(Access.shopper_id == shopper.id, Access.plan_id == plan_id)
     )
-    paid = select(Order.id).where(
-        Order.shopper_id == shopper.id, Order.plan_id == plan_id, Order.state == State.PAID
-    )
-    return bool(access and access.active_at(now)) or db.session.scalar(paid) is not None
+    return bool(access and access.active_at(now)) or _in_state(shopper, plan_id, State.PAID) is not None
 
 
-def _open_order(shopper: Shopper, plan_id: str) -> Order:
-    return db.session.scalars(
-        select(Order).where(Order.shopper_id == shopper.id, Order.plan_id == plan_id, Order.state.in_(OPEN))
-    ).one()
+def _in_state(shopper: Shopper, plan_id: str, *states: State) -> Order | None:
+    wanted = select(Order).where(Order.shopper_id == shopper.id, Order.plan_id == plan_id)
+    return db.session.scalar(wanted.where(Order.state.in_(states)).order_by(Order.id.desc()).limit(1))
 
 
-def _same_offer(order: Order, offer: Offer) -> Order:
+def _same_offer(order: Order | None, offer: Offer) -> Order:
+    assert order is not None  # noqa: S101 (the index found it, and the shopper's row is locked)
     if (order.currency, order.billing_period) != (offer.currency, offer.billing_period):
         raise AnotherOfferOpen(order)
+    if order.amount != offer.amount and not _reprice(order, offer):
+        raise AnotherOfferOpen(order)
     return order
+
+
+def _reprice(order: Order, offer: Offer) -> bool:
+    """The price changed since the first click. While no link exists, today's counts."""
+    return _changed(
+        update(Order)
+        .where(Order.id == order.id, Order.state == State.PLACED, Order.opening_at.is_(None))
+        .values(amount=offer.amount)
+    )
+
+
+def mismatch_seen_at(shopper: Shopper, plan_id: str) -> datetime | None:
+    """When the shopper's order was found to charge something else: prices read before that are old."""
+    order = _in_state(shopper, plan_id, State.MISMATCHED, State.HELD, State.REFUNDED)
+    return order.moved_at if order else None
 
 
 def find(ref: str, shopper: Shopper) -> Order | None:
@@ -117,9 +143,14 @@ def adopt(order: Order, session: CheckoutSession) -> None:
     order.customer_id = session.customer_id
     order.payment_url = session.payment_url or order.payment_url
     order.expires_at = session.expires_at
-    order.invoice_id = session.invoice_id
-    order.payment_id = session.payment_id
+    know_records(order, session)
     db.session.flush()
+
+
+def know_records(order: Order, session: CheckoutSession) -> None:
+    """Under which ids Flexprice keeps the sale; a session tells them as soon as they exist."""
+    order.invoice_id = session.invoice_id or order.invoice_id
+    order.payment_id = session.payment_id or order.payment_id
 
 
 def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
@@ -130,9 +161,10 @@ def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
         .where(Order.id == order.id, Order.state.in_(table))
         .values(
             state=case({str(old): str(new) for old, new in table.items()}, value=Order.state),
+            moved_at=now,
             next_look_at=now,  # the worker looks after every move at once, then by its own gaps
             looks=0,
-            **values,
+            **{"flag": case((Order.flag == OPEN_TOO_LONG, None), else_=Order.flag)} | values,
         )
     )
     db.session.refresh(order)
@@ -162,7 +194,7 @@ def by_payment(payment_id: str) -> Order | None:
     return db.session.scalar(select(Order).where(Order.payment_id == payment_id))
 
 
-def ask_cancel(order_id: int, now: datetime) -> None:
+def ask_cancel(order_id: int, now: datetime | None) -> None:
     """Remember who ends it: the news of the end may come before the answer to our call."""
     db.session.execute(update(Order).where(Order.id == order_id).values(cancel_asked_at=now))
 
@@ -170,6 +202,27 @@ def ask_cancel(order_id: int, now: datetime) -> None:
 def look_now(order_id: int, now: datetime) -> None:
     """Whatever is owed to the order, the worker sees to it in its next pass."""
     db.session.execute(update(Order).where(Order.id == order_id).values(next_look_at=now))
+
+
+def look_soon(order: Order, now: datetime) -> None:
+    """Something was heard of an order whose answer was lost: the worker need not wait for its gap."""
+    db.session.execute(
+        update(Order)
+        .where(Order.id == order.id, Order.next_look_at > now, Order.opening_at <= now - LOST_AFTER)
+        .values(next_look_at=now)
+    )
+
+
+def alert_if_long_open(order_id: int, now: datetime) -> None:
+    """Decision 15: never given up, but after an hour a person should know."""
+    long_open = _changed(
+        update(Order)
+        .where(Order.id == order_id, Order.flag.is_(None), Order.state.not_in(SETTLED))
+        .where(Order.opening_at <= now - OPEN_TOO_LONG_AFTER)
+        .values(flag=OPEN_TOO_LONG)
+    )
+    if long_open:
+        log.error("order %s: %s", order_id, OPEN_TOO_LONG)
 
 
 def next_to_look_after(now: datetime, to_claim: bool = False) -> Order | None:
@@ -182,13 +235,17 @@ def claim_look(order_id: int, now: datetime, again_at: datetime) -> bool:
     return _changed(
         update(Order)
         .where(Order.id == order_id, Order.next_look_at <= now)
-        .values(next_look_at=again_at, looks=Order.looks + 1)
+        .values(looked_at=now, next_look_at=again_at, looks=Order.looks + 1)
     )
 
 
-def give_back(next_looks: list[datetime], now: datetime) -> None:
+def give_back(looked_at: datetime, now: datetime) -> None:
     """Whoever was to look after these could not go on; they are due at once."""
-    db.session.execute(update(Order).where(Order.next_look_at.in_(next_looks)).values(next_look_at=now))
+    db.session.execute(
+        update(Order)
+        .where(Order.looked_at == looked_at, Order.next_look_at.is_not(None))
+        .values(next_look_at=now)
+    )
 
 
 def claim_asking(order_id: int, now: datetime) -> bool:

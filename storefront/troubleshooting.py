@@ -371,6 +371,19 @@ HINTS: dict[str, tuple[Hint, ...]] = {
             "Refund it in Razorpay.",
         ),
         Hint(
+            state(State.HELD),
+            LOOK,
+            "What was charged is not what was ordered, so nothing is delivered by itself. The order's flag says "
+            "what differs.",
+            "On the order's operator page: release it, or refund it in Razorpay and confirm that.",
+        ),
+        Hint(
+            state(State.REFUNDED),
+            STOP,
+            "The money went back, so nothing was delivered.",
+            "Nothing to mend.",
+        ),
+        Hint(
             state(State.STUCK),
             LOOK,
             "Money was taken, but the session did not complete, so nothing is delivered.",

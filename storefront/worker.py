@@ -9,11 +9,10 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from storefront import fulfillment, inbox, orders, outbox, renewals
+from storefront import aftercare, fulfillment, inbox, orders, outbox, renewals
 from storefront.database import DATABASE_TROUBLE, DatabaseBusy, insert_or_ignore, writing
 from storefront.extensions import db, flexprice, settings
 from storefront.flexprice import FlexpriceError, Invoice, NotFound, Subscription
-from storefront.lifecycle import ENDED_UNPAID, Fact, State
 from storefront.models import Access, Heartbeat, InboxMessage, Order
 
 log = logging.getLogger(__name__)
@@ -24,10 +23,6 @@ SET_ASIDE_AFTER = timedelta(minutes=60)  # a session nobody knows (decision 23)
 ALIVE_WITHIN = timedelta(seconds=30)
 LONGEST_TRACEBACK = 8000  # characters; its end says most
 NEVER_MIND = 10_000  # of one kind in one pass: the others want their turn
-
-# When an order is looked after again: the n-th time after the n-th gap, then always after the last one.
-GAPS = [timedelta(seconds=s) for s in (60, 60, 120, 300, 600, 900, 1800, 3600)]
-LATE_LOOKS = 12  # after the end of an unpaid order: about seven hours of watching for late money
 
 
 def one_pass(now: datetime | None = None, going: Going = lambda: True) -> int:
@@ -69,7 +64,7 @@ def give_back(broken_off: datetime, now: datetime) -> None:
     """What a pass had claimed when the database let it down: all claims of a pass carry its time."""
     with writing():
         inbox.give_back(broken_off)
-        orders.give_back([broken_off + gap for gap in GAPS], now)
+        orders.give_back(broken_off, now)
         outbox.give_back(broken_off)
 
 
@@ -129,7 +124,9 @@ def look_after_orders(now: datetime, going: Going = lambda: True) -> int:
     while going() and done < NEVER_MIND and orders.next_to_look_after(now):
         with writing():
             order = orders.next_to_look_after(now, to_claim=True)
-            ours = order and orders.claim_look(order.id, now, now + GAPS[min(order.looks, len(GAPS) - 1)])
+            ours = order and orders.claim_look(order.id, now, aftercare.look_again_at(order, now))
+            if order and ours:
+                orders.alert_if_long_open(order.id, now)
         if order and ours:
             look_after(order, now)
         done += 1
@@ -138,7 +135,10 @@ def look_after_orders(now: datetime, going: Going = lambda: True) -> int:
 
 def look_after(order: Order, now: datetime) -> None:
     try:
-        LOOKS[State(order.state)](order, now)
+        act = aftercare.ask(order, now)
+        with writing():
+            outcome = act(now)
+        log.debug("order %s looked after: %s", order.ref, outcome)
     except FlexpriceError as error:
         log.warning(
             "order %s: Flexprice could not be asked: %s (request %s)", order.ref, error, error.request_id
@@ -147,73 +147,6 @@ def look_after(order: Order, now: datetime) -> None:
         raise
     except Exception:  # the other orders want their turn; this one has it again after the gap
         log.exception("order %s could not be looked after", order.ref)
-
-
-def find_lost_session(order: Order, now: datetime) -> None:
-    """No answer came to our create. Is there a trace of it?"""
-    if order.session_id or not order.opening_at:
-        return
-    found = flexprice().search_subscriptions(order.shopper.external_id, ["draft", "active", "trialing"])
-    with writing():
-        fulfillment.recover(order, found, now, patience=fulfillment.DRAFT_IS_LEFT_OVER)
-
-
-def reconcile(order: Order, now: datetime) -> None:
-    """The webhook may have been lost; an open order is asked about for as long as it is open."""
-    if order.looks <= 1:
-        return  # just opened: the first gap is the shopper's
-    session = flexprice().get_session(order.session_id or "")
-    with writing():
-        fulfillment.settle(order, session, now)
-
-
-def fulfill(order: Order, now: datetime) -> None:
-    with writing():
-        fulfillment.fulfill(order, now)
-
-
-def fetch_receipt(order: Order, now: datetime) -> None:
-    if order.invoice_id and not order.invoice_number:
-        invoice = flexprice().get_invoice(order.invoice_id)
-        if not invoice.number:
-            return  # a replica that lags: look again
-        with writing():
-            fulfillment.keep_receipt(order, invoice, now)
-    rest(order, now)
-
-
-def watch_for_late_money(order: Order, now: datetime) -> None:
-    """Money taken after the end is refunded by Flexprice: say so once there is evidence (contract D.4)."""
-    if not order.payment_id or order.looks > LATE_LOOKS:
-        return rest(order, now)
-    payment = flexprice().get_payment(order.payment_id)
-    with writing():
-        if payment.status == "REFUNDED":
-            orders.advance(order, Fact.REFUND_SEEN, now)
-        elif payment.status in ("SUCCEEDED", "OVERPAID") and order.state in ENDED_UNPAID:
-            orders.advance(order, Fact.COMPLETION_UNDONE, now, flag="Paid, but the session did not complete")
-    return None
-
-
-def rest(order: Order, _now: datetime) -> None:
-    """Nothing more to look after, unless news has moved the order meanwhile."""
-    with writing():
-        orders.rest(order.id)
-
-
-LOOKS: dict[State, Callable[[Order, datetime], None]] = {
-    State.PLACED: find_lost_session,
-    State.AWAITING_PAYMENT: reconcile,
-    State.PAID: fulfill,
-    State.FULFILLED: fetch_receipt,
-    State.FAILED: watch_for_late_money,
-    State.EXPIRED: watch_for_late_money,
-    State.CANCELLED: watch_for_late_money,
-    State.ABANDONED: watch_for_late_money,
-    State.STUCK: watch_for_late_money,
-    State.PAID_LATE: rest,
-    State.PAID_TWICE: rest,
-}
 
 
 # -- letters ----------------------------------------------------------------------------------------

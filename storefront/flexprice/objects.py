@@ -151,6 +151,10 @@ class _Fields:
         found = self._data.get(name)
         return _Fields({} if found is None else found, f"{self._kind}.{name}")
 
+    def one(self, name: str, read: Callable[[Mapping[str, Any]], T]) -> T | None:
+        found = self._data.get(name)
+        return read(found) if found else None
+
     def rows(self, name: str, read: Callable[[Mapping[str, Any]], T]) -> tuple[T, ...]:
         rows: list[Any] = self._get(name, _list, [])
         return tuple(read(row) for row in rows if _published(row))
@@ -252,6 +256,7 @@ class CheckoutSession:
     created_at: datetime | None = None
     invoice_id: str | None = None
     payment_id: str | None = None
+    payment_status: str = ""
     idempotency_key: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     failure_reason: str = ""
@@ -263,7 +268,7 @@ class CheckoutSession:
     def from_json(cls, data: Mapping[str, Any], *, partial: bool = False) -> CheckoutSession:
         fields = _Fields(data, "checkout session")
         status = fields.need("checkout_status")
-        terminal = fields.maybe_flag("terminal")
+        terminal = fields.flag("terminal")
         return cls(
             id=fields.need("id"),
             customer_id=fields.key("customer_id") if partial else fields.need("customer_id"),
@@ -275,10 +280,11 @@ class CheckoutSession:
             created_at=fields.time("created_at"),
             invoice_id=fields.maybe_key("checkout_invoice_id"),
             payment_id=fields.maybe_key("checkout_payment_id"),
+            payment_status=fields.inner("payment").text("status").upper(),  # newest servers only (B.6)
             idempotency_key=fields.maybe_key("idempotency_key"),
             metadata=fields.metadata(),
             failure_reason=fields.text("failure_reason"),
-            terminal=status in TERMINAL_STATUSES if terminal is None else terminal,  # C.8
+            terminal=terminal or status in TERMINAL_STATUSES,  # C.8
             next_poll_after=_pause(fields.whole("next_poll_after_ms")),
             stale=fields.flag("stale"),
         )
@@ -419,7 +425,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """Contract B.11."""
+    """Contract B.11. Read by its id it comes with its subscription and customer, in a search without."""
 
     id: str
     status: str
@@ -430,7 +436,10 @@ class Invoice:
     total_tax: Decimal = Decimal(0)
     amount_paid: Decimal = Decimal(0)
     number: str | None = None
+    customer_id: str = ""
+    customer_external_id: str = ""
     subscription_id: str | None = None
+    subscription: Subscription | None = None
     paid_at: datetime | None = None
     finalized_at: datetime | None = None
     period_start: datetime | None = None
@@ -453,7 +462,10 @@ class Invoice:
             total_tax=fields.money_or("total_tax", Decimal(0)),
             amount_paid=fields.money_or("amount_paid", Decimal(0)),
             number=fields.maybe_key("invoice_number"),
+            customer_id=fields.key("customer_id"),
+            customer_external_id=fields.inner("customer").key("external_id"),
             subscription_id=fields.maybe_key("subscription_id"),
+            subscription=fields.one("subscription", Subscription.from_json),
             paid_at=fields.time("paid_at"),
             finalized_at=fields.time("finalized_at"),
             period_start=fields.time("period_start"),

@@ -45,6 +45,9 @@ def start() -> Any:
     except orders.AlreadyYours:
         flash(f"You have {offer.plan_name} already.", "info")
         return redirect(url_for("account.show"), 303)
+    except orders.AlreadyPaid as paid:
+        flash(f"You have paid for {offer.plan_name}. Please do not pay again: see below.", "info")
+        return redirect(url_for("orders.success", ref=paid.order.ref), 303)
     except orders.AnotherOfferOpen as open_payment:
         flash(f"You have an open payment for {offer.plan_name}: continue it or cancel it first.", "info")
         return redirect(url_for("orders.failure", ref=open_payment.order.ref), 303)
@@ -55,12 +58,9 @@ def start() -> Any:
 def chosen_offer(now: datetime) -> Offer:
     """From our catalog, never from the browser: the form names the offer, not its price."""
     form = request.form
-    offer = (
-        catalog()
-        .fresh(now)
-        .offer(form.get("plan", ""), form.get("currency", ""), form.get("billing_period", ""))
-    )
-    return offer or abort(404)
+    plan_id = form.get("plan", "")
+    shelf = catalog().fresh(now, orders.mismatch_seen_at(current_user, plan_id))
+    return shelf.offer(plan_id, form.get("currency", ""), form.get("billing_period", "")) or abort(404)
 
 
 def open_session(order: Order, now: datetime) -> None:

@@ -3,7 +3,7 @@
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
@@ -14,7 +14,7 @@ from flask_login import current_user, login_required
 from storefront import fulfillment, inbox, orders, outbox
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import flexprice
-from storefront.flexprice import FlexpriceError, NotFound, Refused, RouteMissing
+from storefront.flexprice import CheckoutSession, FlexpriceError, NoAnswer, NotFound, Refused, RouteMissing
 from storefront.lifecycle import Fact, State
 from storefront.models import Order
 from storefront.web import pace
@@ -33,9 +33,12 @@ PHASES = {
     State.EXPIRED: "expired",
     State.CANCELLED: "cancelled",
     State.ABANDONED: "expired",
+    State.MISMATCHED: "mismatched",
     State.PAID_LATE: "late",
+    State.HELD: "held",
     State.PAID_TWICE: "twice",
     State.STUCK: "stuck",
+    State.REFUNDED: "refunded",
 }
 
 
@@ -179,15 +182,30 @@ def end_session(order: Order, now: datetime) -> None:
         return
     with writing():
         orders.ask_cancel(order.id, now)
-    try:
-        session = flexprice().cancel_session(order.session_id)
-    except Refused:  # it has ended already: how?
-        session = flexprice().get_session(order.session_id)
-    except (RouteMissing, NotFound):  # an old server, or somebody deleted the session there
+    session = ask_to_cancel(order, now)
+    if session is None:
         flash("This payment cannot be cancelled: the link stays payable until it lapses.", "info")
         return
     with writing():
         fulfillment.settle(order, session, now)
+
+
+def ask_to_cancel(order: Order, now: datetime) -> CheckoutSession | None:
+    """None when it cannot be cancelled. Only without an answer is it still open who ended the session."""
+    session_id = order.session_id or ""
+    try:
+        session = flexprice().cancel_session(session_id)
+        return replace(session, cancelled_at=session.cancelled_at or now)
+    except Refused:  # it has ended already: how?
+        return flexprice().get_session(session_id)
+    except NoAnswer:
+        raise
+    except FlexpriceError as error:
+        with writing():
+            orders.ask_cancel(order.id, None)
+        if isinstance(error, RouteMissing | NotFound):  # an old server, or somebody deleted it there
+            return None
+        raise
 
 
 @bp.post("/start-again")

@@ -6,7 +6,7 @@ from typing import Any
 from flask import Blueprint, abort, render_template, request
 from flask_login import current_user
 
-from storefront import shoppers
+from storefront import orders, shoppers
 from storefront.catalog import CatalogUnavailable, Shelf, card
 from storefront.extensions import catalog
 
@@ -32,8 +32,9 @@ def index() -> Any:
 @bp.get("/plans/<plan>")
 def show(plan: str) -> Any:
     now = datetime.now(UTC)
+    since = orders.mismatch_seen_at(current_user, plan) if current_user.is_authenticated else None
     try:
-        shelf, stale = catalog().shelf(now)
+        shelf, stale = catalog().shelf(now, since)
     except CatalogUnavailable:
         return render_template("plans/unavailable.html"), 503
     on_sale = shelf.plan(plan) or abort(404)

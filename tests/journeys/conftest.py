@@ -17,14 +17,14 @@ from sqlalchemy import delete, select, update
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from storefront import create_app as create_shop
-from storefront import worker
+from storefront import orders, worker
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.models import Access, InboxMessage, Letter, Order
 from storefront.models import Shopper as ShopperRow
 from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.hooks import run_due
-from storefront.sandbox.schema import customers, prices, sessions
+from storefront.sandbox.schema import customers, invoices, prices, sessions, subscriptions
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.shelf import all_prices
 from storefront.sandbox.store import need, save
@@ -246,6 +246,22 @@ class World:
         with store.writing() as conn:
             for price in all_prices(conn, [plan_id]):
                 save(conn, prices, price, amount=amount)
+
+    def bill_differently(self, **changes: Any) -> None:
+        """What the newest session charges for, changed behind everybody's back: invoice and subscription."""
+        store = self.sandbox.extensions["sandbox"]
+        with store.writing() as conn:
+            session = need(conn, sessions, self.sessions()[-1]["id"])
+            for table, key in ((invoices, "checkout_invoice_id"), (subscriptions, "subscription_id")):
+                body = need(conn, table, session[key])
+                save(conn, table, body, **{k: v for k, v in changes.items() if k in body})
+
+    def decide(self, how: Callable[..., bool]) -> bool:
+        """An operator does it to the newest order."""
+        ref = self.order().ref
+        with self.shop.app_context(), writing():
+            order = orders.by_ref(ref)
+            return how(order, datetime.now(UTC), "olga@example.com")
 
     def forget_prices(self) -> None:
         """As if the shop had read them long ago."""

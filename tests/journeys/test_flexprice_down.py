@@ -134,9 +134,14 @@ def test_a_cancel_that_does_not_reach_flexprice_leaves_the_order_open(world: Any
 
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_a_sale_that_flexprice_told_of_needs_no_further_answer(world: Any, outage: str) -> None:
-    """A signed `completed` of our own session is believed: the goods do not wait for Flexprice to be back."""
+    """A signed `completed` of our own session is believed: the goods do not wait for Flexprice to be back.
+
+    What it charges was checked while the shopper was still paying.
+    """
     shopper = world.shopper()
-    shopper.pay(shopper.buy().headers["Location"])
+    url = shopper.buy().headers["Location"]
+    world.work()
+    shopper.pay(url)
     world.fault(outage)
 
     world.settle()
@@ -151,6 +156,26 @@ def test_a_sale_that_flexprice_told_of_needs_no_further_answer(world: Any, outag
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
+def test_a_sale_whose_terms_could_not_be_checked_waits_and_is_not_lost(world: Any, outage: str) -> None:
+    shopper = world.shopper()
+    url = shopper.buy().headers["Location"]
+    world.fault(outage)
+    world.work()
+    shopper.pay(url)
+    world.settle()
+    world.work(after=timedelta(seconds=3))
+
+    assert shopper.phase(world.order()) == "paid"
+    assert world.accesses() == []
+
+    world.up()
+    world.work(after=timedelta(seconds=10))
+    assert shopper.phase(world.order()) == "ready"
+    assert world.order().invoice_number
+    assert world.letters() == ["welcome"]
+
+
+@pytest.mark.parametrize("outage", OUTAGES)
 def test_a_worker_that_cannot_ask_asks_again(world: Any, outage: str) -> None:
     world.webhooks("drop")
     shopper = world.shopper()
@@ -162,7 +187,7 @@ def test_a_worker_that_cannot_ask_asks_again(world: Any, outage: str) -> None:
     assert world.order().state == "awaiting_payment"
 
     world.up()
-    world.work(after=timedelta(seconds=122))
+    world.work(after=timedelta(seconds=130))
     assert world.order().state == "fulfilled"
     assert world.letters() == ["welcome"]
 

@@ -218,6 +218,8 @@ def order_of(app):
     """Place an order without a browser, set its fields, and return its reference."""
 
     def make(shopper_id=1, plan_id="plan_01", **values):
+        if "state" in values:  # an opened one: what it charges was checked in time
+            values = {"terms_checked_at": NOW} | values
         with app.app_context(), writing():
             offer = Offer(plan_id, "Pro", "inr", "MONTHLY", Decimal(499))
             order = orders.place(db.session.get_one(Shopper, shopper_id), offer, NOW)

@@ -13,6 +13,7 @@ from storefront.settings import Settings
 VALUE = "k8Jq2-the-value-agreed-upon-4711"
 SHARED = {"X-Api-Key": VALUE}
 AWAITING = {
+    "terms_checked_at": datetime(2026, 9, 1, 10, 0, tzinfo=UTC),
     "state": "awaiting_payment",
     "session_id": "cs_01",
     "customer_id": "cust_01",
@@ -176,7 +177,11 @@ def test_a_hint_cannot_end_an_access_that_flexprice_knows_to_be_running(
 
 
 @pytest.mark.parametrize(("status", "flagged"), [("REFUNDED", True), ("SUCCEEDED", False)])
-def test_a_hint_of_a_refund_is_looked_up_too(tell, vendor, open_order, the_order, work, status, flagged):
+def test_a_hint_of_a_refund_is_looked_up_too(
+    tell, vendor, samples, open_order, the_order, work, status, flagged
+):
+    if flagged:  # the session is asked first: has it ended?
+        vendor.answers("GET", SESSION, samples.session(**PENDING))
     vendor.answers(
         "GET",
         "/payments/pay_01",

@@ -18,6 +18,7 @@ OPENED = {
     "session_id": "cs_01",
     "customer_id": "cust_01",
     "payment_id": "pay_01",
+    "terms_checked_at": datetime(2026, 9, 1, 10, 0, tzinfo=UTC),
 }
 
 
@@ -104,7 +105,7 @@ def test_a_failed_payment_writes_one_letter(context, enrol, order_of, received, 
     now = received("failed")
     with writing():
         inbox.note_answer("cs_01", "failed", now)
-    vendor.answers("GET", "/checkout/sessions/cs_01", failed())
+    vendor.answers("GET", "/checkout/sessions/cs_01", failed())  # for the note, and once more after the end
     vendor.answers("GET", "/payments/pay_01", payment("FAILED"))
     worker.one_pass(now)
     assert the_order().state == State.FAILED
@@ -227,7 +228,10 @@ def test_a_lost_webhook_is_made_up_for_by_asking(context, enrol, order_of, sampl
 def test_money_after_the_end_is_seen(context, enrol, order_of, samples, vendor, the_order, status, state):
     enrol()
     order_of(**OPENED | {"state": State.EXPIRED}, next_look_at=samples.NOW)
+    vendor.answers("GET", "/checkout/sessions/cs_01", failed() | {"checkout_status": "expired"})
     vendor.answers("GET", "/payments/pay_01", payment(status))
+    if status == "SUCCEEDED":
+        vendor.answers("GET", "/refunds", NOTHING)
     worker.look_after_orders(samples.NOW)
     assert the_order().state == state
 
@@ -238,6 +242,7 @@ def subscription(ref, status="active", created="2026-09-01T10:00:00Z"):
         "customer_id": "cust_01",
         "plan_id": "plan_01",
         "subscription_status": status,
+        "billing_period": "MONTHLY",
         "created_at": created,
         "metadata": {"order_ref": ref},
         "latest_invoice": {"id": "inv_01"},
@@ -278,6 +283,8 @@ def test_an_order_whose_answer_was_lost(
                 "total": "499",
                 "invoice_number": "INV-1",
                 "subscription_id": "subs_1",
+                "subscription": subscription(ref)["items"][0],
+                "customer": {"id": "cust_01", "external_id": the_order().shopper.external_id},
             },
         )
     worker.look_after_orders(now)
