@@ -14,15 +14,14 @@ def stylesheet(browser):
 
 def test_a_page_names_its_files_by_their_content_and_they_may_be_kept(browser):
     url = stylesheet(browser)
-    answer = browser.get(url)
-    assert (answer.status_code, answer.headers["Cache-Control"]) == (200, YEAR)
+    with browser.get(url) as answer:
+        assert (answer.status_code, answer.headers["Cache-Control"]) == (200, YEAR)
 
 
 def test_an_old_or_guessed_name_is_answered_but_not_kept(browser):
     for url in ("/static/shop.css", "/static/shop.css?v=000000000000", "/static/shop.css?v="):
-        answer = browser.get(url)
-        assert answer.status_code == 200
-        assert answer.headers["Cache-Control"] == "no-cache"
+        with browser.get(url) as answer:
+            assert (answer.status_code, answer.headers["Cache-Control"]) == (200, "no-cache")
 
 
 def test_a_file_that_is_not_there_is_not_kept_either(browser):
