@@ -6,7 +6,6 @@ from flask import Flask
 def init_app(app: Flask) -> None:
     from storefront.web import (
         account,
-        assets,
         checkout,
         doctor,
         errors,
@@ -28,7 +27,6 @@ def init_app(app: Flask) -> None:
         app.register_blueprint(door.bp)
     files.init_app(app)
     headers.init_app(app)
-    assets.init_app(app)
     limits.init_app(app)
     errors.init_app(app)
     words.init_app(app)

@@ -1,4 +1,4 @@
-"""The doctor's report for operators. A page only looks: what knocks at doors is left to the command."""
+"""The doctor's report, for operators only. It only looks: what acts is left to the command."""
 
 from datetime import UTC, datetime
 from typing import Any

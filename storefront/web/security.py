@@ -77,8 +77,8 @@ class RowNumber(IntegerConverter):
 
 
 def readable() -> None:
-    """PostgreSQL takes no text with a NUL in it, so no row has such a name."""
-    if "\0" in request.path:
+    """PostgreSQL takes no text with a NUL in it, so no row has such a name and none is searched for."""
+    if "\0" in request.path or "%00" in request.query_string.decode("latin-1"):
         abort(404)
 
 
