@@ -22,6 +22,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
         customers,
         errors,
         faults,
+        guide,
         offers,
         pay,
         records,
@@ -41,7 +42,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
         catalog.seed(conn)
 
     errors.register(app)
-    for door in (customers, offers, sessions, records, pay, controls, switches, shelf, console):
+    for door in (customers, offers, sessions, records, pay, controls, switches, shelf, console, guide):
         app.register_blueprint(door.bp)
     faults.register(app)
     return app

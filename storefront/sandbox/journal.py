@@ -11,6 +11,7 @@ from storefront.sandbox.schema import journal
 from storefront.sandbox.store import Body, current_store
 
 KEPT = 5000  # rows
+ENDS = ("completed", "failed", "expired")
 
 
 def note(
@@ -27,12 +28,14 @@ def register(app: Flask) -> None:
 
 
 def _note_call(response: Response) -> Response:
-    """Reads that went well are not worth a line; everything else is."""
+    """Reads that went well are not worth a line, unless they tell how a session ended; everything else is."""
     fault = g.get("fault")
     read = request.method == "GET" or request.path.endswith("/search")
-    if not request.path.startswith("/v1/") or (read and response.status_code < 400 and not fault):
+    if not request.path.startswith("/v1/"):
         return response
     asked, answer = (_object(part) for part in (request, response))
+    if read and response.status_code < 400 and not fault and answer.get("checkout_status") not in ENDS:
+        return response
     detail = {
         "fault": fault,
         "request_id": g.get("request_id"),

@@ -1,0 +1,176 @@
+"""The guided list of the sandbox, walked from top to bottom through the real shop."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import requests
+
+from storefront.sandbox.scenarios import SCENARIOS
+
+GUIDE = "/_sandbox/guide"
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: Any, a_world: Callable[[Path], Any]) -> Iterator[Any]:
+    world = a_world(tmp_path_factory.mktemp("guide"))
+    yield world
+    world.close()
+
+
+def press(world: Any, path: str, **fields: str) -> requests.Response:
+    """A button of the guide's page, as a browser without script sends it."""
+    form = {"back": GUIDE} | fields
+    return requests.post(world.sandbox_url + path, data=form, headers={"Accept": "text/html"}, timeout=20)
+
+
+def page(world: Any) -> str:
+    return requests.get(world.sandbox_url + GUIDE, timeout=20).text
+
+
+def result(world: Any) -> dict[str, Any]:
+    """By scenario."""
+    rows = requests.get(f"{world.sandbox_url}{GUIDE}/result.json", timeout=20).json()["scenarios"]
+    return {row["scenario"]: row for row in rows}
+
+
+def buy(world: Any) -> tuple[Any, str]:
+    shopper = world.shopper(f"Tester{len(world.shoppers)} Rao")
+    answer = shopper.buy()
+    world.deliver()
+    return shopper, answer.headers.get("Location", "")
+
+
+def buy_and_pay(world: Any, method: str = "success@razorpay") -> Any:
+    shopper, url = buy(world)
+    back = shopper.pay(url, method)
+    world.settle()
+    return shopper, back
+
+
+def pay_twice(world: Any) -> None:
+    shopper, url = buy(world)
+    shopper.pay(url, "failure@razorpay")
+    shopper.pay(url)
+    world.settle()
+
+
+def cancel(world: Any) -> None:
+    shopper, _ = buy(world)
+    shopper.cancel(world.order())
+    world.settle()
+
+
+def buy_and_wait(world: Any) -> None:
+    buy(world)
+    for label, path, fields in SCENARIOS["not-paid-in-time"].buttons:
+        assert press(world, path, **fields).url.endswith(GUIDE), label
+    world.settle()
+
+
+def try_again_and_pay(world: Any) -> None:
+    shopper, url = buy(world)
+    assert url == ""
+    shopper.pay(shopper.try_again(world.order()).headers["Location"])
+    world.settle()
+
+
+def wait_for_the_link_and_pay(world: Any) -> None:
+    shopper, _ = buy(world)
+    world.settle()
+    shopper.pay(world.pay_url())
+    world.settle()
+
+
+def pay_and_look(world: Any) -> None:
+    shopper, back = buy_and_pay(world)
+    shopper.see(back.headers["Location"])
+    world.work()
+    assert shopper.phase(world.order()) == "ready"
+
+
+def pay_and_let_time_pass(world: Any) -> None:
+    buy_and_pay(world)
+    press(world, "/_sandbox/clock", advance="6m", through="yes")
+    world.settle()
+
+
+def pay_and_never_hear_of_it(world: Any) -> None:
+    buy_and_pay(world)
+    press(world, "/_sandbox/clock", advance="46m", through="yes")
+    world.settle()
+
+
+# What the tester does for each scenario that has a stage of its own.
+WALKS: dict[str, Callable[[Any], Any]] = {
+    "upi-declined": lambda world: buy_and_pay(world, "failure@razorpay"),
+    "decline-then-pay": pay_twice,
+    "cancel": cancel,
+    "merchant-cancels": buy_and_pay,
+    "link-expires": buy_and_pay,
+    "paid-too-late": buy_and_pay,
+    "customer-missing": buy_and_pay,
+    "zero-amount": lambda world: press(world, f"{GUIDE}/zero-amount/send"),
+    "duplicate-key": lambda world: press(world, f"{GUIDE}/duplicate-key/send"),
+    "not-paid-in-time": buy_and_wait,
+    "link-paid-off": pay_and_never_hear_of_it,
+    "api-down": try_again_and_pay,
+    "answer-lost": wait_for_the_link_and_pay,
+    "webhook-lost": pay_and_look,
+    "webhook-retried": pay_and_let_time_pass,
+    "forgery": buy,
+}
+
+
+@pytest.mark.parametrize("key", [key for key in SCENARIOS if key.startswith("pay-")])
+def test_each_test_card_ticks_its_own_line(world: Any, key: str) -> None:
+    assert not result(world)[key]["seen"]
+
+    buy_and_pay(world, SCENARIOS[key].title.partition(": ")[2])
+
+    row = result(world)[key]
+    assert row["seen"]
+    assert row["evidence"]["session"] == world.order().session_id
+    assert row["evidence"]["answered"] == 204
+
+
+@pytest.mark.parametrize("key", list(WALKS))
+def test_a_scenario_ticks_by_itself_when_it_happened(world: Any, key: str) -> None:
+    assert not result(world)[key]["seen"]
+    if SCENARIOS[key].stage or SCENARIOS[key].switches:
+        press(world, f"{GUIDE}/{key}/stage")
+        assert "On stage" in page(world)
+        assert not result(world)[key]["seen"]
+
+    WALKS[key](world)
+
+    row = result(world)[key]
+    assert row["seen"], row
+    assert row["evidence"]
+    assert requests.get(f"{world.sandbox_url}/_sandbox/levers", timeout=5).json()["items"] == []
+
+
+def test_every_scenario_was_walked(world: Any) -> None:
+    """And the result can be handed on."""
+    told = requests.get(f"{world.sandbox_url}{GUIDE}/result.md", timeout=20)
+
+    assert {key for key in SCENARIOS if not key.startswith("pay-")} == set(WALKS)
+    assert all(row["seen"] for row in result(world).values())
+    assert f"{len(SCENARIOS)} of {len(SCENARIOS)} seen" in told.text
+    assert told.text.count("| ✓ |") == len(SCENARIOS)
+    assert told.headers["Content-Type"].startswith("text/markdown")
+
+
+def test_the_list_can_be_started_over(world: Any) -> None:
+    press(world, f"{GUIDE}/restart")
+
+    assert not any(row["seen"] for row in result(world).values())
+
+
+def test_plans_can_be_given_back(world: Any) -> None:
+    shopper, _ = buy_and_pay(world)
+    press(world, f"{GUIDE}/give-back")
+    world.settle()
+
+    assert shopper.buy().headers["Location"] == world.pay_url()
