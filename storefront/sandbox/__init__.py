@@ -17,6 +17,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
 
     from storefront.sandbox import (
         catalog,
+        cli,
         console,
         controls,
         customers,
@@ -45,4 +46,6 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
     for door in (customers, offers, sessions, records, pay, controls, switches, shelf, console, guide):
         app.register_blueprint(door.bp)
     faults.register(app)
+    for command in cli.COMMANDS:
+        app.cli.add_command(command)
     return app

@@ -208,6 +208,8 @@ def result() -> Body:
             "scenario": step.key,
             "title": step.scenario.title,
             "group": title,
+            "do": step.scenario.do,
+            "see": step.scenario.see,
             "seen": step.state == "seen",
             "seen_at": _words(step.walk.seen_at) if step.state == "seen" else None,
             "evidence": step.walk.evidence if step.state == "seen" else None,
