@@ -9,7 +9,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from storefront.sandbox import checkout, clock, controls, journal, levers
+from storefront.sandbox import clock, controls, endings, journal, levers
 from storefront.sandbox.console import page_policy, wants_page
 from storefront.sandbox.door import current_settings
 from storefront.sandbox.errors import not_found
@@ -194,7 +194,7 @@ def give_back() -> ResponseReturnValue:
     with current_store().writing() as conn:
         found = list(conn.execute(active).scalars())
         for subscription in found:
-            checkout.end_subscription(conn, subscription, at_period_end=False)
+            endings.end_subscription(conn, subscription, at_period_end=False)
     return controls.done(ended=len(found))
 
 

@@ -30,6 +30,7 @@ class SandboxSettings:
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "SandboxSettings":
         env = os.environ if environ is None else environ
         secrets = env.get("FLEXPRICE_WEBHOOK_SECRET", "").split()
+        header = env.get("FLEXPRICE_WEBHOOK_HEADER", "").strip()
         settings = cls(
             database_url=env.get("SANDBOX_DATABASE_URL") or cls.database_url,
             url=address(env),
@@ -38,8 +39,8 @@ class SandboxSettings:
             api_key=env.get("FLEXPRICE_API_KEY") or cls.api_key,
             webhook_secrets=tuple(secrets) or cls.webhook_secrets,
             old_webhook_secret=env.get("SANDBOX_OLD_SECRET") or cls.old_webhook_secret,
-            webhook_signing=env.get("SANDBOX_SIGNING") or cls.webhook_signing,
-            native_header=env.get("SANDBOX_NATIVE_HEADER") or cls.native_header,
+            webhook_signing=env.get("SANDBOX_SIGNING") or ("native" if header and not secrets else "svix"),
+            native_header=header or cls.native_header,
             webhook_retries=env.get("SANDBOX_RETRIES") or cls.webhook_retries,
             merchant=env.get("SANDBOX_MERCHANT") or cls.merchant,
         )
@@ -53,7 +54,9 @@ class SandboxSettings:
         if self.webhook_retries not in ("flexprice", "svix"):
             raise ValueError("SANDBOX_RETRIES is flexprice or svix")
         if ":" not in self.native_header:
-            raise ValueError("SANDBOX_NATIVE_HEADER is a header, for example X-Flexprice-Key: a long value")
+            raise ValueError(
+                "FLEXPRICE_WEBHOOK_HEADER is a header, for example X-Flexprice-Key: a long value"
+            )
 
 
 def address(env: Mapping[str, str]) -> str:
