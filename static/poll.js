@@ -1,64 +1,97 @@
-// Keeps a live page honest when htmx cannot be loaded: reads the same hx-get and hx-trigger
-// and asks by itself, until there is nothing more to ask or htmx turns up after all.
-// With or without htmx it also tells the live region what has changed.
+// Looks after a live page, beside htmx and, where htmx cannot be loaded, instead of it. Three things:
+// 1. It asks by itself when no answer came in time: htmx is missing, the shop stumbled, the line was dropped.
+// 2. A tab that nobody sees rests; when it is seen again it asks at once.
+// 3. It tells the live region what is new, when something is, and not at every look.
+// The address and the pace are in the fragment (hx-get, hx-trigger); a fragment without them is the last one.
 (function () {
   "use strict";
-  var live = "[data-announce]";
-  var root = function () { return document.querySelector(live); };
-  var busy = false;
+  var LIVE = "[data-announce]";
+  var GRACE = 8; // seconds htmx may be late before it is helped: longer than the shop's own patience
+  var LONGEST = 15;
+  var busy = false, failures = 0, timer;
 
-  function later(seconds) {
-    setTimeout(ask, seconds * 1000);
-  }
+  function root() { return document.querySelector(LIVE); }
+  function over() { return !root() || !root().hasAttribute("hx-get"); }
 
-  function delay() {
+  function pace() {
     var found = /delay:\s*(\d+(?:\.\d+)?)s/.exec(root().getAttribute("hx-trigger") || "");
-    return found ? Math.max(1, Number(found[1])) : 15;
+    return found ? Math.max(1, Number(found[1])) : LONGEST;
   }
 
-  function over() {
-    return Boolean(window.htmx) || !root() || !root().hasAttribute("hx-get");
+  function later() {
+    clearTimeout(timer);
+    if (over()) return;
+    var helping = Boolean(window.htmx);
+    var wait = failures ? Math.min(LONGEST, pace() + 2 * failures) : pace() + (helping ? GRACE : 0);
+    timer = setTimeout(function () {
+      if (window.htmx && !helping) later(); // it turned up after all
+      else ask();
+    }, wait * 1000);
   }
 
   async function ask() {
-    if (busy || over()) return;
+    if (busy || over() || document.hidden) return;
     busy = true;
-    var wait = 15;
     var giveUp = new AbortController();
-    var timer = setTimeout(function () { giveUp.abort(); }, 20000);
+    var patience = setTimeout(function () { giveUp.abort(); }, 20000);
     try {
       var answer = await fetch(root().getAttribute("hx-get"), {
         credentials: "same-origin", cache: "no-store", signal: giveUp.signal
       });
+      if (answer.redirected) return location.reload(); // signed out: the page itself leads to the sign-in
       if (!answer.ok) throw new Error(String(answer.status));
       var box = document.createElement("template");
       box.innerHTML = await answer.text();
-      var fresh = box.content.querySelector(live);
-      if (!fresh) throw new Error("no order in the answer");
+      var fresh = box.content.querySelector(LIVE);
+      if (!fresh) throw new Error("nothing live in the answer");
       if (over()) return;
-      var held = root().contains(document.activeElement) ? document.activeElement.id : "";
-      root().replaceWith(fresh);
-      if (held && document.getElementById(held)) document.getElementById(held).focus({ preventScroll: true });
-      wait = delay();
+      show(fresh);
     } catch (problem) {
-      wait = 15;
+      failures += 1;
     } finally {
-      clearTimeout(timer);
+      clearTimeout(patience);
       busy = false;
     }
-    if (!over()) later(wait);
+    later();
+  }
+
+  function show(fresh) {
+    var held = root().contains(document.activeElement) ? document.activeElement.id : "";
+    root().replaceWith(fresh);
+    if (held && document.getElementById(held)) document.getElementById(held).focus({ preventScroll: true });
+    if (window.htmx) window.htmx.process(fresh); // htmx goes on from here
+  }
+
+  function rest(event) {
+    if (document.hidden && event.target.matches && event.target.matches(LIVE)) event.preventDefault();
+  }
+
+  function stumbled(event) {
+    if (!event.target.matches || !event.target.matches(LIVE)) return;
+    failures += 1;
+    later();
   }
 
   function start() {
     if (!root()) return;
     var said = root().dataset.announce;
     new MutationObserver(function () {
+      failures = 0;
+      later();
       var text = root() && root().dataset.announce;
       if (!text || text === said) return;
       said = text;
       document.getElementById("order-live").textContent = text;
     }).observe(root().parentNode, { childList: true });
-    later(2.5);
+    // The same moments, as htmx 2 and htmx 4 name them.
+    ["htmx:beforeRequest", "htmx:before:request"].forEach(function (name) {
+      document.addEventListener(name, rest);
+    });
+    ["htmx:responseError", "htmx:sendError", "htmx:response:error", "htmx:error"].forEach(function (name) {
+      document.addEventListener(name, stumbled);
+    });
+    document.addEventListener("visibilitychange", function () { if (!document.hidden) ask(); });
+    later();
   }
 
   // Not DOMContentLoaded: a deferred htmx that hangs holds that back.

@@ -33,6 +33,10 @@ def not_guessed_first(form: FlaskForm, field: Field) -> None:
         raise ValidationError("This one is guessed first. Please choose another.")
 
 
+class NameForm(FlaskForm):
+    name = StringField("Name", [DataRequired("Please enter your name."), Length(max=200), printable])
+
+
 class EmailForm(FlaskForm):
     email = EmailField(
         "E-mail",
@@ -57,8 +61,7 @@ class SignInForm(EmailForm):
     next = HiddenField()
 
 
-class SignUpForm(EmailForm, PasswordForm):
-    name = StringField("Name", [DataRequired("Please enter your name."), Length(max=200), printable])
+class SignUpForm(NameForm, EmailForm, PasswordForm):
     next = HiddenField()
 
 

@@ -22,6 +22,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
 
+from tests.e2e.gallery import PASSWORD, Gallery, standing
+
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = Path(__file__).resolve().parent / "artifacts"
 CHROMIUM = "/usr/bin/chromium"
@@ -33,6 +35,7 @@ ARGUMENTS = [
     "--disable-component-update",
 ]
 HTMX = "htmx.org@2.0.11"
+AXE = "axe-core@4.14.1"
 CDN = "https://cdn.jsdelivr.net/**"
 PATIENCE = 40.0  # seconds until the demo says that it can be tried
 FAILED = pytest.StashKey[bool]()
@@ -139,28 +142,49 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
     assert "Traceback" not in log.read_text(), log.read_text()
 
 
-# --- htmx, as the CDN would serve it ---
+# --- From npm: htmx, as the CDN would serve it, and what checks the pages ---
 
 
-@pytest.fixture(scope="package")
-def htmx(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """The pinned file, from the package it comes from."""
-    npm = shutil.which("npm")
-    if npm is None:
-        cannot(f"npm, which fetches {HTMX}, is missing")
-    home = tmp_path_factory.mktemp("htmx")
+Npm = Callable[[str, str], bytes]
+
+
+@pytest.fixture(scope="session")
+def npm(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Npm:
+    """`npm("htmx.org@2.0.11", "dist/htmx.min.js")`: one file of a pinned package, fetched once and kept."""
+    cache = getattr(request.config, "cache", None)
+    kept = Path(cache.mkdir("npm")) if cache else tmp_path_factory.mktemp("npm")
+
+    def read(package: str, member: str) -> bytes:
+        tarball = kept / f"{package}.tgz"
+        if not tarball.exists():
+            fetch(package, tarball, tmp_path_factory.mktemp("pack"))
+        with tarfile.open(tarball) as archive:
+            found = archive.extractfile(f"package/{member}")
+            assert found is not None
+            with found:
+                return found.read()
+
+    return read
+
+
+def fetch(package: str, tarball: Path, home: Path) -> None:
+    program = shutil.which("npm")
+    if program is None:
+        cannot(f"npm, which fetches {package}, is missing")
     try:
-        subprocess.run([npm, "pack", HTMX], cwd=home, check=True, capture_output=True, timeout=60)
+        subprocess.run([program, "pack", package], cwd=home, check=True, capture_output=True, timeout=60)
     except (subprocess.SubprocessError, OSError) as error:
-        cannot(f"{HTMX} could not be fetched: {error}")
-    with tarfile.open(next(home.glob("*.tgz"))) as package:
-        member = package.extractfile("package/dist/htmx.min.js")
-        assert member is not None
-        with member:
-            return member.read()
+        cannot(f"{package} could not be fetched: {error}")
+    next(home.glob("*.tgz")).replace(tarball)  # whole or not at all: other workers look too
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
+def htmx(npm: Npm) -> bytes:
+    """The pinned file, from the package it comes from."""
+    return npm(HTMX, "dist/htmx.min.js")
+
+
+@pytest.fixture(scope="session")
 def integrity(htmx: bytes) -> str:
     return "sha384-" + base64.b64encode(hashlib.sha384(htmx).digest()).decode()
 
@@ -176,6 +200,38 @@ def chromium() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         yield browser
         browser.close()
+
+
+class Visitors:
+    """Those who look at the gallery: nobody in particular, Asha with her orders, Bela who has none."""
+
+    def __init__(self, browser: Browser, gallery: Gallery) -> None:
+        self.browser, self.gallery = browser, gallery
+        self.known: dict[str, BrowserContext] = {}
+
+    def context(self, who: str, **options: Any) -> BrowserContext:
+        context = self.browser.new_context(**options)
+        context.set_default_timeout(15_000)
+        if who:
+            page = context.new_page()
+            page.goto(self.gallery.url + "/sign-in")
+            page.locator("input[name=email]").fill(f"{who}@example.com")
+            page.locator("input[name=password]").fill(PASSWORD)
+            page.locator("main").get_by_role("button").click()
+            page.close()
+        return context
+
+    def page(self, who: str) -> Page:
+        """The same tab for the same person, without htmx: what stands there is what the shop sent."""
+        if who not in self.known:
+            self.known[who] = self.context(who)
+            self.known[who].route(CDN, lambda route: route.fulfill(body="", content_type="text/javascript"))
+            self.known[who].new_page()
+        return self.known[who].pages[0]
+
+    def leave(self) -> None:
+        for context in self.known.values():
+            context.close()
 
 
 class Shopper:
@@ -268,6 +324,7 @@ def shopper(
         context = chromium.new_context(**options)
         context.route(CDN, cdn)
         context.set_default_timeout(15_000)
+        context.tracing.start(screenshots=True, snapshots=True)
         opened.append((context, Shopper(context, demo)))
         return opened[-1][1]
 
@@ -279,10 +336,33 @@ def shopper(
             ARTIFACTS.mkdir(exist_ok=True)
             name = re.sub(r"\W+", "-", request.node.name).strip("-")
             someone.page.screenshot(path=ARTIFACTS / f"{name}-{number}.png", full_page=True)
+            context.tracing.stop(path=ARTIFACTS / f"{name}-{number}.zip")
         context.unroute_all(behavior="ignoreErrors")
         context.close()
     if complaints:
         pytest.fail("the browser complained:\n" + "\n".join(complaints), pytrace=False)
+
+
+# --- The gallery: every page in every state, without a payment ---
+
+
+@pytest.fixture(scope="package")
+def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
+    with standing(tmp_path_factory.mktemp("gallery")) as shop:
+        yield shop
+
+
+@pytest.fixture(scope="package")
+def visitors(chromium: Browser, gallery: Gallery) -> Iterator[Visitors]:
+    """A browser for each of those who look, signed in where they have a name."""
+    everybody = Visitors(chromium, gallery)
+    yield everybody
+    everybody.leave()
+
+
+@pytest.fixture(scope="session")
+def axe(npm: Npm) -> str:
+    return npm(AXE, "axe.min.js").decode()
 
 
 @pytest.fixture

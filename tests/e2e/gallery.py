@@ -11,18 +11,21 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from flask import Flask
+from flask_wtf.csrf import CSRFError
+from sqlalchemy import create_engine
+from werkzeug.exceptions import BadRequest, MethodNotAllowed, RequestEntityTooLarge, TooManyRequests
 from werkzeug.serving import make_server
 
 from storefront import create_app, outbox, shoppers
 from storefront.catalog import Catalog
-from storefront.database import writing
+from storefront.database import DatabaseBusy, writing
 from storefront.extensions import db
 from storefront.flexprice import Entitlement, NeverSent, Plan, Price
 from storefront.lifecycle import State
-from storefront.models import Access, Order, Shopper
+from storefront.models import Access, Base, Order, Shopper
 from storefront.settings import Settings
 
 PASSWORD = "a sentence to remember"
@@ -214,6 +217,10 @@ class Gallery:
             "letters, empty": ("usual", "bela", "/letters"),
             "a letter": ("usual", "asha", "/letters/1"),
             "not found": ("usual", "", "/nowhere"),
+            **{f"error {kind}": ("usual", "", f"/gallery/{kind}") for kind in ERRORS},
+            "qa": ("usual", "asha", "/qa"),
+            "qa, empty": ("usual", "bela", "/qa"),
+            "qa, one order": ("usual", "asha", f"/qa/{self.refs['ready']}"),
             "receipt": ("usual", "asha", f"/orders/{self.refs['ready']}/receipt"),
         }
         for phase, ref in self.refs.items():
@@ -221,6 +228,25 @@ class Gallery:
         for phase, (order, page, query) in SEEN_AS.items():
             found[f"order {phase}"] = ("usual", "asha", f"/orders/{self.refs[order]}/{page}{query}")
         return found
+
+
+ERRORS: dict[str, Exception] = {
+    "400": BadRequest(),
+    "405": MethodNotAllowed(),
+    "413": RequestEntityTooLarge(),
+    "429": TooManyRequests(),
+    "500": RuntimeError("shown in the gallery"),
+    "busy": DatabaseBusy(),
+    "payments are down": NeverSent("shown in the gallery"),
+    "an old form": CSRFError(),
+}
+
+
+def add_errors(app: Flask) -> None:
+    def fail(kind: str) -> NoReturn:
+        raise ERRORS[kind]
+
+    app.add_url_rule("/gallery/<kind>", "gallery.fail", fail)
 
 
 @contextmanager
@@ -239,11 +265,13 @@ def standing(home: Path) -> Iterator[Gallery]:
                 "DATABASE_URL": f"sqlite:///{home}/gallery.db",
                 "MAIL_URL": "keep:",
                 "MAIL_FROM": "shop@kestrel.test",
+                "RATE_LIMITS": "off",
             }
         )
     )
-    with app.app_context():
-        db.create_all()
+    add_errors(app)
+    Base.metadata.create_all(engine := create_engine(f"sqlite:///{home}/gallery.db"))
+    engine.dispose()
     gallery = Gallery(app, url)
     gallery.lay_out()
     gallery.sells("usual")

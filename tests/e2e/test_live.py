@@ -1,0 +1,182 @@
+"""The page that waits for news: with htmx 2, htmx 4 or neither, on a bad line, in a tab nobody sees."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, Route, expect
+
+from storefront.database import writing
+from storefront.extensions import db
+from storefront.lifecycle import State
+from storefront.models import Order
+
+pytestmark = pytest.mark.browser
+
+HTMX_4 = "htmx.org@4.0.1"
+CDN = "https://cdn.jsdelivr.net/**"
+STATUS = re.compile(r"/orders/\w+/status")
+INTEGRITY = re.compile(r' integrity="[^"]+" crossorigin="anonymous"')
+
+WATCH = """() => {
+  window.said = []; window.shift = 0;
+  addEventListener("DOMContentLoaded", () => {
+    const live = document.getElementById("order-live");
+    if (live) new MutationObserver(() => window.said.push(live.textContent)).observe(live, {childList: true});
+  });
+  new PerformanceObserver(list => {
+    for (const entry of list.getEntries()) window.shift += entry.value;
+  }).observe({type: "layout-shift", buffered: true});
+}"""
+HIDE = """seen => {
+  Object.defineProperty(document, "hidden", {configurable: true, get: () => !seen});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+
+
+class Waiting:
+    """Somebody with an order that is waiting for a payment, and the questions their page asks."""
+
+    def __init__(self, gallery: Any, page: Page, path: str, ref: str) -> None:
+        self.gallery, self.page, self.path, self.ref = gallery, page, path, ref
+        self.asked: list[str] = []
+        page.on("request", lambda request: STATUS.search(request.url) and self.asked.append(request.url))
+
+    def arrives(self) -> None:
+        self.page.goto(self.gallery.url + self.path)
+
+    def hears(self, state: State) -> None:
+        with self.gallery.app.app_context(), writing():
+            order = db.session.query(Order).filter_by(ref=self.ref).one()
+            order.state = state
+            order.paid_at = order.fulfilled_at = datetime.now(UTC)
+
+    def sees(self, phase: str, seconds: float = 20) -> None:
+        expect(self.page.locator("#order-status")).to_have_attribute(
+            "data-phase", phase, timeout=seconds * 1000
+        )
+
+    def asks(self, times: int) -> None:
+        """Waits until so many more questions were asked."""
+        wanted = len(self.asked) + times
+        for _ in range(200):
+            if len(self.asked) >= wanted:
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"only {len(self.asked)} of {wanted} questions")
+
+
+@pytest.fixture(scope="module")
+def scripts(npm: Any, htmx: bytes) -> dict[str, bytes | None]:
+    return {"htmx 2": htmx, "htmx 4": npm(HTMX_4, "dist/htmx.min.js"), "poll.js": None}
+
+
+@pytest.fixture(scope="module")
+def signed_in(visitors: Any) -> Any:
+    context = visitors.context("asha")
+    kept = context.storage_state()
+    context.close()
+    return kept
+
+
+@pytest.fixture(params=["htmx 2", "htmx 4", "poll.js"])
+def script(request: pytest.FixtureRequest, scripts: dict[str, bytes | None]) -> bytes | None:
+    return scripts[request.param]
+
+
+@pytest.fixture
+def asha(visitors: Any, gallery: Any, signed_in: Any, script: bytes | None) -> Iterator[Waiting]:
+    context = visitors.browser.new_context(storage_state=signed_in, viewport={"width": 1280, "height": 800})
+    context.add_init_script(f"({WATCH})()")
+    context.route(CDN, lambda route: serve(route, script))
+    ref = gallery.refs["waiting"]
+    someone = Waiting(gallery, context.new_page(), f"/orders/{ref}/success", ref)
+    context.route(f"**{someone.path}*", any_htmx)
+    someone.hears(State.AWAITING_PAYMENT)
+    yield someone
+    someone.hears(State.AWAITING_PAYMENT)
+    context.unroute_all(behavior="ignoreErrors")
+    context.close()
+
+
+def serve(route: Route, script: bytes | None) -> None:
+    if script is None:
+        route.abort()
+    else:
+        route.fulfill(
+            body=script, content_type="text/javascript", headers={"access-control-allow-origin": "*"}
+        )
+
+
+def any_htmx(route: Route) -> None:
+    """The page as it is, but for the hash that pins htmx 2."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=INTEGRITY.sub(' crossorigin="anonymous"', answer.text()))
+
+
+def test_the_htmx_that_is_meant_is_there(asha: Waiting, request: pytest.FixtureRequest) -> None:
+    asha.arrives()
+    version = asha.page.evaluate("window.htmx ? htmx.version : 'none'")
+    wanted = {"htmx 2": "2.0.11", "htmx 4": "4.0.1", "poll.js": "none"}
+    assert version == wanted[request.node.callspec.params["script"]]
+
+
+def test_it_asks_until_there_is_an_end_and_then_no_more(asha: Waiting) -> None:
+    asha.arrives()
+    asha.sees("checking")
+    asha.asks(1)
+    asha.hears(State.PAID)
+    asha.sees("paid")
+    asha.hears(State.FULFILLED)
+    asha.sees("ready")
+
+    settled = len(asha.asked)
+    asha.page.wait_for_timeout(3000)
+    assert len(asha.asked) <= settled + 1
+
+    said = asha.page.evaluate("said")
+    assert [text.split(".")[0] for text in said] == ["Payment received", "Starter is yours"]
+    assert asha.page.evaluate("shift") < 0.01, "something moved when the fragments came"
+
+
+def test_neither_a_stumble_of_the_shop_nor_a_dropped_line_ends_the_asking(asha: Waiting) -> None:
+    bad_days = [
+        lambda route: route.fulfill(status=500, body="<h1>broken</h1>", content_type="text/html"),
+        lambda route: route.abort("connectionreset"),
+    ]
+    asha.page.route(STATUS, lambda route: bad_days.pop(0)(route) if bad_days else route.fallback())
+    asha.arrives()
+    asha.hears(State.FULFILLED)
+    asha.sees("ready")
+    assert bad_days == []
+    expect(asha.page.get_by_role("heading", name="broken")).to_have_count(0)
+
+
+def test_a_tab_nobody_sees_rests_and_asks_when_it_is_seen_again(asha: Waiting) -> None:
+    asha.arrives()
+    asha.asks(1)
+    asha.page.evaluate(HIDE, False)
+    hidden = len(asha.asked)
+    asha.page.wait_for_timeout(3500)
+    assert len(asha.asked) <= hidden + 1  # one may have been under way
+    asha.hears(State.FULFILLED)
+    asha.page.evaluate(HIDE, True)
+    asha.sees("ready", seconds=4)
+
+
+def test_the_focus_stays_where_it_is(asha: Waiting) -> None:
+    asha.path = asha.path.replace("success", "failure")
+    asha.arrives()
+    cancel = asha.page.get_by_role("button", name="Cancel order")
+    cancel.focus()
+    asha.asks(2)
+    asha.page.wait_for_timeout(500)
+    expect(cancel).to_be_focused()
+
+
+def test_a_signed_out_shopper_is_led_to_the_sign_in(asha: Waiting) -> None:
+    asha.arrives()
+    asha.page.context.clear_cookies()
+    expect(asha.page.get_by_role("heading", level=1, name="Sign in")).to_be_visible(timeout=20_000)
