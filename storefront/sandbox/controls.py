@@ -206,6 +206,18 @@ def make_happen(session_id: str) -> ResponseReturnValue:
     return done(session=session_id, checkout_status=status, razorpay_payment_id=payment_id)
 
 
+@bp.post("/sessions/<session_id>/overwrite")
+def overwrite(session_id: str) -> ResponseReturnValue:
+    """A completed one is written over by a clean-up that came too late: `status` failed or expired."""
+    status = one_of(asked(), "status", ("failed", "expired"))
+    with current_store().writing() as conn:
+        session = find(conn, sessions, session_id)
+        if session is None or session["checkout_status"] != "completed":
+            raise not_found(f"completed checkout session {session_id} not found", id=session_id)
+        endings.overwrite(conn, session, status)
+    return done(session=session_id, checkout_status=status)
+
+
 @bp.post("/subscriptions/<subscription_id>/cancel")
 def cancel_subscription(subscription_id: str) -> ResponseReturnValue:
     with current_store().writing() as conn:

@@ -119,6 +119,7 @@ FAULTS = {
     "rate_limited": Fault("429 with Retry-After (its seconds)", _rate_limited, seconds=1),
     "timeout_before": Fault("the line is cut, and nothing was done", _timeout_before),
     "timeout_after": Fault("it is done, but the answer is lost", after=_timeout_after),
+    "aborted": Fault("half is done: the caller hung up, and the work stopped there", after=_timeout_after),
     "slow": Fault("the right answer, late", after=_slow, seconds=3),
     "wrong_json": Fault("done, but the answer is JSON of another shape", after=_wrong_json),
     "truncated": Fault("done, but the answer ends in the middle", after=_truncated),
@@ -133,6 +134,7 @@ FAULTS = {
 PLACES: dict[str, tuple[str | None, str]] = {
     "replica_404": ("GET", "/v1/checkout/sessions/"),
     "replica_stale": ("GET", "/v1/"),
+    "aborted": ("POST", "/v1/checkout/sessions"),
     "customer_missing": ("POST", "/v1/checkout/sessions"),
     "duplicate_key": ("POST", "/v1/checkout/sessions"),
 }

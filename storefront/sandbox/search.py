@@ -28,6 +28,8 @@ class Asked:
     def __init__(self, malformed: str, broken: str | None = None, body: Body | None = None) -> None:
         self.body = validation.json_object(malformed) if body is None else body
         self.malformed, self.broken = malformed, broken or malformed
+        for name in ("status", "order", "expand"):
+            self.word(name)
 
     def word(self, name: str) -> str:
         return validation.word(self.body, name, self.malformed)

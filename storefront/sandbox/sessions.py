@@ -22,7 +22,7 @@ def create() -> ResponseReturnValue:
     asked = validation.json_object()
     with current_store().writing() as conn:
         session, refusal = checkout.create(
-            conn, current_settings(), asked, aborted=g.get("abort_create", False)
+            conn, current_settings(), asked, aborted=g.get("fault") == "aborted"
         )
         shown = views.session(conn, session)
         if not refusal and session.get("mandate") == "no_action":

@@ -225,17 +225,17 @@ def word(body: Body, name: str, message: str = "Invalid request format") -> str:
 
 
 def words(body: Body, name: str, message: str = "Invalid request format") -> list[str]:
-    value = body.get(name) or []
-    if not isinstance(value, list) or any(not isinstance(item, str) for item in value):
+    value = body.get(name)
+    if not isinstance(value, list | None) or any(not isinstance(item, str) for item in value or []):
         raise invalid(message)
-    return value
+    return value or []
 
 
 def objects(body: Body, name: str, message: str) -> list[Body]:
-    value = body.get(name) or []
-    if not isinstance(value, list) or any(not isinstance(item, dict | None) for item in value):
+    value = body.get(name)
+    if not isinstance(value, list | None) or any(not isinstance(item, dict | None) for item in value or []):
         raise invalid(message)
-    return [item for item in value if item is not None]
+    return [item for item in value or [] if item is not None]
 
 
 def flag(body: Body, name: str, message: str) -> bool:

@@ -8,11 +8,13 @@ from typing import Any
 import pytest
 import requests
 from flask import Flask
+from requests.adapters import BaseAdapter
 from werkzeug.serving import make_server
 
-from storefront.sandbox import create_app
+from storefront.sandbox import create_app, schema
 from storefront.sandbox.hooks import run_due
 from storefront.sandbox.settings import SandboxSettings
+from storefront.sandbox.store import need, save
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 KEY = "sk_sandbox_tests"
@@ -132,6 +134,89 @@ class Client:
 
     def advance(self, step: str) -> None:
         assert self.post("/_sandbox/clock", {"advance": step}).status_code == 200
+
+
+class Wire(BaseAdapter):
+    """The sandbox without a network: requests go straight into it."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__()
+        self.browser = app.test_client(use_cookies=False)
+
+    def send(self, request: requests.PreparedRequest, **_options: Any) -> requests.Response:
+        answer = self.browser.open(
+            request.path_url, method=request.method, headers=list(request.headers.items()), data=request.body
+        )
+        response = requests.Response()
+        response.status_code, response._content = answer.status_code, answer.data
+        response.headers = requests.structures.CaseInsensitiveDict(answer.headers.items())
+        response.encoding, response.request, response.url = "utf-8", request, request.url or ""
+        return response
+
+    def close(self) -> None:
+        pass
+
+
+class Near(Client):
+    """The same calls without a network, and what was told of them."""
+
+    def __init__(self, app: Flask) -> None:
+        super().__init__(app, "http://sandbox.test")
+        self.http.mount(self.base, Wire(app))
+
+    def told(self) -> list[str]:
+        """The names of all events so far, oldest first."""
+        items = self.get("/_sandbox/events?limit=200").json()["items"]
+        return [item["event_type"] for item in items[::-1]]
+
+    def turn(self, **switches: Any) -> None:
+        assert self.post("/_sandbox/switches", switches).status_code == 200
+
+    def stock(self, lookup_key: str, **plan: Any) -> Any:
+        answer = self.call("PUT", f"/_sandbox/plans/{lookup_key}", plan)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def bill(self, session: Any) -> Any:
+        return self.get(f"/v1/invoices/{session['checkout_invoice_id']}").json()
+
+    def change(self, table: str, key: str, **values: Any) -> None:
+        """Behind the API's back."""
+        rows = schema.metadata.tables[table]
+        with self.app.extensions["sandbox"].writing() as conn:
+            save(conn, rows, need(conn, rows, key), **values)
+
+    def found(self, path: str, **asked: Any) -> list[Any]:
+        answer = self.post(path, asked)
+        assert answer.status_code == 200, answer.text
+        items: list[Any] = answer.json()["items"]
+        return items
+
+
+def near(path: Path) -> Iterator[Near]:
+    settings = SandboxSettings(
+        database_url=f"sqlite:///{path}/sandbox.db",
+        url="http://sandbox.test",
+        webhook_url="http://127.0.0.1:9/nobody",
+        api_key=KEY,
+        webhook_secrets=(SECRET,),
+    )
+    app = create_app(settings)
+    client = Near(app)
+    yield client
+    client.http.close()
+    app.extensions["sandbox"].close()
+
+
+@pytest.fixture
+def api(tmp_path: Path) -> Iterator[Near]:
+    yield from near(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Near]:
+    """One for a whole module, for tests that only read."""
+    yield from near(tmp_path_factory.mktemp("shelf"))
 
 
 @pytest.fixture
