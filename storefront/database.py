@@ -1,9 +1,10 @@
 """Engines and `with writing():` — the one place that knows SQLite from PostgreSQL."""
 
 import fcntl
+import os
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
@@ -20,7 +21,7 @@ from storefront.extensions import db
 
 Row = TypeVar("Row")
 
-PATIENCE = 0.5  # seconds a writer waits in all: several waves must fit into a webhook's 5 s
+PATIENCE = 0.5  # seconds a writer waits while nothing moves: several waves must fit into a webhook's 5 s
 PRAGMAS = (
     "PRAGMA journal_mode=WAL",
     "PRAGMA synchronous=FULL",
@@ -107,18 +108,17 @@ def _name_the_mistake(context: ExceptionContext) -> None:
 
 
 @contextmanager
-def writing(patience: float | None = None) -> Iterator[scoped_session[Session]]:
+def writing() -> Iterator[scoped_session[Session]]:
     """One short write transaction: commits at the end, rolls back on an exception.
 
     Ends a read that is still open, so what was read before must be looked at again.
-    Raises DatabaseBusy when another writer holds the database for longer than `patience` seconds.
+    Raises DatabaseBusy when another writer holds the database for longer than PATIENCE.
     """
     gate: Gate | None = current_app.extensions["gate"]
-    deadline = time.monotonic() + (PATIENCE if patience is None else patience)
     db.session.rollback()
-    with gate.passed(deadline) if gate else nullcontext():
+    with gate.passed(PATIENCE) if gate else nullcontext(PATIENCE) as patience_left:
         try:
-            db.session.connection(execution_options={"writes_within": max(0.0, deadline - time.monotonic())})
+            db.session.connection(execution_options={"writes_within": patience_left})
             yield db.session
             db.session.commit()
         except OperationalError as error:
@@ -143,6 +143,7 @@ class Gate:
     """Lets one SQLite writer in at a time, across threads and processes.
 
     SQLite's own waiting is unfair: without a gate the unlucky writer waits seconds, with it milliseconds.
+    A queue that moves is waited in a little longer than one that stands still.
     """
 
     LOOK_EVERY = 0.001  # seconds; flock itself cannot wait with a deadline
@@ -151,26 +152,60 @@ class Gate:
         self._thread = threading.Lock()
         self._path = path
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # and it stays: a lock is on the file, not on its name
 
     @contextmanager
-    def passed(self, deadline: float) -> Iterator[None]:
-        if not self._thread.acquire(timeout=max(0.0, deadline - time.monotonic())):
-            raise DatabaseBusy
+    def passed(self, patience: float) -> Iterator[float]:
+        """Gives the seconds of patience that are left for the database itself."""
+        queue = Queue(self._last_passed, patience)
+        while not self._thread.acquire(timeout=queue.patience_left()):
+            queue.look()
         try:
-            with self._path.open("w") as file:
-                self._lock(file.fileno(), deadline)
-                yield
+            file = os.open(self._path, os.O_RDONLY)
+            try:
+                while not _locked(file):
+                    queue.look()
+                    time.sleep(self.LOOK_EVERY)
+                yield queue.patience_left()
+                os.utime(file)  # whoever waits sees that the queue moves
+            finally:
+                os.close(file)
         finally:
             self._thread.release()
 
-    def _lock(self, file: int, deadline: float) -> None:
-        while True:
-            try:
-                return fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise DatabaseBusy from None
-                time.sleep(self.LOOK_EVERY)
+    def _last_passed(self) -> int:
+        return self._path.stat().st_mtime_ns
+
+
+class Queue:
+    """One writer's waiting: `patience` seconds since the queue last moved, LONGEST seconds in all."""
+
+    LONGEST = 3.0
+
+    def __init__(self, last_passed: Callable[[], int], patience: float) -> None:
+        self._last_passed, self._patience = last_passed, patience
+        self._until = time.monotonic() + patience
+        self._at_most_until = time.monotonic() + max(patience, self.LONGEST)
+        self._seen = last_passed()
+
+    def patience_left(self) -> float:
+        return max(0.0, self._until - time.monotonic())
+
+    def look(self) -> None:
+        """Raises DatabaseBusy when it has been too long."""
+        now, passed = time.monotonic(), self._last_passed()
+        if passed != self._seen:
+            self._seen, self._until = passed, now + self._patience
+        if now >= min(self._until, self._at_most_until):
+            raise DatabaseBusy
+
+
+def _locked(file: int) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def beside_others(due: Select[Row]) -> Select[Row]:

@@ -120,7 +120,7 @@ class Town:
         self.run("sandbox", "-m", "storefront.sandbox")
         self.open_shop("web", port)
         self.open_worker("worker")
-        self.wait_until(lambda: answers(self.sandbox_url) and answers(f"{self.shop_url}/healthz"))
+        self.wait_until_open(self.sandbox_url, f"{self.shop_url}/healthz")
         self.flexprice = create_engine(f"sqlite:///{sandbox_file}")
 
     def run(self, name: str, *arguments: str, **environ: str) -> Process:
@@ -160,10 +160,16 @@ class Town:
             assert time.monotonic() < deadline, f"{why}\n{self.logs()}"
             time.sleep(0.05)
 
+    def wait_until_open(self, *doors: str) -> None:
+        self.wait_until(lambda: all(answers(door) for door in doors))
+
     def logs(self) -> str:
         return "\n".join(
             f"--- {log.name}\n{log.read_text()[-4000:]}" for log in sorted(self.folder.glob("*.log"))
         )
+
+    def logs_whole(self) -> str:
+        return "".join(log.read_text() for log in self.folder.glob("*.log"))
 
     # Faults.
 
@@ -206,6 +212,11 @@ class Town:
         with Session(self.rows) as session:
             query = select(Order).join(Shopper, Shopper.id == Order.shopper_id)
             return list(session.scalars(query.where(Shopper.email == email).order_by(Order.id)))
+
+    def sessions_of(self, order: Order) -> int:
+        with self.flexprice.connect() as connection:
+            query = select(func.count()).where(sessions.c.idempotency_key == order.ref)
+            return int(connection.scalar(query) or 0)
 
     def captured(self) -> Counter[str]:
         """How often each order was paid, by Flexprice's books."""

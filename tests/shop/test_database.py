@@ -2,7 +2,6 @@
 
 import fcntl
 import sqlite3
-import time
 from pathlib import Path
 
 import psycopg
@@ -11,7 +10,7 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from storefront import database
-from storefront.database import DatabaseBusy, NotWriting, insert_or_ignore, writing
+from storefront.database import DatabaseBusy, NotWriting, Queue, insert_or_ignore, writing
 from storefront.extensions import db
 from storefront.models import Heartbeat, Shopper
 
@@ -119,7 +118,7 @@ def test_a_held_database_is_busy(hasty, other, samples):
 
 @on_sqlite
 def test_a_writer_of_this_process_holds_the_gate(hasty, context):
-    with context.extensions["gate"].passed(time.monotonic()), pytest.raises(DatabaseBusy), writing():
+    with context.extensions["gate"].passed(0), pytest.raises(DatabaseBusy), writing():
         pytest.fail("nobody may get in")
     with writing():
         pass
@@ -135,6 +134,47 @@ def test_a_writer_of_another_process_holds_the_gate(env, hasty, context):
             pytest.fail("nobody may get in")
     with writing():
         pass
+
+
+class Wait:
+    """Somebody at the gate, a clock, and how often the gate has been passed."""
+
+    def __init__(self, monkeypatch):
+        self.clock, self.passes = 100.0, 0
+        monkeypatch.setattr(database, "time", self)
+        self.queue = Queue(lambda: self.passes, patience=0.5)
+
+    def monotonic(self):
+        return self.clock
+
+    def goes_on(self, seconds, passes=0):
+        self.clock += seconds
+        self.passes += passes
+        self.queue.look()
+
+
+def test_a_queue_that_stands_still_is_left_soon(monkeypatch):
+    wait = Wait(monkeypatch)
+    wait.goes_on(0.4)
+    with pytest.raises(DatabaseBusy):
+        wait.goes_on(0.1)
+
+
+def test_a_queue_that_moves_is_waited_in_but_not_for_ever(monkeypatch):
+    wait = Wait(monkeypatch)
+    for _ in range(7):
+        wait.goes_on(0.4, passes=1)
+    with pytest.raises(DatabaseBusy):
+        wait.goes_on(0.4, passes=1)
+
+
+@on_sqlite
+def test_the_queue_sees_that_another_process_has_passed(context, env):
+    gate = context.extensions["gate"]
+    before = gate._last_passed()
+    with writing():
+        assert gate._last_passed() == before
+    assert gate._last_passed() > before
 
 
 def test_readers_do_not_wait(hasty, other):

@@ -1,0 +1,242 @@
+"""Many at once: several web processes and several workers share one database, and each thing is done once."""
+
+import base64
+import hashlib
+import hmac
+import http.client
+import json
+import random
+import re
+import threading
+import time
+from collections import Counter
+from datetime import UTC, datetime
+from queue import Empty, Queue
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+from sqlalchemy import func, insert, select
+from werkzeug.security import generate_password_hash
+
+from storefront.models import Access, InboxMessage, Letter, Order, Shopper
+
+SECRET = base64.b64decode("c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ==")
+PASSWORD = "a sentence to remember"
+EVENTS = (
+    ("checkout.session.initiated", "pending"),
+    ("checkout.session.completed", "completed"),
+    ("checkout.session.completed", "completed"),  # another message about the same session
+    ("subscription.activated", ""),
+    ("payment.updated", ""),
+)
+SEED = time.time_ns()
+
+
+@pytest.fixture(scope="module")
+def doors(town):
+    """Two web processes; and two more workers."""
+    doors = [town.shop_url, town.open_shop("web2")]
+    for name in ("worker2", "worker3"):
+        town.open_worker(name)
+    town.wait_until_open(*doors)
+    return doors
+
+
+class Storm:
+    """Orders to be paid, the news of them, senders who deliver it, and people who look at their page."""
+
+    def __init__(self, town, doors, orders):
+        self.town, self.doors, self.chance = town, doors, random.Random(SEED)
+        self.name = f"s{time.time_ns()}"
+        self.answers, self.looks, self.times = Counter(), Counter(), []
+        self.paid = [f"{self.name}x{number}" for number in range(orders)]
+        now, quick = datetime.now(UTC), generate_password_hash(PASSWORD, method="pbkdf2:sha256:1")
+        with town.rows.connect() as connection, connection.begin():
+            connection.execute(insert(Shopper), [
+                {"email": f"{key}@example.com", "name": "A", "password_hash": quick, "is_operator": False,
+                 "created_at": now, "flexprice_id": f"cust_{key}"}
+                for key in self.paid
+            ])  # fmt: skip
+            ids = dict(connection.execute(select(Shopper.flexprice_id, Shopper.id)).all())
+            connection.execute(insert(Order), [
+                {"shopper_id": ids[f"cust_{key}"], "plan_id": "plan_01", "plan_name": "Pro",
+                 "currency": "inr", "billing_period": "MONTHLY", "amount": 499, "created_at": now,
+                 "state": "awaiting_payment", "session_id": f"cs_{key}", "customer_id": f"cust_{key}",
+                 "looks": 0}
+                for key in self.paid
+            ])  # fmt: skip
+
+    def news(self):
+        for key in self.paid:
+            session = {"id": f"cs_{key}", "customer_id": f"cust_{key}"}
+            for number, (kind, status) in enumerate(EVENTS):
+                about = {"checkout_session": session | {"checkout_status": status}} if status else {}
+                yield f"msg_{key}_{number}", json.dumps({"event_type": kind, **about}).encode()
+
+    def deliver(self, news, at_most=1, senders=32, pollers=0):
+        """Shuffled, each one to `at_most` times; what is not acknowledged is sent again."""
+        deliveries = [message for message in news for _ in range(self.chance.randint(1, at_most))]
+        self.chance.shuffle(deliveries)
+        queue = Queue()
+        for number, delivery in enumerate(deliveries):
+            queue.put((self.doors[number % len(self.doors)], *delivery))
+        over = threading.Event()
+        watching = [threading.Thread(target=self.poll, args=(key, over)) for key in self.paid[:pollers]]
+        sending = [threading.Thread(target=self.send, args=(queue,)) for _ in range(senders)]
+        for thread in (*watching, *sending):
+            thread.start()
+        for thread in sending:
+            thread.join()
+        over.set()
+        for thread in watching:
+            thread.join()
+        return len(deliveries)
+
+    def send(self, queue):
+        lines = {door: http.client.HTTPConnection(urlsplit(door).netloc, timeout=60) for door in self.doors}
+        while True:
+            try:
+                door, message_id, body = queue.get_nowait()
+            except Empty:
+                break
+            started = time.monotonic()
+            lines[door].request("POST", "/webhooks/flexprice", body, signed(message_id, body))
+            answer = lines[door].getresponse()
+            answer.read()
+            self.times.append(time.monotonic() - started)
+            self.answers[answer.status] += 1
+            if answer.status != 204:
+                queue.put((door, message_id, body))
+        for line in lines.values():
+            line.close()
+
+    def poll(self, key, over):
+        with requests.Session() as browser:
+            browser.hooks["response"] = lambda answer, **_: self.looks.update([answer.status_code])
+            door = self.chance.choice(self.doors)
+            page = browser.get(f"{door}/sign-in", timeout=60).text
+            token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', page)[1]
+            known = {"email": f"{key}@example.com", "password": PASSWORD, "csrf_token": token}
+            browser.post(f"{door}/sign-in", data=known, timeout=60, allow_redirects=False)
+            [order] = self.town.orders_of(f"{key}@example.com")
+            while not over.is_set():
+                browser.get(f"{door}/orders/{order.ref}/status", timeout=60)
+
+    def check(self):
+        """Each order fulfilled once, each letter posted once, each message read by one worker."""
+        town = self.town
+        town.wait_until(town.settled, "not everything was worked off")
+        with town.rows.connect() as connection:
+            states = Counter(
+                connection.scalars(select(Order.state).where(Order.session_id.contains(self.name)))
+            )
+            granted = connection.scalars(
+                select(Access.order_id).join(Order, Order.id == Access.order_id)
+                .where(Order.session_id.contains(self.name))
+            ).all()  # fmt: skip
+            letters = Counter(connection.scalars(select(Letter.to).where(Letter.to.contains(self.name))))
+            kept = connection.scalar(select(func.count()).where(InboxMessage.id.contains(self.name)))
+        assert states == {"fulfilled": len(self.paid)}
+        assert len(granted) == len(set(granted)) == len(self.paid)
+        assert letters == {f"{key}@example.com": 1 for key in self.paid}
+        assert letters.items() <= town.letterbox.received().items()
+        assert kept == len(self.paid) * len(EVENTS)
+        read = Counter(re.findall(rf"storefront.worker: message (msg_{self.name}\S+) ", town.logs_whole()))
+        assert set(read.values()) == {1}
+        assert len(read) == kept
+        assert "database is locked" not in town.logs_whole()
+        assert "Traceback" not in town.logs_whole()
+
+
+def signed(message_id, body):
+    stamp = str(int(time.time()))
+    digest = hmac.new(SECRET, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256).digest()
+    return {
+        "Content-Type": "application/json",
+        "svix-id": message_id,
+        "svix-timestamp": stamp,
+        "svix-signature": f"v1,{base64.b64encode(digest).decode()}",
+    }
+
+
+def test_webs_and_workers_share_the_work_and_nothing_is_done_twice(town, doors):
+    storm = Storm(town, doors, orders=40)
+    sent = storm.deliver(storm.news(), at_most=3, senders=32, pollers=8)
+    assert storm.answers[204] == sent
+    assert set(storm.answers) <= {204, 503}  # "later": on a machine that has no time at all
+    assert set(storm.looks) <= {200, 303}
+    storm.check()
+
+
+def test_a_storm_of_one_message_is_one_message(town, doors):
+    storm = Storm(town, doors, orders=1)
+    news = list(storm.news())
+    storm.deliver([news[1]] * 256)
+    assert storm.answers[204] == 256
+    storm.deliver(news)
+    storm.check()
+
+
+def test_sixteen_clicks_at_once_open_one_session(town, doors, somebody):
+    person = somebody()
+    person.sign_up()
+    page = person.see("/")
+    action = page.action("/checkout")
+    clicks = [
+        threading.Thread(
+            target=person.insist, args=("POST", door + action), kwargs={"data": page.forms[action]}
+        )
+        for door in doors * 8
+    ]
+    for click in clicks:
+        click.start()
+    for click in clicks:
+        click.join()
+    [order] = town.orders_of(person.email)
+    assert town.sessions_of(order) == 1
+
+
+@pytest.mark.soak
+def test_ten_thousand_webhooks_for_two_thousand_orders(town, doors):
+    storm = Storm(town, doors, orders=2000)
+    started = time.monotonic()
+    sent = storm.deliver(storm.news(), at_most=10, senders=32)
+    spent = time.monotonic() - started
+    assert storm.answers == {204: sent}
+    storm.check()
+    tell(town, f"{sent} deliveries of 10,000 messages in {spent:.0f} s", storm.times)
+    assert max(storm.times) < 5
+
+
+@pytest.mark.soak
+def test_thirty_two_senders_and_thirty_two_pollers_never_meet_a_lock(town, doors):
+    storm = Storm(town, doors, orders=400)
+    sent = storm.deliver(storm.news(), at_most=3, senders=32, pollers=32)
+    assert storm.answers == {204: sent}
+    assert set(storm.looks) <= {200, 303}
+    storm.check()
+    tell(town, f"{sent} deliveries beside {sum(storm.looks.values())} looks", storm.times)
+    assert max(storm.times) < 5
+
+
+@pytest.mark.soak
+def test_a_thousand_copies_of_one_message(town, doors):
+    storm = Storm(town, doors, orders=1)
+    news = list(storm.news())
+    storm.deliver([news[1]] * 1024)
+    assert storm.answers == {204: 1024}
+    storm.deliver(news)
+    storm.check()
+    tell(town, "1024 copies of one message", storm.times)
+
+
+def tell(town, what, times):
+    times = sorted(times)
+    p50, p99 = (times[int(len(times) * part)] * 1000 for part in (0.5, 0.99))
+    wal = town.folder / "shop.db-wal"
+    size = f", WAL {wal.stat().st_size / 1e6:.1f} MB" if wal.exists() else ""
+    print(
+        f"\n{town.rows.dialect.name}: {what}; p50 {p50:.0f} ms, p99 {p99:.0f} ms,"
+        f" worst {times[-1] * 1000:.0f} ms{size} (seed {SEED})"
+    )
