@@ -1,4 +1,4 @@
-// Keeps the console's live part fresh when htmx cannot be loaded: same addresses, same rhythm.
+// Keeps the live part of a page fresh when htmx cannot be loaded: same addresses, same rhythm.
 (function () {
   "use strict";
   var busy = false;
@@ -8,7 +8,7 @@
     if (busy || window.htmx || !part || document.hidden) return;
     busy = true;
     try {
-      var answer = await fetch(part.getAttribute("hx-get"), { cache: "no-store" });
+      var answer = await fetch(part.getAttribute("hx-get"), { cache: "no-store", headers: { Accept: "text/html" } });
       if (!answer.ok) return;
       var box = document.createElement("template");
       box.innerHTML = await answer.text();

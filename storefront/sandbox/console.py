@@ -92,9 +92,8 @@ def clock_words(moment: str) -> str:
 
 def wants_page() -> bool:
     """A browser asks for a page by name; curl and scripts take what comes, and get JSON."""
-    return request.accept_mimetypes.quality("text/html") > request.accept_mimetypes.quality(
-        "application/json"
-    )
+    quality = request.accept_mimetypes.quality
+    return "HX-Request" in request.headers or quality("text/html") > quality("application/json")
 
 
 def clocked(moment: float | None) -> str | None:

@@ -73,10 +73,13 @@ def return_url(success_url: str, plink: str, payment_id: str) -> str:
     return urlunsplit(parts._replace(query="&".join(filter(None, (parts.query, urlencode(added))))))
 
 
+POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
+
+
 @bp.after_request
 def protect(response: Response) -> Response:
     # No form-action: Chromium applies it to the redirect that follows the payment, and shops live anywhere.
-    response.headers["Content-Security-Policy"] = "default-src 'none'; style-src 'self'; base-uri 'none'"
+    response.headers["Content-Security-Policy"] = POLICY
     response.headers["Cache-Control"] = "no-store"
     return response
 
