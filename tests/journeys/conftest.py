@@ -153,6 +153,7 @@ class World:
             "FLEXPRICE_API_URL": f"{self.sandbox_url}/v1",
             "FLEXPRICE_API_KEY": KEY,
             "FLEXPRICE_WEBHOOK_SECRET": SECRET,
+            "FLEXPRICE_WEBHOOK_HEADER": "X-Api-Key: k8Jq2-the-value-agreed-upon-4711",
             "STOREFRONT_URL": self.shop_url,
             "SECRET_KEY": "s" * 40,
             "DATABASE_URL": database_url,

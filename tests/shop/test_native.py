@@ -115,9 +115,14 @@ def test_a_hint_about_nothing_costs_one_question_in_an_interval(tell, news, vend
     for _ in range(20):
         tell(news(), SHARED)
         work()
+    for second in (1, 2, 4):
+        work(timedelta(seconds=second))
     assert len(vendor.calls) == 1
     (message,) = rows(InboxMessage)
     assert message.handled_at is None
+
+    work(PAUSE + timedelta(seconds=1))
+    assert len(vendor.calls) == 2
 
 
 def test_a_genuine_hint_after_a_forged_one_is_not_lost(

@@ -411,6 +411,16 @@ def test_asking_settles_the_order_as_every_answer_does(
     assert any(line.startswith("operator olga@example.com: /operator/orders/") for line in caplog.messages)
 
 
+def test_after_asking_the_worker_looks_too_whatever_the_answer(
+    press, page_of, order_of, vendor, samples, the_order
+):
+    """A receipt that is missing, or late money: what is owed to the order is seen to at once."""
+    ref = order_of(**OPENED | {"state": State.EXPIRED}, next_look_at=None)
+    vendor.answers("GET", SESSION, samples.session(checkout_status="expired"))
+    assert "stays expired" in flashed(press(page_of(ref), "/ask"))
+    assert the_order().next_look_at <= datetime.now(UTC)
+
+
 def test_asking_twice_changes_nothing_twice(app, press, page_of, order_of, vendor, samples, rows, work):
     ref = order_of(**OPENED)
     vendor.answers("GET", SESSION, samples.session(**COMPLETED))
