@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench check lint work sandbox clean
+.PHONY: help run test soak bench check lint work sandbox clean texts pictures
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -28,6 +28,13 @@ lint: $(DEV_READY)  ## ruff, format and mypy only
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+texts: $(RUN_READY)  ## gather the texts for translators into translations/shop.pot
+	@mkdir -p translations
+	$(BIN)/pybabel -q extract -F babel.cfg -k lazy -k for_shoppers --sort-by-file -o translations/shop.pot .
+
+pictures: $(DEV_READY)  ## take the pictures of the README anew, into docs/
+	$(BIN)/python -m tests.e2e.pictures
 
 work: $(RUN_READY)  ## run the worker alone (settings from the environment)
 	$(BIN)/python -m flask --app wsgi work

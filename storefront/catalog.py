@@ -19,9 +19,19 @@ QUEUE = 1.0  # seconds behind another who asks Flexprice just now
 MONTHS = {"MONTHLY": 1, "QUARTERLY": 3, "HALF_YEARLY": 6, "ANNUAL": 12}
 PERIODS = ("MONTHLY", "QUARTERLY", "HALF_YEARLY", "ANNUAL", "WEEKLY", "DAILY")  # in the order they are shown
 
-NOTHING_TO_CHARGE = "There is nothing to pay for up front, so this plan cannot go through checkout."
-WRONG_DECIMALS = "We cannot charge this currency correctly yet. Please choose another one."
-NOT_A_FLAT_FEE = "This price depends on the quantity, so we cannot promise what checkout would charge."
+
+def for_shoppers(text: str) -> str:
+    """Marks a sentence as one to translate; the page that shows it does that."""
+    return text
+
+
+NOTHING_TO_CHARGE = for_shoppers(
+    "There is nothing to pay for up front, so this plan cannot go through checkout."
+)
+WRONG_DECIMALS = for_shoppers("We cannot charge this currency correctly yet. Please choose another one.")
+NOT_A_FLAT_FEE = for_shoppers(
+    "This price depends on the quantity, so we cannot promise what checkout would charge."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,9 +212,9 @@ def notes(plan: Plan) -> tuple[str, ...]:
     """What the first payment does not cover, said beforehand."""
     said = []
     if any(price.type == "USAGE" for price in plan.prices):
-        said.append("Usage is billed afterwards, on top of this price.")
+        said.append(for_shoppers("Usage is billed afterwards, on top of this price."))
     if any(price.billing_cadence == "ONETIME" for price in plan.prices):
-        said.append("A one-time fee belongs to this plan. It is not part of the first payment.")
+        said.append(for_shoppers("A one-time fee belongs to this plan. It is not part of the first payment."))
     return tuple(said)
 
 

@@ -17,6 +17,7 @@ from storefront.extensions import db, flexprice, settings
 from storefront.flexprice import FlexpriceError
 from storefront.models import Access, Letter, Shopper
 from storefront.web.security import end_session, safe_next, start_session
+from storefront.web.words import _, lazy
 
 log = logging.getLogger(__name__)
 bp = Blueprint("account", __name__)
@@ -25,39 +26,56 @@ bp = Blueprint("account", __name__)
 def printable(_form: FlaskForm, field: Field) -> None:
     """No line breaks for the headers of a letter, no NUL for PostgreSQL."""
     if not text(field).isprintable():
-        raise ValidationError("Please leave out what is not a letter, a number or a sign.")
+        raise ValidationError(_("Please leave out what is not a letter, a number or a sign."))
 
 
 def not_guessed_first(form: FlaskForm, field: Field) -> None:
     if shoppers.is_guessed_first(text(field), text(form["email"]) if "email" in form else ""):
-        raise ValidationError("This one is guessed first. Please choose another.")
+        raise ValidationError(_("This one is guessed first. Please choose another."))
 
 
 class NameForm(FlaskForm):
-    name = StringField("Name", [DataRequired("Please enter your name."), Length(max=200), printable])
+    name = StringField(
+        lazy("Name"),
+        [
+            DataRequired(lazy("Please enter your name.")),
+            Length(max=200, message=lazy("Please use at most %(max)d characters.")),
+            printable,
+        ],
+    )
 
 
 class EmailForm(FlaskForm):
     email = EmailField(
-        "E-mail",
-        [InputRequired("Please enter your e-mail address."), Email(), Length(max=255)],
+        lazy("E-mail"),
+        [
+            InputRequired(lazy("Please enter your e-mail address.")),
+            Email(lazy("Please enter an e-mail address like name@example.com.")),
+            Length(max=255, message=lazy("Please use at most %(max)d characters.")),
+        ],
         filters=[lambda typed: typed.strip() if typed else typed],
     )
 
 
 class PasswordForm(FlaskForm):
     password = PasswordField(
-        "Password",
+        lazy("Password"),
         [
-            InputRequired("Please choose a password."),
-            Length(10, 200, "Please use at least 10 characters, and at most 200."),
+            InputRequired(lazy("Please choose a password.")),
+            Length(10, 200, lazy("Please use at least 10 characters, and at most 200.")),
             not_guessed_first,
         ],
     )
 
 
 class SignInForm(EmailForm):
-    password = PasswordField("Password", [InputRequired("Please enter your password."), Length(max=200)])
+    password = PasswordField(
+        lazy("Password"),
+        [
+            InputRequired(lazy("Please enter your password.")),
+            Length(max=200, message=lazy("Please use at most %(max)d characters.")),
+        ],
+    )
     next = HiddenField()
 
 
@@ -86,7 +104,7 @@ def do_sign_up() -> Any:
                 text(form.name).strip(), text(form.email), password_hash, datetime.now(UTC)
             )
     except shoppers.EmailTaken:
-        form.email.errors = ["This address has an account already. Please sign in."]
+        form.email.errors = [_("This address has an account already. Please sign in.")]
         return render_template("account/sign_up.html", form=form), 422
     introduce(shopper)
     start_session(shopper)
@@ -115,7 +133,7 @@ def do_sign_in() -> Any:
     shopper = shoppers.authenticate(text(form.email), text(form.password)) if form.validate() else None
     if shopper is None:
         if not form.errors:
-            form.password.errors = ["Address and password do not match."]
+            form.password.errors = [_("Address and password do not match.")]
         return render_template("account/sign_in.html", form=form), 422
     start_session(shopper)
     return redirect(safe_next(form.next.data), 303)
@@ -124,7 +142,7 @@ def do_sign_in() -> Any:
 @bp.post("/sign-out")
 def sign_out() -> Any:
     end_session()
-    flash("You are signed out, here and in every other browser.", "info")
+    flash(_("You are signed out, here and in every other browser."), "info")
     return redirect(url_for("plans.index"), 303)
 
 
@@ -148,13 +166,14 @@ def send_reset() -> Any:
     with writing():
         if shopper:
             outbox.owe(letter)
-    flash("If that address has an account, a letter with a link is on its way.", "info")
+    flash(_("If that address has an account, a letter with a link is on its way."), "info")
     return redirect(url_for("account.sign_in"), 303)
 
 
 @bp.get("/reset-password/<token>")
 def reset_password(token: str) -> Any:
-    _ = shoppers.by_reset_token(token) or abort(404)
+    if shoppers.by_reset_token(token) is None:
+        abort(404)
     return render_template("account/reset_password.html", form=PasswordForm())
 
 
@@ -163,12 +182,13 @@ def do_reset_password(token: str) -> Any:
     form = PasswordForm()
     if not form.validate():
         return render_template("account/reset_password.html", form=form), 422
-    _ = shoppers.by_reset_token(token) or abort(404)
+    if shoppers.by_reset_token(token) is None:
+        abort(404)
     password_hash = shoppers.hash_password(text(form.password))
     with writing():
         shopper = shoppers.by_reset_token(token) or abort(404)
         shoppers.set_password(shopper, password_hash)
-    flash("Your password is changed. Please sign in.", "info")
+    flash(_("Your password is changed. Please sign in."), "info")
     return redirect(url_for("account.sign_in"), 303)
 
 
@@ -189,7 +209,7 @@ def show() -> Any:
 def members() -> Any:
     held = shoppers.accesses(current_user.id, datetime.now(UTC))
     if not held:
-        flash("This page is for members. Choose a plan to get in.", "info")
+        flash(_("This page is for members. Choose a plan to get in."), "info")
         return redirect(url_for("plans.index"), 303)
     return render_template("account/members.html", accesses=held)
 

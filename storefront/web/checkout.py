@@ -24,6 +24,7 @@ from storefront.flexprice import (
 from storefront.lifecycle import Fact
 from storefront.models import Order
 from storefront.web.security import is_payment_url
+from storefront.web.words import _
 
 log = logging.getLogger(__name__)
 bp = Blueprint("checkout", __name__)
@@ -37,19 +38,23 @@ def start() -> Any:
     now = datetime.now(UTC)
     offer = chosen_offer(now)
     if offer.refusal:
-        flash(offer.refusal, "error")
+        flash(_(offer.refusal), "error")
         return redirect(_plan_page(), 303)
     try:
         with writing():
             order = orders.place(current_user, offer, now)
     except orders.AlreadyYours:
-        flash(f"You have {offer.plan_name} already.", "info")
+        flash(_("You have %(plan)s already.", plan=offer.plan_name), "info")
         return redirect(url_for("account.show"), 303)
     except orders.AlreadyPaid as paid:
-        flash(f"You have paid for {offer.plan_name}. Please do not pay again: see below.", "info")
+        said = _("You have paid for %(plan)s. Please do not pay again: see below.", plan=offer.plan_name)
+        flash(said, "info")
         return redirect(url_for("orders.success", ref=paid.order.ref), 303)
     except orders.AnotherOfferOpen as open_payment:
-        flash(f"You have an open payment for {offer.plan_name}: continue it or cancel it first.", "info")
+        said = _(
+            "You have an open payment for %(plan)s: continue it or cancel it first.", plan=offer.plan_name
+        )
+        flash(said, "info")
         return redirect(url_for("orders.failure", ref=open_payment.order.ref), 303)
     open_session(order, now)
     return redirect(where_to_pay(order), 303)

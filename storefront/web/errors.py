@@ -13,6 +13,7 @@ from storefront.catalog import CatalogUnavailable
 from storefront.database import DATABASE_TROUBLE, DatabaseBusy
 from storefront.extensions import login
 from storefront.flexprice import FlexpriceError
+from storefront.web.words import lazy, ngettext
 
 log = logging.getLogger(__name__)
 
@@ -21,45 +22,52 @@ class Page(NamedTuple):
     status: int
     title: str
     message: str
-    money: str = "No money has moved."
+    money: str = lazy("No money has moved.")
 
 
 PAGES = {
     400: Page(
         400,
-        "We could not read that",
-        "Something in the request was not as expected. Please go back and try again.",
+        lazy("We could not read that"),
+        lazy("Something in the request was not as expected. Please go back and try again."),
     ),
-    404: Page(404, "Nothing here", "This page does not exist, or it belongs to somebody else."),
-    405: Page(405, "Not this way", "This address does not take that kind of request."),
-    413: Page(413, "Too large", "What was sent is larger than we accept."),
+    404: Page(404, lazy("Nothing here"), lazy("This page does not exist, or it belongs to somebody else.")),
+    405: Page(405, lazy("Not this way"), lazy("This address does not take that kind of request.")),
+    413: Page(413, lazy("Too large"), lazy("What was sent is larger than we accept.")),
     429: Page(
         429,
-        "A little slower, please",
-        "Many requests came in a short time. Please try again in {}.",
-        "No money has moved by this request. A payment you made before is not lost.",
+        lazy("A little slower, please"),
+        lazy("Many requests came in a short time. Please try again in {}."),
+        lazy("No money has moved by this request. A payment you made before is not lost."),
     ),
     500: Page(
         500,
-        "Something broke on our side",
-        "We are sorry. Your orders are safe: please look at your account before you try again.",
-        "If you have just paid, your payment is not lost.",
+        lazy("Something broke on our side"),
+        lazy("We are sorry. Your orders are safe: please look at your account before you try again."),
+        lazy("If you have just paid, your payment is not lost."),
     ),
     503: Page(
         503,
-        "Payments are not available right now",
-        "We cannot reach our payment service. Please try again in a minute.",
-        "No money has moved.",
+        lazy("Payments are not available right now"),
+        lazy("We cannot reach our payment service. Please try again in a minute."),
+        lazy("No money has moved."),
     ),
 }
-BUSY = Page(503, "Very busy just now", "Please try again in a moment.", "No money has moved by this request.")
+BUSY = Page(
+    503,
+    lazy("Very busy just now"),
+    lazy("Please try again in a moment."),
+    lazy("No money has moved by this request."),
+)
 AWAY = Page(
     503,
-    "We cannot reach our records just now",
-    "Please try again in a moment.",
-    "If you have just paid, your payment is not lost.",
+    lazy("We cannot reach our records just now"),
+    lazy("Please try again in a moment."),
+    lazy("If you have just paid, your payment is not lost."),
 )
-EXPIRED_FORM = Page(400, "This form is too old", "Please go back, reload the page and send it again.")
+EXPIRED_FORM = Page(
+    400, lazy("This form is too old"), lazy("Please go back, reload the page and send it again.")
+)
 
 
 def init_app(app: Flask) -> None:
@@ -85,7 +93,7 @@ def too_many(error: TooManyRequests) -> Response:
     seconds = error.retry_after if isinstance(error.retry_after, int) else 60
     minutes = -(-seconds // 60)
     page = PAGES[429]
-    message = page.message.format("a minute" if minutes == 1 else f"{minutes} minutes")
+    message = page.message.format(ngettext("a minute", "%(num)d minutes", minutes) % {"num": minutes})
     return show(page._replace(message=message), retry_after=seconds)
 
 

@@ -18,6 +18,7 @@ from storefront.flexprice import CheckoutSession, FlexpriceError, NoAnswer, NotF
 from storefront.lifecycle import Fact, State
 from storefront.models import Order
 from storefront.web import pace
+from storefront.web.words import _
 
 log = logging.getLogger(__name__)
 bp = Blueprint("orders", __name__, url_prefix="/orders/<ref>")
@@ -175,7 +176,7 @@ def end_session(order: Order, now: datetime) -> None:
     """Decision 11: end it at Flexprice first; what Flexprice answers is what the order becomes."""
     if order.session_id is None:
         if order.opening_at:
-            flash("The payment is still being prepared. Please try again in a minute.", "info")
+            flash(_("The payment is still being prepared. Please try again in a minute."), "info")
             return
         with writing():
             orders.advance(order, Fact.SHOPPER_CANCELLED, now)
@@ -184,7 +185,7 @@ def end_session(order: Order, now: datetime) -> None:
         orders.ask_cancel(order.id, now)
     session = ask_to_cancel(order, now)
     if session is None:
-        flash("This payment cannot be cancelled: the link stays payable until it lapses.", "info")
+        flash(_("This payment cannot be cancelled: the link stays payable until it lapses."), "info")
         return
     with writing():
         fulfillment.settle(order, session, now)
@@ -221,7 +222,9 @@ def start_again(ref: str) -> Any:
         if moved and order.state == State.ABANDONED:
             return redirect(url_for("plans.show", plan=order.plan_id), 303)
         if not moved:
-            flash("A payment may still be under way for this order. Please give it a little longer.", "info")
+            flash(
+                _("A payment may still be under way for this order. Please give it a little longer."), "info"
+            )
     return redirect(
         url_for("orders.failure", ref=ref, since=request.args.get("since", int(time.time()))), 303
     )

@@ -15,6 +15,7 @@ from storefront import shoppers
 from storefront.database import writing
 from storefront.extensions import csrf, login, settings
 from storefront.models import Shopper
+from storefront.web.words import _
 
 log = logging.getLogger(__name__)
 
@@ -95,7 +96,7 @@ def one_host() -> Response | None:
 
 
 def to_sign_in() -> Response:
-    flash("Please sign in to go on.", "info")
+    flash(_("Please sign in to go on."), "info")
     return redirect(url_for("account.sign_in", next=way_back()), 302)
 
 

@@ -50,8 +50,12 @@ def languages() -> tuple[str, ...]:
 
 
 def language() -> str:
-    best = request.accept_languages.best_match(languages()) if has_request_context() else None
-    return best or ENGLISH
+    """The first of the visitor's languages that there are texts in."""
+    for tag, _quality in request.accept_languages if has_request_context() else ():
+        for known in (tag.replace("-", "_"), tag.partition("-")[0].lower()):
+            if known in languages():
+                return known
+    return ENGLISH
 
 
 @cache
