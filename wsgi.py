@@ -14,6 +14,7 @@ from pathlib import Path
 
 from storefront import create_app
 from storefront.settings import Settings, SettingsError, is_loopback
+from storefront.tracing import RequestIds
 from storefront.web.health import shout_without_worker
 
 ROOT = Path(__file__).resolve().parent
@@ -216,7 +217,9 @@ def say(text: str) -> None:
 if __name__ == "__main__":
     sys.exit(demo())
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+logging.basicConfig(level=logging.INFO, format="%(asctime)s %(request_id)s %(name)s: %(message)s")
+for handler in logging.getLogger().handlers:
+    handler.addFilter(RequestIds())
 logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 app = create_app(settings_or_exit(dict(os.environ)))
 shout_without_worker(app)

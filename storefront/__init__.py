@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def create_app(settings: Settings) -> Flask:
     """The table of contents of the shop."""
-    from storefront import cli, database, extensions, web
+    from storefront import cli, database, extensions, tallies, tracing, web
     from storefront.catalog import Catalog
     from storefront.doorman import Turns
     from storefront.flexprice import Client, SharedHeader, Verifier
@@ -24,7 +24,13 @@ def create_app(settings: Settings) -> Flask:
         SQLALCHEMY_DATABASE_URI=settings.database_url,
         SQLALCHEMY_ENGINE_OPTIONS=database.engine_options(settings.database_url),
     )
-    client = Client(settings.flexprice_api_url, settings.flexprice_api_key, settings.flexprice_environment_id)
+    client = Client(
+        settings.flexprice_api_url,
+        settings.flexprice_api_key,
+        settings.flexprice_environment_id,
+        request_id=tracing.current,
+        watch=tallies.upstream,
+    )
     app.extensions["flexprice"] = client
     app.extensions["catalog"] = Catalog(client)
     secrets, shared = settings.flexprice_webhook_secrets, settings.flexprice_webhook_header

@@ -68,6 +68,7 @@ class Settings:
     trusted_proxies: int = 0
     renewal_grace: timedelta = timedelta(days=3)
     qa: str = ""
+    metrics_token: str = field(default="", repr=False)  # without one there is no /metrics
 
     @property
     def production(self) -> bool:
@@ -98,6 +99,7 @@ class Settings:
             trusted_proxies=int(env.optional("TRUSTED_PROXIES", _trusted_proxies) or 0),
             renewal_grace=timedelta(days=int(env.optional("RENEWAL_GRACE_DAYS", _days) or 3)),
             qa=env.optional("QA_PAGE", _switch),
+            metrics_token=env.optional("METRICS_TOKEN", _metrics_token),
         )
         if env.problems:
             raise SettingsError(env.problems)
@@ -263,6 +265,12 @@ def _mail_from(address: str) -> str:
     except EmailNotValidError:
         raise _Wrong("is not an e-mail address") from None
     return address
+
+
+def _metrics_token(token: str) -> str:
+    if len(token) < 16 or not re.fullmatch(r"[!-~]+", token):
+        raise _Wrong("must be at least 16 characters, without spaces")
+    return token
 
 
 def _switch(word: str) -> str:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from storefront import aftercare, fulfillment, inbox, orders, outbox, renewals
+from storefront import aftercare, fulfillment, inbox, orders, outbox, renewals, tallies, tracing
 from storefront.database import DATABASE_TROUBLE, DatabaseBusy, insert_or_ignore, writing
 from storefront.extensions import db, flexprice, settings
 from storefront.flexprice import FlexpriceError, Invoice, NotFound, Subscription
@@ -78,7 +78,8 @@ def read_inbox(now: datetime, going: Going = lambda: True) -> int:
             message = inbox.next_message(now, to_claim=True)
             ours = message and inbox.claim(message.id, now)
         if message and ours:
-            read_message(message, now)
+            with tracing.following(message.id):
+                read_message(message, now)
         done += 1
     return done
 
@@ -89,6 +90,9 @@ def read_message(message: InboxMessage, now: datetime) -> None:
         with writing():
             outcome = act(now)
             inbox.done(message, outcome, now)
+        tallies.count("storefront_messages_total", outcome="done")
+        waited = (now - message.received_at).total_seconds()
+        tallies.count("storefront_message_seconds_total", max(waited, 0))
         log.info("message %s (%s): %s", message.id, message.event_type, outcome)
     except fulfillment.NotYet as reason:
         wait_or_set_aside(message, str(reason), now)
@@ -113,6 +117,7 @@ def wait_or_set_aside(message: InboxMessage, why: str, now: datetime) -> None:
 def put_back(message: InboxMessage, why: str, now: datetime, traceback: str | None = None) -> None:
     with writing():
         inbox.again(message, why, now, traceback)
+    tallies.count("storefront_messages_total", outcome="broken" if traceback else "waits")
     log.info("message %s waits: %s", message.id, why)
 
 
@@ -128,7 +133,8 @@ def look_after_orders(now: datetime, going: Going = lambda: True) -> int:
             if order and ours:
                 orders.alert_if_long_open(order.id, now)
         if order and ours:
-            look_after(order, now)
+            with tracing.following(f"order-{order.short_ref}"):
+                look_after(order, now)
         done += 1
     return done
 

@@ -101,6 +101,8 @@ def test_an_empty_value_counts_as_missing(empty):
         ("PAYMENT_HOSTS", "https://pay.example"),
         ("PAYMENT_HOSTS", "pay.example; script-src *"),
         ("QA_PAGE", "perhaps"),
+        ("METRICS_TOKEN", "short"),
+        ("METRICS_TOKEN", "long enough, but with spaces"),
     ],
 )
 def test_a_malformed_value_is_named_and_never_repeated(name, value):
@@ -173,6 +175,7 @@ def test_every_setting_is_explained_in_the_example():
     optional = {
         "FLEXPRICE_ENVIRONMENT_ID",
         "FLEXPRICE_WEBHOOK_HEADER",
+        "METRICS_TOKEN",
         "PAYMENT_HOSTS",
         "QA_PAGE",
         "RATE_LIMITS",

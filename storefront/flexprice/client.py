@@ -48,6 +48,7 @@ from .objects import (
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Watch = Callable[[str, str, int, float], None]  # method, resource, status (0: no answer), seconds
 
 CONNECT_TIMEOUT = 2.0
 READ_TIMEOUT = 4.0  # with the connection's 2 s a page has its answer within 6
@@ -98,13 +99,18 @@ class Client:
         environment_id: str | None = None,
         *,
         session: requests.Session | None = None,
+        request_id: Callable[[], str] | None = None,
+        watch: Watch | None = None,
     ) -> None:
+        """`request_id` names each call, for the logs of both sides; `watch` is told how each one went."""
         self._url = url.rstrip("/")
         self._headers = _JSON_HEADERS | {"x-api-key": _header_value(api_key, "API key")}  # not Bearer: A
         if environment_id:
             self._headers["X-Environment-ID"] = _header_value(environment_id, "environment id")
         self._session = session or _pooled_session()
         self._breaker = Breaker()
+        self._request_id = request_id
+        self._watch = watch or _nobody
 
     # -- catalog and customers
 
@@ -222,9 +228,11 @@ class Client:
                 answer = self._exchange(method, path, body, params, read)
         except wire.RequestException as error:
             failure = _unanswered(method, path, error)
+            self._watch(method, _resource(path), 0, time.monotonic() - started)
             log.info("Flexprice %s %s: %s.", method, path, failure.message)
             raise failure from error
         spent = time.monotonic() - started
+        self._watch(method, _resource(path), answer.status, spent)
         level = logging.DEBUG if answer.reads and answer.status < 300 else logging.INFO
         log.log(
             level,
@@ -239,6 +247,10 @@ class Client:
             raise _failure(answer)
         return answer
 
+    def _named_headers(self) -> dict[str, str]:
+        name = _loggable(self._request_id()) if self._request_id else ""
+        return self._headers | {"X-Request-ID": name} if name else self._headers
+
     def _exchange(
         self,
         method: str,
@@ -252,7 +264,7 @@ class Client:
             self._url + path,
             json=body,
             params=params,
-            headers=self._headers,
+            headers=self._named_headers(),
             timeout=(CONNECT_TIMEOUT, read),
             allow_redirects=False,
             stream=True,
@@ -265,6 +277,15 @@ class Client:
                 request_id=_loggable(response.headers.get("X-Request-ID", "")),
                 retry_after=response.headers.get("Retry-After", ""),
             )
+
+
+def _nobody(method: str, resource: str, status: int, seconds: float) -> None:
+    """Nobody watches."""
+
+
+def _resource(path: str) -> str:
+    """`checkout` of /checkout/sessions/cs_1: what is asked about, without ids."""
+    return path.split("/")[1]
 
 
 def _pooled_session() -> requests.Session:

@@ -13,6 +13,7 @@ def init_app(app: Flask) -> None:
         headers,
         health,
         limits,
+        metrics,
         operator,
         orders,
         plans,
@@ -22,8 +23,9 @@ def init_app(app: Flask) -> None:
         words,
     )
 
+    metrics.init_app(app)  # first: it names the request for the logs of all others
     security.init_app(app)  # before the doors: it says what a number in an address may be
-    for door in (plans, checkout, orders, webhooks, account, health, qa, operator, doctor):
+    for door in (plans, checkout, orders, webhooks, account, health, qa, operator, doctor, metrics):
         app.register_blueprint(door.bp)
     files.init_app(app)
     headers.init_app(app)

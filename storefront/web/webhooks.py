@@ -6,7 +6,7 @@ from typing import Any
 
 from flask import Blueprint, request
 
-from storefront import doorman, inbox
+from storefront import doorman, inbox, tallies
 from storefront.database import writing
 from storefront.extensions import csrf
 from storefront.flexprice import BadSignature, Event, UnreadableObject
@@ -26,14 +26,17 @@ def receive() -> Any:
         event = Event.from_body(body)
     except BadSignature as refusal:
         doorman.note(refusal, delivery)
+        tallies.count("storefront_webhooks_total", outcome="refused", cause=refusal.reason)
         return {"error": "signature not accepted"}, 401  # whatever the cause: only we need to know it
     except UnreadableObject as why:
         doorman.note_unreadable(why, delivery)
+        tallies.count("storefront_webhooks_total", outcome="unreadable", cause="")
         return {"error": "not an event"}, 400
     with writing():
         if message_id:
             new = inbox.store(message_id, event, body, delivery.at)
         else:
             new = inbox.hint(event, delivery.at)
+    tallies.count("storefront_webhooks_total", outcome="new" if new else "known", cause="")
     log.info("message %s (%s) %s", message_id or "unsigned", event.type, "kept" if new else "known already")
     return "", 204
