@@ -44,11 +44,13 @@ def look_again_at(order: Order, now: datetime) -> datetime:
     return now + min(max(waited, least), most)
 
 
-def ask(order: Order, now: datetime) -> Act:
+def ask(order: Order, now: datetime, *, at_once: bool = False) -> Act:
     """Ask Flexprice what must be asked (no transaction is open), and return what is to be done.
 
-    Raises FlexpriceError.
+    `at_once`: even about an order that was opened a moment ago. Raises FlexpriceError.
     """
+    if at_once and order.state == State.AWAITING_PAYMENT:
+        return ask_session(order)
     return LOOKS[State(order.state)](order, now)
 
 
@@ -67,9 +69,16 @@ def _recovered(order: Order, found: list[Subscription], now: datetime) -> str:
 
 def follow_session(order: Order, now: datetime) -> Act:
     """The webhook may have been lost: an open order is asked about for as long as it is open."""
-    session = None
-    if now - (order.opening_at or order.created_at) >= SHOPPERS_OWN:
-        session = flexprice().get_session(order.session_id or "")
+    if now - (order.opening_at or order.created_at) < SHOPPERS_OWN:
+        return _follow(order, None)
+    return ask_session(order)
+
+
+def ask_session(order: Order) -> Act:
+    return _follow(order, flexprice().get_session(order.session_id or ""))
+
+
+def _follow(order: Order, session: CheckoutSession | None) -> Act:
     checked = order.terms_checked_at or (session and session.terminal)
     invoice = None if checked else terms.charged(flexprice(), order)
     return lambda at: _followed(order, session, invoice, at)

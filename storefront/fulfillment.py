@@ -364,15 +364,26 @@ def recover(order: Order, found: list[Subscription], now: datetime, patience: ti
 
     Gives the order up when nothing of it can be seen `patience` after the create.
     """
-    ours = [s for s in found if s.metadata.get("order_ref") == order.ref]
-    active = next((s for s in ours if s.status in ("active", "trialing")), None)
-    if active:
-        order.subscription_id, order.invoice_id = active.id, active.latest_invoice_id
-        db.session.flush()
-        return orders.advance(order, Fact.PAYMENT_COMPLETED, now, paid_at=now)
+    if find_payment(order, found, now):
+        return True
+    ours = _of_order(order, found)
     if any(now - (draft.created_at or now) < DRAFT_IS_LEFT_OVER for draft in ours):
         return False  # perhaps payable: keep waiting
     if not ours and now - (order.opening_at or now) < patience:
         return False
     left = f"; a draft was left over at Flexprice: {', '.join(draft.id for draft in ours)}" if ours else ""
     return orders.advance(order, Fact.GIVEN_UP, now, flag=LOST + left)
+
+
+def find_payment(order: Order, found: list[Subscription], now: datetime) -> bool:
+    """One that is active was paid for, whatever became of the answer and the messages."""
+    active = next((s for s in _of_order(order, found) if s.status in ("active", "trialing")), None)
+    if active is None:
+        return False
+    order.subscription_id, order.invoice_id = active.id, active.latest_invoice_id
+    db.session.flush()
+    return orders.advance(order, Fact.PAYMENT_COMPLETED, now, paid_at=now)
+
+
+def _of_order(order: Order, found: list[Subscription]) -> list[Subscription]:
+    return [subscription for subscription in found if subscription.metadata.get("order_ref") == order.ref]

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask_login import current_user
 
-from storefront import orders, shoppers
+from storefront import aftercare, fulfillment, orders, shoppers
 from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import catalog, flexprice, settings
@@ -18,8 +18,10 @@ from storefront.flexprice import (
     NeverSent,
     NoAnswer,
     NotAllowed,
+    NotFound,
     SessionAlreadyOpen,
     SessionRequest,
+    Unavailable,
 )
 from storefront.lifecycle import Fact
 from storefront.models import Order
@@ -75,6 +77,8 @@ def open_session(order: Order, now: datetime) -> None:
     if not mine:
         return  # another click is at it, or has done it
     try:
+        if order.created_at < now and paid_unnoticed(order, now):
+            return
         session = _create(order)
     except (NoAnswer, SessionAlreadyOpen) as error:
         log.warning("order %s: the answer was lost (%s); waiting for its session", order.ref, error)
@@ -87,6 +91,22 @@ def open_session(order: Order, now: datetime) -> None:
         return
     with writing():
         orders.session_opened(order, session, now)
+
+
+def paid_unnoticed(order: Order, now: datetime) -> bool:
+    """Before the same key is used again: behind an answer such as 502 a session may have been paid (C.4)."""
+    if order.shopper.flexprice_id is None:
+        return False
+    try:
+        found = flexprice().search_subscriptions(order.shopper.external_id, aftercare.TRACES)
+    except NotFound:
+        return False
+    except (NotAllowed, Unavailable):
+        raise
+    except FlexpriceError as error:  # no session was asked for, whatever became of the question
+        raise NeverSent(f"it could not be looked for an earlier payment: {error}") from error
+    with writing():
+        return fulfillment.find_payment(order, found, now)
 
 
 def _create(order: Order) -> CheckoutSession:
