@@ -45,6 +45,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
     errors.register(app)
     for door in (customers, offers, sessions, records, pay, controls, switches, shelf, console, guide):
         app.register_blueprint(door.bp)
+    app.register_blueprint(console.front)
     faults.register(app)
     for command in cli.COMMANDS:
         app.cli.add_command(command)

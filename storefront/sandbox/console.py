@@ -3,11 +3,11 @@
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from flask import Blueprint, Response, jsonify, render_template, request
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection, Select, Table, select, text
 
-from storefront.sandbox import clock, events, faults, hooks, levers, outcomes
+from storefront.sandbox import clock, events, faults, hooks, levers, outcomes, switches
 from storefront.sandbox.door import current_settings
 from storefront.sandbox.errors import not_found
 from storefront.sandbox.schema import (
@@ -24,6 +24,7 @@ from storefront.sandbox.schema import events as messages
 from storefront.sandbox.store import Body, current_store, find, rfc3339
 
 bp = Blueprint("sandbox_console", __name__, url_prefix="/_sandbox")
+front = Blueprint("sandbox_front", __name__)
 
 SHOWN = 200  # rows, newest first
 HTMX = "https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js"
@@ -106,6 +107,12 @@ def page() -> ResponseReturnValue:
         return render_template("sandbox/console.html", **levers_shown(conn), **live_shown(conn))
 
 
+@front.get("/")
+def front_door() -> ResponseReturnValue:
+    """Whoever types the address alone wants to see something."""
+    return redirect(url_for("sandbox_console.page"))
+
+
 @bp.get("/live")
 def live() -> ResponseReturnValue:
     with current_store().reading() as conn:
@@ -120,6 +127,7 @@ def levers_shown(conn: Connection) -> Body:
         "faults": faults.FAULTS,
         "signing": hooks.signing(conn, settings),
         "ladder": hooks.ladder(conn, settings),
+        "switches": {name: (switch, switches.read(conn, name)) for name, switch in switches.SWITCHES.items()},
         "webhook_url": settings.webhook_url,
         "shop_url": settings.shop_url,
     }

@@ -6,7 +6,18 @@ from flask import Blueprint, Response, current_app, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import delete, select, update
 
-from storefront.sandbox import catalog, clock, endings, events, faults, hooks, journal, levers, outcomes
+from storefront.sandbox import (
+    catalog,
+    clock,
+    endings,
+    events,
+    faults,
+    hooks,
+    journal,
+    levers,
+    outcomes,
+    switches,
+)
 from storefront.sandbox.errors import Refusal, invalid, not_found
 from storefront.sandbox.schema import deliveries, metadata, sessions, subscriptions
 from storefront.sandbox.schema import events as messages
@@ -165,6 +176,19 @@ def _switch(name: str, switch: str, known: tuple[str, ...]) -> ResponseReturnVal
     with current_store().writing() as conn:
         pull(conn, f"switch:{switch}", value)
     return done(**{name: value})
+
+
+@bp.post("/switch")
+def turn_switch() -> ResponseReturnValue:
+    """One switch, as a form sends it; /_sandbox/switches takes several as JSON."""
+    body = asked()
+    switch = switches.SWITCHES[one_of(body, "name", switches.SWITCHES)]
+    value: Any = request.form.getlist("value") if switch.many else body.get("value")
+    if not switch.choices:
+        value = number(body, "value", switches.LONGEST_LAG)
+    with current_store().writing() as conn:
+        switches.turn(conn, body["name"], value)
+    return done(name=body["name"], value=value)
 
 
 # Payments.

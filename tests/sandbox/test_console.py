@@ -189,3 +189,135 @@ def test_it_serves_on_its_own_and_ends_when_told(tmp_path: Path) -> None:
         assert process.wait(timeout=10) == 0
 
     assert answer.json()["pagination"]["total"] == 7
+
+
+@pytest.fixture
+def sale(sandbox: Any) -> Any:
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.pay(session)
+    sandbox.deliver()
+    return session
+
+
+@pytest.mark.parametrize("kind", ["sessions", "customers", "subscriptions", "invoices", "payments"])
+def test_each_kind_of_thing_has_a_list_and_a_page_each(sandbox: Any, sale: Any, kind: str) -> None:
+    (item,) = sandbox.get(f"/_sandbox/{kind}").json()["items"]
+
+    assert item["id"] in sandbox.see(kind)
+    assert item["id"] in sandbox.see(f"{kind}/{item['id']}")
+    assert sandbox.get(f"/_sandbox/{kind}/{item['id']}").json()["id"] == item["id"]
+    assert sandbox.get(f"/_sandbox/{kind}/nothing").status_code == 404
+
+
+def test_a_delivery_shows_what_went_out_and_what_came_back(sandbox: Any, receiver: Any) -> None:
+    receiver.answers = [503]
+    sandbox.customer()
+    sandbox.walk("6m")
+    (delivery,) = sandbox.deliveries()
+
+    page = sandbox.see(f"deliveries/{delivery['id']}")
+    first, second = sandbox.get(f"/_sandbox/deliveries/{delivery['id']}").json()["attempts"]
+
+    (sent, body), (again, _) = receiver.got
+    assert (first["headers"]["svix-signature"], first["body"]) == (sent["svix-signature"], body)
+    assert (first["response_status"], second["response_status"]) == (503, 200)
+    assert sent["svix-signature"] in page
+    assert again["svix-signature"] in page
+    assert "Attempt 2" in page
+
+
+def test_the_next_try_is_told(sandbox: Any, receiver: Any) -> None:
+    receiver.answers = [500]
+    sandbox.customer()
+    sandbox.deliver()
+
+    (delivery,) = sandbox.deliveries()
+
+    assert delivery["state"] == "due"
+    assert delivery["due_at"][:16].replace("T", " ") in sandbox.see("deliveries")
+
+
+def test_the_header_of_an_unsigned_flexprice_comes_from_the_shops_own_setting() -> None:
+    settings = SandboxSettings.from_env({"FLEXPRICE_WEBHOOK_HEADER": "X-Api-Key: a long value"})
+
+    assert (settings.native_header, settings.webhook_signing) == ("X-Api-Key: a long value", "native")
+
+
+@pytest.mark.parametrize("name", ["SANDBOX_SIGNING", "SANDBOX_RETRIES", "FLEXPRICE_WEBHOOK_HEADER"])
+def test_a_setting_that_makes_no_sense_is_refused_at_the_start(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        SandboxSettings.from_env({name: "nonsense"})
+
+
+def test_what_was_arranged_and_told_outlives_the_process(
+    sandbox: Any, sandbox_settings: SandboxSettings, sale: Any
+) -> None:
+    sandbox.pull("faults", fault="down", times=3)
+    sandbox.pull("outcomes", outcome="declined", session=sale["id"])
+    told = sandbox.deliveries()
+
+    again = create_app(replace(sandbox_settings, url=sandbox.base))
+
+    client = again.test_client()
+    levers = [lever["name"] for lever in client.get("/_sandbox/levers").json["items"]]
+    assert levers == ["down", "declined"]
+    assert client.get("/_sandbox/deliveries").json["items"][::-1] == told
+    page = client.get(f"/_sandbox/deliveries/{told[-1]['id']}", headers={"Accept": "text/html"}).text
+    assert "svix-signature" in page
+    again.extensions["sandbox"].close()
+
+
+def test_a_session_can_be_played_with_on_its_page(sandbox: Any, sale: Any) -> None:
+    page = sandbox.see(f"sessions/{sale['id']}")
+    assert "Refund it" in page
+    assert "End its subscription" in page
+
+    back = f"/_sandbox/sessions/{sale['id']}"
+    form = {"outcome": "refunded", "back": back}
+    answer = sandbox.post(f"/_sandbox/sessions/{sale['id']}/outcome", data=form)
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, back)
+    assert "REFUNDED" in sandbox.see(f"sessions/{sale['id']}")
+
+
+@pytest.mark.parametrize("back", ["https://elsewhere.test/", "//elsewhere.test/_sandbox/", "/v1/customers"])
+def test_a_form_leads_back_to_the_console_and_nowhere_else(sandbox: Any, back: str) -> None:
+    answer = sandbox.post("/_sandbox/sweep", data={"now": "yes", "back": back})
+    assert answer.headers["Location"] == "/_sandbox/"
+
+
+@pytest.mark.parametrize(
+    ("form", "becomes"),
+    [
+        ({"name": "generation", "value": "legacy"}, "legacy"),
+        ({"name": "razorpay_events", "value": ["payment.failed", "payment_link.paid"]}, 2),
+        ({"name": "razorpay_events"}, 0),
+        ({"name": "replica_lag", "value": "2.5"}, 2.5),
+    ],
+)
+def test_a_switch_can_be_turned_on_the_page(sandbox: Any, form: dict[str, Any], becomes: Any) -> None:
+    assert "Kind of Flexprice" in sandbox.see("")
+
+    assert sandbox.post("/_sandbox/switch", data=form).status_code == 303
+
+    value = sandbox.get("/_sandbox/switches").json()[form["name"]]
+    assert (len(value) if isinstance(value, list) else value) == becomes
+    assert sandbox.post("/_sandbox/switch", data={"name": "generation", "value": "x"}).status_code == 400
+    assert sandbox.post("/_sandbox/switch", data={"name": "x"}).status_code == 400
+
+
+def test_the_address_alone_leads_to_the_console(sandbox: Any) -> None:
+    assert sandbox.get("/").headers["Location"] == "/_sandbox/"
+    assert sandbox.post("/").text == "404 page not found"
+
+
+def test_its_pages_may_load_what_they_need_and_no_more(sandbox: Any) -> None:
+    answer = sandbox.get("/_sandbox/")
+    policy = answer.headers["Content-Security-Policy"]
+
+    assert "'unsafe" not in policy
+    assert policy.startswith("default-src 'none'")
+    assert "script-src 'self' https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js" in policy
+    assert 'integrity="sha384-' in answer.text
+    assert "style=" not in answer.text
