@@ -127,7 +127,7 @@ def _price(plan_id: str, plan: str, key: str, number: int, asked: Body, at: date
         raise invalid("Currency code must be 3 characters long")
     if period not in validation.PERIODS:
         raise invalid("Invalid billing period", billing_period=period)
-    once, amount = period == "ONETIME", _amount(asked, "amount")
+    amount = _amount(asked, "amount")
     kind = _choice(asked, "type", WORDS_OF_A_PRICE["type"])
     lookup_key = f"{key}_{currency}_{period.lower()}"
     price: Body = {
@@ -136,7 +136,7 @@ def _price(plan_id: str, plan: str, key: str, number: int, asked: Body, at: date
         "currency": currency,
         "type": kind,
         "billing_model": "FLAT_FEE",
-        "billing_cadence": "ONETIME" if once else "RECURRING",
+        "billing_cadence": "RECURRING",  # the only one there is, for one-time prices too
         "billing_period": period,
         "billing_period_count": 1,
         "invoice_cadence": "ARREAR" if kind == "USAGE" else "ADVANCE",
