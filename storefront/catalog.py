@@ -179,7 +179,7 @@ class Catalog:
 
 
 def put_on_sale(plan: Plan) -> PlanOnSale:
-    recurring = [price for price in plan.prices if price.billing_cadence == "RECURRING"]
+    recurring = [price for price in plan.prices if not price.one_time]
     keys = dict.fromkeys((price.currency, price.billing_period) for price in recurring)
     return PlanOnSale(
         plan_id=plan.id,
@@ -213,7 +213,7 @@ def notes(plan: Plan) -> tuple[str, ...]:
     said = []
     if any(price.type == "USAGE" for price in plan.prices):
         said.append(for_shoppers("Usage is billed afterwards, on top of this price."))
-    if any(price.billing_cadence == "ONETIME" for price in plan.prices):
+    if any(price.one_time for price in plan.prices):
         said.append(for_shoppers("A one-time fee belongs to this plan. It is not part of the first payment."))
     return tuple(said)
 

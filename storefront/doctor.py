@@ -230,7 +230,7 @@ def _plan_findings(plan: Plan) -> Iterable[Finding]:
             yield Finding(WARNING, f"{name} is not sold: {offer.refusal}", "Change its prices in Flexprice.")
         elif offer.amount < LEAST.get(offer.currency.upper(), 0):
             yield Finding(FAILS, f"{name}: {offer.amount} is below what Razorpay takes.", "Raise the price.")
-    if any(price.billing_cadence == "ONETIME" for price in plan.prices):
+    if any(price.one_time for price in plan.prices):
         why = f"{plan.name} has a one-time fee, which Flexprice leaves out of the first payment."
         yield Finding(WARNING, why, "The page says so. Invoice it otherwise, or take it out of the plan.")
     trials = {price.trial_period_days for price in plan.prices}

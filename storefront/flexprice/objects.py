@@ -332,6 +332,12 @@ class Price:
     price_unit_type: str = ""
     lookup_key: str = ""
 
+    @property
+    def one_time(self) -> bool:
+        """Its period says so. The cadence of one-time prices is RECURRING, since the other one was removed
+        (Flexprice, internal/types/price.go; the SDK knows no other either)."""
+        return "ONETIME" in (self.billing_period, self.billing_cadence)
+
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Price:
         fields = _Fields(data, "price")

@@ -58,13 +58,15 @@ def test_other_currencies_and_periods_are_other_offers(offer, price):
 
 
 def test_a_one_time_fee_is_not_in_the_first_payment_but_is_said(samples, price):
-    plan = put_on_sale(Plan.from_json(samples.plan(price("499"), price("1000", billing_cadence="ONETIME"))))
+    plan = put_on_sale(Plan.from_json(samples.plan(price("499"), price("1000", billing_period="ONETIME"))))
+    assert list(plan.offers) == [("inr", "MONTHLY")]
     assert plan.offers["inr", "MONTHLY"].amount == Decimal(499)
     assert plan.notes == ("A one-time fee belongs to this plan. It is not part of the first payment.",)
 
 
 def test_a_plan_with_one_time_fees_only_offers_nothing(offer, price):
-    assert offer(price("1000", billing_cadence="ONETIME")) is None
+    assert offer(price("1000", billing_period="ONETIME")) is None
+    assert offer(price("1000", billing_period="ONETIME"), key=("inr", "ONETIME")) is None
 
 
 def test_usage_is_not_in_the_first_payment_but_is_said(samples, price):

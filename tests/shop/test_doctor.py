@@ -97,7 +97,7 @@ def test_the_environment_says_what_it_is(look, vendor, samples, kind, status):
     ("prices", "status", "words"),
     [
         ([{}], "ok", "1 of 1 offers can be bought"),
-        ([{}, {"billing_cadence": "ONETIME", "billing_period": "ONETIME"}], "warning", "one-time fee"),
+        ([{}, {"billing_period": "ONETIME"}], "warning", "one-time fee"),
         ([{"trial_period_days": 14}], "warning", "a trial, which checkout ignores"),
         ([{"trial_period_days": 14}, {"billing_period": "ANNUAL"}], "fails", "different trials"),
         ([{"currency": "JPY"}, {}], "warning", "JPY MONTHLY is not sold"),
