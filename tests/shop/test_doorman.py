@@ -79,7 +79,7 @@ def test_a_row_says_who_sent_what_and_never_the_body(tell, news, rows):
 def test_the_wrong_clock_is_told_in_seconds(set_up, rows):
     set_up["clock"]()
     (refusal,) = rows(Refusal)
-    assert int(refusal.says.partition(" s old")[0].rpartition(" ")[2]) in range(699, 710)
+    assert int(refusal.says.partition(" s old")[0].rpartition(" ")[2]) >= 700
 
 
 def test_a_signed_body_that_is_no_event_is_written_down_too(tell, rows):
