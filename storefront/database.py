@@ -32,7 +32,7 @@ LARGEST_WAL = 16 * 1024 * 1024  # readers that overlap for ever would let it gro
 
 # How long PostgreSQL is waited for, in libpq's words; the same names in DATABASE_URL win.
 # `tcp_user_timeout`: for a server that has vanished without goodbye; `lock_timeout`: for a row in use.
-POSTGRES_TIMES = {"connect_timeout": 2, "tcp_user_timeout": 3000, "options": "-c lock_timeout=2000"}
+POSTGRES_TIMES = {"connect_timeout": 2, "tcp_user_timeout": 3000, "options": "-c lock_timeout=500"}
 POOL = {"pool_size": 10, "max_overflow": 10, "pool_timeout": 2}  # a process with more threads waits for 2 s
 
 # What a driver says when somebody else has to finish first (PostgreSQL: by SQLSTATE).

@@ -1,6 +1,9 @@
 """A town of processes: a sandbox, shops and workers that may be killed, people who buy, a letter box."""
 
+import base64
 import contextlib
+import hashlib
+import hmac
 import os
 import re
 import signal
@@ -171,7 +174,24 @@ class Town:
     def logs_whole(self) -> str:
         return "".join(log.read_text() for log in self.folder.glob("*.log"))
 
+    def signed(self, message_id: str, body: bytes) -> dict[str, str]:
+        """As Flexprice would send it now."""
+        key, stamp = base64.b64decode(SECRET.removeprefix("whsec_")), str(int(time.time()))
+        digest = hmac.new(key, f"{message_id}.{stamp}.".encode() + body, hashlib.sha256).digest()
+        return {
+            "Content-Type": "application/json",
+            "svix-id": message_id,
+            "svix-timestamp": stamp,
+            "svix-signature": f"v1,{base64.b64encode(digest).decode()}",
+        }
+
     # Faults.
+
+    def fault(self, **wanted: Any) -> None:
+        requests.post(f"{self.sandbox_url}/_sandbox/faults", json=wanted, timeout=20).raise_for_status()
+
+    def no_more_faults(self) -> None:
+        requests.delete(f"{self.sandbox_url}/_sandbox/faults", timeout=20).raise_for_status()
 
     def arm(self, point: str, company: Process | None = None) -> None:
         """The process that comes to this point dies there, and its company with it."""

@@ -1,0 +1,209 @@
+"""Trouble around the shop, against the server of production: what goes on, and what is refused."""
+
+import http.client
+import json
+import socket
+import sqlite3
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from urllib.parse import urlsplit
+
+import psycopg
+import pytest
+import requests
+from sqlalchemy import func, select
+
+from storefront.models import InboxMessage
+
+NEWS = json.dumps({"event_type": "payment.updated"}).encode()
+whatever_engine = pytest.mark.parametrize("town", ["sqlite"], indirect=True)
+SLOW_STARTS = {
+    "silent": b"",
+    "half of the headers": b"POST /webhooks/flexprice HTTP/1.1\r\nHost: x\r\n",
+    "half of the body": b"POST /webhooks/flexprice HTTP/1.1\r\nHost: x\r\nContent-Length: 900\r\n\r\n{",
+}
+
+
+@pytest.fixture(scope="module")
+def door(town):
+    """One process with four threads, half of what `python -m storefront.serve` starts by itself."""
+    door = town.open_shop("four", None, "--processes", "1", "--threads", "4")
+    town.wait_until_open(f"{door}/healthz")
+    return door
+
+
+@pytest.fixture
+def tell(town, door):
+    """Deliver a webhook that nobody has seen before: its id, the answer and the seconds it took."""
+
+    def deliver(message_id=None):
+        message_id = message_id or f"msg_{time.time_ns()}_{threading.get_ident()}"
+        started = time.monotonic()
+        headers = town.signed(message_id, NEWS)
+        answer = requests.post(f"{door}/webhooks/flexprice", data=NEWS, headers=headers, timeout=60)
+        return message_id, answer, time.monotonic() - started
+
+    return deliver
+
+
+def kept(town, ids):
+    return town.scalar(select(func.count()).where(InboxMessage.id.in_(ids)))
+
+
+# -- Flexprice hangs --------------------------------------------------------------------------------
+
+
+@whatever_engine
+def test_a_flexprice_that_hangs_leaves_webhooks_and_pages_alone(town, door, tell, somebody):
+    """Five shoppers go to the checkout of a process with four threads, and Flexprice answers none of them."""
+    people = [somebody() for _ in range(5)]
+    for person in people:
+        person.sign_up()
+    page = people[0].see("/")
+    assert requests.get(door, timeout=60).ok  # it knows the plans
+    town.fault(fault="slow", path="/v1/", seconds=12, times=1000)
+    with ThreadPoolExecutor(5) as clicks:
+        hanging = [clicks.submit(click_buy, door, person, page) for person in people]
+        town.wait_until(lambda: town.passed().count("web before POST /v1/checkout/sessions"))
+
+        assert tell()[1].status_code == 204
+        for path in ("/", "/sign-in", "/account", "/healthz"):
+            assert people[0].http.get(door + path, timeout=60).status_code == 200
+        assert any(not click.done() for click in hanging), "Flexprice hung for too short a time to tell"
+
+        town.no_more_faults()
+        answers = [click.result() for click in hanging]
+    # One was being asked about, the others were told at once; none saw an error of ours.
+    assert {answer.status_code for answer in answers} <= {303, 503}
+    assert all("Retry-After" in answer.headers for answer in answers if answer.status_code == 503)
+    for person in people:
+        assert len(town.orders_of(person.email)) <= 1
+    for person in people[:2]:
+        person.buy()
+    town.settle()
+    town.check_books()
+
+
+def click_buy(door, person, page):
+    form = page.forms["/checkout"] | {"csrf_token": person.see("/account").forms["/sign-out"]["csrf_token"]}
+    return requests.post(
+        f"{door}/checkout", data=form, cookies=person.http.cookies, timeout=90, allow_redirects=False
+    )
+
+
+# -- the database is held ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def held(town):
+    """Somebody else writes, and does not end until told to."""
+    if town.rows.dialect.name == "sqlite":
+        other = sqlite3.connect(town.rows.url.database, isolation_level=None, timeout=30)
+        other.execute("BEGIN IMMEDIATE")
+    else:
+        other = psycopg.connect(town.database_url.replace("+psycopg", ""))
+        other.execute("LOCK inbox IN EXCLUSIVE MODE")
+    yield other
+    other.close()
+
+
+def all_at_once(tell, ids):
+    with ThreadPoolExecutor(len(ids)) as senders:
+        return list(senders.map(tell, ids))
+
+
+def test_while_the_database_is_held_messages_are_refused_and_pages_are_read(town, door, held, tell):
+    ids = [f"msg_held_{time.time_ns()}_{n}" for n in range(32)]
+    answers = [answer for _, answer, _ in all_at_once(tell, ids)]
+    assert {(answer.status_code, answer.headers["Retry-After"]) for answer in answers} == {(503, "1")}
+    assert requests.get(door, timeout=60).ok
+
+    held.execute("ROLLBACK")
+    assert kept(town, ids) == 0
+    assert {answer.status_code for _, answer, _ in all_at_once(tell, ids)} <= {204, 503}
+    for message_id in ids:  # again, as Flexprice does it
+        tell(message_id)
+    assert kept(town, ids) == 32
+
+
+@pytest.mark.soak
+def test_while_the_database_is_held_everybody_is_told_soon(town, held, tell):
+    ids = [f"msg_timed_{time.time_ns()}_{n}" for n in range(32)]
+    worst = max(seconds for _, answer, seconds in all_at_once(tell, ids) if answer.status_code == 503)
+    held.execute("ROLLBACK")
+    first = min(seconds for _, _, seconds in [tell()])
+    print(
+        f"\n{town.rows.dialect.name}: database held, 32 messages for 4 threads: refused within {worst:.1f} s,"
+        f" first one kept {first:.2f} s after"
+    )
+    assert worst <= 5
+
+
+# -- bodies and slow clients ------------------------------------------------------------------------
+
+
+def chunks(size):
+    piece = b"x" * 65536
+    for _ in range(size // len(piece)):
+        yield piece
+
+
+@whatever_engine
+@pytest.mark.parametrize("size", [1, 5, 50])
+@pytest.mark.parametrize("how", ["announced", "chunked"])
+def test_a_body_that_is_too_large_is_refused(town, door, tell, size, how):
+    size *= 1024 * 1024
+    line = http.client.HTTPConnection(urlsplit(door).netloc, timeout=60)
+    headers = town.signed("msg_large", b"") | ({"Content-Length": str(size)} if how == "announced" else {})
+    try:
+        line.request("POST", "/webhooks/flexprice", chunks(size), headers, encode_chunked=how == "chunked")
+        assert line.getresponse().status == 413
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # it hung up while we were still sending
+    finally:
+        line.close()
+    assert tell()[1].status_code == 204
+    assert kept(town, ["msg_large"]) == 0
+
+
+@whatever_engine
+@pytest.mark.parametrize(
+    ("headers", "body"),
+    [
+        ({"Content-Length": "10"}, NEWS),  # less than there is
+        ({"Content-Length": "-1"}, NEWS),
+        ({"Content-Length": "ten"}, NEWS),
+        ({"Transfer-Encoding": "chunked"}, b"zz\r\nnot a chunk\r\n0\r\n\r\n"),
+        ({"Content-Length": str(len(NEWS)), "Content-Encoding": "gzip"}, b"\x1f\x8b" + NEWS[2:]),
+    ],
+    ids=["short length", "negative length", "length in words", "broken chunks", "gzip that is none"],
+)
+def test_a_body_that_is_not_what_its_headers_say_is_refused(town, door, tell, headers, body):
+    signed = town.signed("msg_odd", NEWS) | {"Host": "127.0.0.1", "Connection": "close"}
+    head = "".join(f"{name}: {value}\r\n" for name, value in (signed | headers).items())
+    with socket.create_connection(urlsplit(door).netloc.split(":"), timeout=60) as line:
+        line.sendall(b"POST /webhooks/flexprice HTTP/1.1\r\n" + head.encode() + b"\r\n" + body)
+        answer = line.recv(200)
+    assert answer.split()[1] in (b"400", b"401"), answer
+    assert tell()[1].status_code == 204
+    assert kept(town, ["msg_odd"]) == 0
+
+
+@pytest.mark.soak
+@whatever_engine
+@pytest.mark.parametrize("kind", SLOW_STARTS)
+def test_five_hundred_slow_clients_keep_nobody_waiting(town, door, tell, kind):
+    quiet = sorted(tell()[2] for _ in range(100))
+    slow = [socket.create_connection(urlsplit(door).netloc.split(":")) for _ in range(500)]
+    for line in slow:
+        line.sendall(SLOW_STARTS[kind])
+    answers = [tell() for _ in range(100)]
+    for line in slow:
+        line.close()
+    assert {answer.status_code for _, answer, _ in answers} == {204}
+    times = sorted(seconds for _, _, seconds in answers)
+    print(
+        f"\n{town.rows.dialect.name}: 500 clients ({kind}): 100 of 100 messages kept,"
+        f" p99 {times[98] * 1000:.0f} ms against {quiet[98] * 1000:.0f} ms without them"
+    )
