@@ -14,13 +14,22 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
 
 import pytest
 import requests
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
+from playwright.sync_api import (
+    Browser,
+    BrowserContext,
+    ConsoleMessage,
+    Locator,
+    Page,
+    Route,
+    expect,
+    sync_playwright,
+)
 
 from tests.e2e.gallery import PASSWORD, Gallery, standing
 
@@ -62,6 +71,20 @@ def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
 class Demo:
     shop: str
     sandbox: str
+    environ: dict[str, str] = field(default_factory=dict, repr=False)
+
+    def command(self, *words: str) -> str:
+        """`flask --app wsgi …`, with the demo's settings."""
+        done = subprocess.run(
+            [sys.executable, "-m", "flask", "--app", "wsgi", *words],
+            cwd=ROOT,
+            env=self.environ,
+            capture_output=True,
+            text=True,
+            timeout=60,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
 
     def webhooks(self, mode: str) -> None:
         requests.post(f"{self.sandbox}/_sandbox/webhooks", json={"mode": mode}, timeout=10).raise_for_status()
@@ -128,7 +151,14 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
         try:
             ready = tried.wait(PATIENCE) and child.poll() is None
             assert ready, f"the demo did not start:\n{log.read_text()}"
-            yield Demo(f"http://127.0.0.1:{port}", f"http://127.0.0.1:{sandbox_port}")
+            shop, sandbox = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{sandbox_port}"
+            said = {
+                "FLEXPRICE_API_URL": f"{sandbox}/v1",
+                "STOREFRONT_URL": shop,
+                "MAIL_URL": "keep:",
+                "MAIL_FROM": "shop@kestrel.test",
+            }
+            yield Demo(shop, sandbox, inherited | given | said)
         finally:
             if child.poll() is None:
                 child.send_signal(signal.SIGINT)
@@ -267,9 +297,9 @@ class Shopper:
     def press(self, name: str | re.Pattern[str]) -> None:
         self.page.get_by_role("button", name=name).click()
 
-    def sign_up_for(self, plan: str = "Starter") -> None:
+    def sign_up_for(self, plan: str = "Starter", at: str = "/") -> None:
         """From the list of plans, by way of signing up, to the plan's own page."""
-        self.see("/")
+        self.see(at)
         self.press(f"Buy {plan}")
         self.page.get_by_label("Name", exact=True).fill("Asha Rao")
         self.page.locator("input[name=email]").fill(f"asha{next(self.numbers)}@example.com")
@@ -292,11 +322,37 @@ class Shopper:
         self.page.get_by_role("button", name=re.compile(r"\bpay \S", re.I)).first.click()
         self.page.wait_for_url(f"{self.demo.shop}/orders/*/success?*", wait_until="commit")
 
+    def makes_happen(self, outcome: str, delivery: str = "normal") -> None:
+        """On the payment page, by the testers' own form."""
+        self.page.get_by_text("For testers").click()
+        self.page.get_by_label("What happens").select_option(outcome)
+        self.page.get_by_label("How the shop is told").select_option(delivery)
+        self.press("Make it happen")
+
+    def tabs_to(self, target: Locator) -> None:
+        """By the keyboard alone."""
+        for _ in range(60):
+            self.page.keyboard.press("Tab")
+            if target.evaluate("element => element === document.activeElement"):
+                return
+        raise AssertionError(f"the keyboard does not reach {target}")
+
     def opens_order(self) -> None:
         """The open one, from the account's page."""
         self.see("/account")
         self.page.locator("tbody").get_by_role("link", name="Continue or cancel").click()
         expect(self.page.locator("#order-status")).to_be_visible()
+
+    def opens_order_of(self, state: str) -> None:
+        """Waits on the account's page until an order is in that state, and opens it."""
+        self.see("/account")
+        row = self.page.locator("tbody tr", has_text=state)
+        for _ in range(60):
+            if row.count():
+                break
+            self.page.wait_for_timeout(250)
+            self.page.reload()
+        row.get_by_role("link").first.click()
 
     def sees_phase(self, phase: str, seconds: float = 15) -> None:
         expect(self.page.locator("#order-status")).to_have_attribute(

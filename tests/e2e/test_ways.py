@@ -1,0 +1,116 @@
+"""Other ways through the shop: a year in dollars, in the dark, by the keyboard, twice at once, later."""
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import expect
+
+pytestmark = pytest.mark.browser
+
+Open = Callable[..., Any]
+
+
+def test_a_year_in_dollars_in_the_dark(shopper: Open) -> None:
+    asha = shopper(color_scheme="dark", locale="en-US")
+    asha.see("/")
+    asha.page.get_by_label("One year").check()
+    asha.page.get_by_label("USD").check()
+    asha.press("Show prices")
+    team = asha.page.locator(".card", has=asha.page.get_by_role("heading", name="Team"))
+    for said in ("$290.00", "$24.17 a month", "You save $58.00"):
+        expect(team).to_contain_text(said)
+    assert asha.page.evaluate("getComputedStyle(document.body).color") == "rgb(233, 239, 243)"
+
+    asha.sign_up_for("Team", at=asha.page.url.removeprefix(asha.demo.shop))
+    expect(asha.page.get_by_label("One year")).to_be_checked()  # the choice outlives the sign-up
+    asha.buy("Team")
+    expect(asha.page.locator("h1")).to_contain_text("$")
+    asha.pay()
+    asha.sees_phase("ready")
+    expect(asha.page.locator(".facts")).to_contain_text("Team, one year")
+    asha.page.get_by_role("link", name="Receipt").click()
+    expect(asha.page.get_by_role("heading", level=1, name="Receipt")).to_be_visible()
+    expect(asha.page.locator(".receipt__lines")).to_contain_text("$290.00")
+
+
+def test_the_keyboard_alone_buys(shopper: Open) -> None:
+    asha = shopper()
+    page, keys = asha.page, asha.page.keyboard
+    asha.see("/")
+    asha.tabs_to(page.get_by_label("One month"))
+    keys.press("ArrowRight")
+    expect(page.get_by_label("One year")).to_be_checked()
+    asha.tabs_to(page.get_by_role("button", name="Show prices"))
+    keys.press("Enter")
+    expect(page).to_have_url(re.compile("period=ANNUAL"))
+    asha.tabs_to(page.get_by_role("button", name="Buy Starter"))
+    keys.press("Enter")
+    expect(page.get_by_role("heading", level=1, name="Sign up")).to_be_visible()
+    for field, typed in (
+        ("name", "Asha Rao"),
+        ("email", f"keys{next(asha.numbers)}@example.com"),
+        ("password", "a sentence to remember"),
+    ):
+        asha.tabs_to(page.locator(f"input[name={field}]"))
+        keys.type(typed)
+    keys.press("Enter")
+    expect(page.get_by_role("heading", level=1, name="Starter")).to_be_visible()
+    asha.tabs_to(page.get_by_role("button", name="Buy Starter"))
+    keys.press("Space")
+    asha.is_at_payment()
+    asha.tabs_to(page.get_by_role("button", name=re.compile(r"^pay \S", re.I)))
+    keys.press("Enter")
+    asha.sees_phase("ready")
+    asha.tabs_to(page.get_by_role("link", name="Members’ pages"))
+    keys.press("Enter")
+    expect(page.locator("main")).to_contain_text("Starter")
+
+
+def test_a_double_click_makes_one_order(shopper: Open) -> None:
+    asha = shopper()
+    asha.sign_up_for()
+    asha.page.get_by_role("button", name="Buy Starter").dblclick()
+    asha.is_at_payment()
+    asha.sees_orders("Open")
+
+
+def test_two_tabs_share_one_order(shopper: Open, demo: Any) -> None:
+    asha = shopper()
+    asha.sign_up_for()
+    first, second = asha.page, asha.page.context.new_page()
+    second.goto(first.url)
+    asha.buy()
+    link = first.url
+    second.get_by_role("button", name="Buy Starter").click()
+    second.wait_for_url(link)
+
+    second.goto(f"{demo.shop}/account")
+    second.locator("tbody").get_by_role("link", name="Continue or cancel").click()
+    expect(second.locator("[data-phase=waiting]")).to_be_visible()
+    asha.pay()
+    asha.sees_phase("ready")
+    expect(second.locator("[data-phase=ready]")).to_be_visible(timeout=20_000)  # by itself
+    asha.sees_orders("Completed")
+
+
+def test_who_signed_out_comes_back_to_the_order(shopper: Open) -> None:
+    asha = shopper()
+    asha.order()
+    asha.see("/account")
+    email = asha.page.locator("main .lead").inner_text().split()[-1]
+    asha.opens_order()
+    order = asha.page.url
+    asha.press("Sign out")
+    asha.page.goto(order)
+    expect(asha.page.get_by_role("heading", level=1, name="Sign in")).to_be_visible()
+    asha.page.locator("input[name=email]").fill(email)
+    asha.page.locator("input[name=password]").fill("a sentence to remember")
+    asha.page.locator("main").get_by_role("button", name="Sign in").click()
+    asha.sees_phase("waiting")
+    assert asha.page.url.split("?")[0] == order.split("?")[0]
+    asha.page.locator("#order-pay").click()
+    asha.is_at_payment()
+    asha.pay()
+    asha.sees_phase("ready")
