@@ -149,8 +149,8 @@ def watch_the_ended(order: Order, now: datetime) -> Act:
         session = _ended_session(order.session_id)
     except NotFound:
         session = None
-    money = _money(order)
-    return lambda at: _watched(order, session, money, at)
+    money = money_of(order)
+    return lambda at: watched(order, session, money, at)
 
 
 def find_late_trace(order: Order) -> Act:
@@ -172,7 +172,7 @@ def _ended_session(session_id: str) -> CheckoutSession:
         return session  # it ended meanwhile, or this server cannot cancel: it runs out
 
 
-def _money(order: Order) -> str:
+def money_of(order: Order) -> str:
     """What became of the payment: REFUNDED, SUCCEEDED, …; empty when there is none."""
     if not order.payment_id:
         return ""
@@ -186,7 +186,8 @@ def _money(order: Order) -> str:
     return "REFUNDED" if any(refund.status == "SUCCEEDED" for refund in refunds) else payment.status
 
 
-def _watched(order: Order, session: CheckoutSession | None, money: str, now: datetime) -> str:
+def watched(order: Order, session: CheckoutSession | None, money: str, now: datetime) -> str:
+    """What the session and the payment say of an order that is over here."""
     if session and fulfillment.settle(order, session, now):
         return order.state
     if money == "REFUNDED" and fulfillment.refund_seen(order, now):
@@ -201,8 +202,8 @@ def wait_for_a_person(order: Order, now: datetime) -> Act:
     if now - order.waiting_since > WATCH_FOR_MONEY:
         return lambda at: _rest(order)
     session = flexprice().get_session(order.session_id) if order.session_id else None
-    money = _money(order)
-    return lambda at: _watched(order, session, money, at)
+    money = money_of(order)
+    return lambda at: watched(order, session, money, at)
 
 
 def rest(order: Order, now: datetime) -> Act:

@@ -12,17 +12,14 @@ from typing import Any, Generic, TypeVar
 from sqlalchemy import ColumnElement, Select, and_, func, or_, select, update
 
 from storefront.extensions import db
-from storefront.lifecycle import ENDED_UNPAID, OPEN, SETTLED, State
+from storefront.lifecycle import FOR_A_PERSON, OPEN, State
 from storefront.models import Access, InboxMessage, Letter, OperatorNote, Order, Shopper
+from storefront.orders import OPEN_TOO_LONG_AFTER
 
 Row = TypeVar("Row")
 
 ROWS = 25  # on a page
-OPEN_TOO_LONG = timedelta(hours=1)  # decision 15
 DELIVERY_TAKES = timedelta(minutes=1)  # a worker that lives needs a second
-
-# Ends that somebody should look at: money came, and no goods went out for it.
-UNUSUAL = SETTLED - ENDED_UNPAID - {State.FULFILLED}
 
 
 # -- finding ----------------------------------------------------------------------------------------
@@ -103,10 +100,15 @@ class Reason:
 
 
 REASONS = {
+    "to-decide": Reason(
+        "Waiting for a decision",
+        "Money came and nothing was delivered for it: not what was ordered, stuck, or paid twice.",
+        lambda now: Order.state.in_(FOR_A_PERSON),
+    ),
     "open-long": Reason(
         "Open too long",
         "Not paid for more than an hour, and not ended either. Flexprice is asked about each of them hourly.",
-        lambda now: and_(Order.state.in_(OPEN), Order.created_at < now - OPEN_TOO_LONG),
+        lambda now: and_(Order.state.in_(OPEN), Order.created_at < now - OPEN_TOO_LONG_AFTER),
     ),
     "not-delivered": Reason(
         "Paid, not delivered",
@@ -118,10 +120,10 @@ REASONS = {
         "The shop noticed something about the order that a person should read.",
         lambda now: Order.flag.is_not(None),
     ),
-    "unusual": Reason(
-        "Money without goods",
-        "Money came and nothing was delivered for it: too late, twice, or stuck on the way.",
-        lambda now: Order.state.in_(UNUSUAL),
+    "paid-late": Reason(
+        "Paid too late",
+        "Money came after the order had ended. Flexprice sends it back; here you see whether it did.",
+        lambda now: Order.state == State.PAID_LATE,
     ),
     "not-renewed": Reason(
         "Not renewed",
@@ -231,6 +233,8 @@ def _of_order(order: Order) -> Iterator[Moment]:
         (order.opening_at, "Flexprice asked for a session", ""),
         (order.cancel_asked_at, "Shopper asked to cancel", "warn"),
         (order.asked_at, "A page last asked Flexprice", ""),
+        (order.terms_checked_at, "Charged for what was ordered: checked", ""),
+        (order.moved_at, f"Became {order.state.replace('_', ' ')}", ""),
         (order.paid_at, "Paid", "good"),
         (order.fulfilled_at, "Goods delivered", "good"),
     )

@@ -8,17 +8,17 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from functools import wraps
-from typing import Any
+from typing import Any, NamedTuple
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user
 from sqlalchemy import select
 
-from storefront import doorman, fulfillment, inbox, orders, outbox, support, worker
+from storefront import aftercare, doorman, fulfillment, inbox, orders, outbox, support, worker
 from storefront.database import writing
 from storefront.extensions import db, flexprice
 from storefront.flexprice import CAUSES, FlexpriceError, NotFound
-from storefront.lifecycle import OPEN, State
+from storefront.lifecycle import FOR_A_PERSON, OPEN, Fact, State, moves
 from storefront.models import InboxMessage, Letter, Order
 
 log = logging.getLogger(__name__)
@@ -30,8 +30,27 @@ AGES = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
 TONES = (
     {State.FULFILLED: "good", State.PAID: "wait"}
     | dict.fromkeys(OPEN, "wait")
-    | dict.fromkeys(support.UNUSUAL, "warn")
+    | dict.fromkeys(FOR_A_PERSON, "warn")
 )
+
+
+class Decision(NamedTuple):
+    """What only a person can say; whether it fits the order's state is for the lifecycle to say."""
+
+    fact: Fact
+    act: Callable[[Order, datetime, str], bool]
+    label: str
+    done: str
+
+
+DECISIONS = {
+    "release": Decision(
+        Fact.RELEASED, fulfillment.release, "Fulfil it as it is", "Released, to be fulfilled as it is"
+    ),
+    "refunded": Decision(
+        Fact.REFUND_MADE, fulfillment.mark_refunded, "The money went back", "Marked as refunded"
+    ),
+}
 
 
 @bp.context_processor
@@ -125,7 +144,9 @@ def refused() -> Any:
 
 @bp.get("/orders/<ref>")
 def order(ref: str) -> Any:
-    return render_template("operator/order.html", case=support.case(the_order(ref)))
+    order = the_order(ref)
+    open_to = {name: choice for name, choice in DECISIONS.items() if order.state in moves(choice.fact)}
+    return render_template("operator/order.html", case=support.case(order), decisions=open_to)
 
 
 @bp.get("/message")  # its id may have any character in it, a slash too
@@ -180,22 +201,47 @@ def ask(ref: str) -> tuple[str, str]:
 
 
 def settled(order: Order, now: datetime) -> str:
-    """What Flexprice says; it has reached the order by then."""
-    if order.session_id:
-        try:
-            session = flexprice().get_session(order.session_id, patience=PATIENCE)
-        except NotFound:
-            return "Flexprice does not know the session."
-        with writing():
-            fulfillment.settle(the_order(order.ref), session, now)
-            orders.look_now(order.id, now)  # goods, receipt or late money: the worker goes on at once
-        return f"Flexprice says: {session.status}."
+    """What Flexprice says, however long ago the order ended; it has reached the order by then."""
+    if not order.session_id:
+        return traced(order, now)
+    try:
+        session = flexprice().get_session(order.session_id, patience=PATIENCE)
+    except NotFound:
+        return "Flexprice does not know the session."
+    money = aftercare.money_of(order) if order.settled else ""
+    with writing():
+        aftercare.watched(the_order(order.ref), session, money, now)
+        orders.look_now(order.id, now)  # goods or receipt: the worker goes on at once
+    return f"Flexprice says: {session.status}" + (f", payment {money}." if money else ".")
+
+
+def traced(order: Order, now: datetime) -> str:
     if not order.opening_at:
         return "Flexprice has never been asked for a session."
-    found = flexprice().search_subscriptions(order.shopper.external_id, ["draft", "active", "trialing"])
+    found = flexprice().search_subscriptions(order.shopper.external_id, aftercare.TRACES)
     with writing():
         fulfillment.recover(the_order(order.ref), found, now, patience=fulfillment.DRAFT_IS_LEFT_OVER)
+        orders.look_now(order.id, now)
     return "The answer to the create was lost; looked for a subscription with our reference."
+
+
+@bp.post("/orders/<ref>/decide")
+@deed
+def decide(ref: str) -> tuple[str, str]:
+    """What only a person can decide: fulfil it as it is, or the money has gone back. Both want a reason."""
+    decision = DECISIONS.get(request.form.get("decision", "")) or abort(400)
+    now, back = datetime.now(UTC), url_for("operator.order", ref=ref)
+    text = request.form.get("note", "").strip()[:LONGEST_NOTE]
+    if not text:
+        return "Please write a note: the next person will want to know why.", back
+    with writing():
+        order = the_order(ref)
+        if order.state != request.form.get("state"):
+            return f"The order is {order.state} by now. Nothing was done.", back
+        if not decision.act(order, now, current_user.email):
+            return f"That cannot be decided for an order that is {order.state}.", back
+        support.note(current_user.email, "order", ref, f"{decision.done}: {text}", now)
+    return f"{decision.done}.", back
 
 
 @bp.post("/orders/<ref>/note")

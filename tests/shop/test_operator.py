@@ -9,7 +9,7 @@ import pytest
 from storefront import fulfillment, inbox, outbox, support, worker
 from storefront.database import writing
 from storefront.extensions import db
-from storefront.lifecycle import State
+from storefront.lifecycle import NEXT, Fact, State
 from storefront.models import Access, InboxMessage, Letter, OperatorNote, Order, Shopper
 
 SESSION = "/checkout/sessions/cs_01"
@@ -21,6 +21,7 @@ OPENED = {
     "invoice_id": "inv_01",
 }
 COMPLETED = {"checkout_status": "completed", "completed_at": "2026-09-01T10:03:20Z", "payment_action": None}
+PAYMENT = {"id": "pay_01", "amount": "499", "currency": "inr"}
 NOT_FOUND = {"code": "not_found", "message": "checkout session not found", "http_status_code": 404}
 
 
@@ -112,6 +113,7 @@ def test_to_everybody_else_the_pages_do_not_exist(app, browser, enrol, order_of,
 
     def answer(method, path):
         got = browser.client.open(path, base_url="http://127.0.0.1:8000", method=method)
+        got.headers.remove("X-Request-Id")  # each request has its own
         return got.status_code, got.data, sorted(got.headers.items())
 
     for method, path in doors(app):
@@ -202,8 +204,9 @@ def one_for_each_reason(order_of, written):
         "open-long": order_of(plan_id="p1", created_at=now - timedelta(hours=2)),
         "not-delivered": order_of(plan_id="p2", state=State.PAID, paid_at=now - timedelta(minutes=2)),
         "flagged": order_of(plan_id="p3", state=State.FAILED, flag="look at this"),
-        "unusual": order_of(plan_id="p4", state=State.STUCK),
+        "to-decide": order_of(plan_id="p4", state=State.STUCK),
         "not-renewed": order_of(plan_id="p5", state=State.FULFILLED),
+        "paid-late": order_of(plan_id="p8", state=State.PAID_LATE),
     }
     order_of(plan_id="p6", created_at=now)
     order_of(plan_id="p7", state=State.FULFILLED)
@@ -231,6 +234,7 @@ def test_the_overview_counts_each_reason_and_state(desk, one_for_each_reason):
         "paid": 1,
         "failed": 1,
         "stuck": 1,
+        "paid_late": 1,
         "fulfilled": 2,
     }
     assert set(counted) == set(State)
@@ -322,6 +326,7 @@ def test_the_page_of_an_order_tells_its_whole_story_in_order(app, desk, order_of
         **OPENED | {"state": State.FULFILLED},
         created_at=at,
         opening_at=at + minute,
+        terms_checked_at=at + 2 * minute,
         paid_at=at + 3 * minute,
         fulfilled_at=at + 5 * minute,
         invoice_number="INV-7",
@@ -341,6 +346,7 @@ def test_the_page_of_an_order_tells_its_whole_story_in_order(app, desk, order_of
     assert [line.partition(":")[0].strip() for line in story] == [
         "Order placed",
         "Flexprice asked for a session",
+        "Charged for what was ordered",
         "Paid",
         "Received",
         "Goods delivered",
@@ -417,8 +423,86 @@ def test_after_asking_the_worker_looks_too_whatever_the_answer(
     """A receipt that is missing, or late money: what is owed to the order is seen to at once."""
     ref = order_of(**OPENED | {"state": State.EXPIRED}, next_look_at=None)
     vendor.answers("GET", SESSION, samples.session(checkout_status="expired"))
-    assert "stays expired" in flashed(press(page_of(ref), "/ask"))
+    vendor.answers("GET", "/payments/pay_01", PAYMENT | {"payment_status": "INITIATED"})
+    said = flashed(press(page_of(ref), "/ask"))
+    assert said == "Flexprice says: expired, payment INITIATED. The order stays expired."
     assert the_order().next_look_at <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize(("status", "state"), [("REFUNDED", "paid_late"), ("SUCCEEDED", "stuck")])
+def test_money_of_an_order_that_ended_long_ago_is_found(
+    press, page_of, order_of, vendor, samples, the_order, status, state
+):
+    """After three days the worker no longer asks; a person may."""
+    ref = order_of(**OPENED | {"state": State.EXPIRED}, moved_at=samples.NOW)
+    vendor.answers("GET", SESSION, samples.session(checkout_status="expired"))
+    vendor.answers("GET", "/payments/pay_01", PAYMENT | {"payment_status": status})
+    if status == "SUCCEEDED":
+        vendor.answers("GET", "/refunds", body="404 page not found", status=404)
+    assert f"payment {status}" in flashed(press(page_of(ref), "/ask"))
+    assert the_order().state == state
+
+
+# -- decisions --------------------------------------------------------------------------------------
+
+
+def test_a_held_order_is_released_once_with_a_reason_and_a_name(
+    app, press, page_of, order_of, the_order, rows
+):
+    ref = order_of(**OPENED | {"state": State.HELD}, flag="Not what was ordered: amount")
+    page = page_of(ref)
+    asked = press(page, "/decide", note="agreed with her by phone", decision="release")
+    assert flashed(asked) == "Released, to be fulfilled as it is."
+    assert the_order().state == "paid"
+    with app.app_context():
+        worker.look_after_orders(datetime.now(UTC))
+        db.session.remove()
+    assert the_order().state == "fulfilled"
+
+    again = press(page, "/decide", note="agreed with her by phone", decision="release")
+    assert flashed(again) == "The order is fulfilled by now. Nothing was done."
+    assert len(rows(Access)) == 1
+    (note,) = rows(OperatorNote)
+    assert note.who == "olga@example.com"
+    assert note.text == "Released, to be fulfilled as it is: agreed with her by phone"
+
+
+def test_an_order_whose_money_went_back_is_closed_and_the_shopper_told_once(
+    press, page_of, order_of, the_order, rows
+):
+    ref = order_of(state=State.PAID_TWICE)
+    page = page_of(ref)
+    for _ in range(2):
+        press(page, "/decide", note="refunded at Razorpay, rfnd_1", decision="refunded")
+    assert the_order().state == "refunded"
+    assert [letter.kind for letter in rows(Letter)] == ["refunded"]
+    assert len(rows(OperatorNote)) == 1
+
+
+def test_a_decision_needs_a_reason(press, page_of, order_of, the_order, rows):
+    ref = order_of(state=State.STUCK)
+    page = press(page_of(ref), "/decide", note=" ", decision="refunded")
+    assert flashed(page).startswith("Please write a note")
+    assert the_order().state == "stuck"
+
+
+def test_what_the_lifecycle_does_not_allow_is_neither_offered_nor_done(
+    desk, page_of, order_of, the_order, rows
+):
+    for state in State:
+        ref = order_of(plan_id=state, state=state)
+        offered = set(re.findall(r'name="decision" value="(\w+)"', page_of(ref).text))
+        for name, fact in (("release", Fact.RELEASED), ("refunded", Fact.REFUND_MADE)):
+            assert (name in offered) is ((state, fact) in NEXT)
+            if name not in offered:
+                form = {"decision": name, "note": "x", "state": str(state)}
+                assert desk.post(f"/operator/orders/{ref}/decide", **form).status_code == 303
+    assert {order.plan_id: order.state for order in rows(Order)} == {str(state): state for state in State}
+    assert rows(OperatorNote) == []
+
+
+def test_a_decision_nobody_can_make_is_400(desk, order_of):
+    assert desk.post(f"/operator/orders/{order_of()}/decide", decision="grant", note="x").status_code == 400
 
 
 def test_asking_twice_changes_nothing_twice(app, press, page_of, order_of, vendor, samples, rows, work):
