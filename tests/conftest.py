@@ -1,5 +1,7 @@
-"""Where the shop of a test keeps its rows: SQLite, and again PostgreSQL, on a server that the tests start."""
+"""For all tests: databases on both engines, and an ear for secrets that get out."""
 
+import dataclasses
+import logging
 import os
 import pwd
 import shutil
@@ -10,9 +12,11 @@ import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
+from urllib.parse import urlsplit
 
 import pytest
+from flask import Flask, Response, appcontext_pushed, request, request_finished
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
 
@@ -124,3 +128,56 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+# -- secrets ------------------------------------------------------------------------------------------
+
+TYPED = {"correct horse battery", "another horse battery", "a sentence to remember"}  # passwords of the tests
+
+
+class Leaks(logging.Handler):
+    """Hears every log record and every answer of a shop, and knows the secrets of all shops there were."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.DEBUG)
+        self.known = TYPED | {"pbkdf2:sha256:1$", "scrypt:32768:"}  # how password hashes begin
+        self.heard: list[str] = []
+
+    def learn(self, shop: Flask, **_: Any) -> None:
+        """What its settings do not show is secret; of an address, the password."""
+        settings = shop.config.get("SETTINGS")
+        for field in dataclasses.fields(settings) if settings else ():
+            if field.repr:
+                continue
+            value = getattr(settings, field.name)
+            for kept in value if isinstance(value, tuple) else (str(value or ""),):
+                secret = urlsplit(kept).password if "://" in kept else kept
+                self.known |= {secret} if secret and len(secret) > 8 else set()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.listen("the log", self.format(record))
+
+    def answered(self, shop: Flask, response: Response, **_: Any) -> None:
+        if "SETTINGS" in shop.config and not response.is_streamed:
+            told = response.get_data(as_text=True) if not response.direct_passthrough else ""
+            self.listen(f"the answer to {request.method} {request.path}", f"{response.headers}{told}")
+
+    def listen(self, where: str, text: str) -> None:
+        self.heard += [f"{where} tells {secret[:6]}…" for secret in self.known if secret in text]
+
+
+@pytest.fixture(scope="session")
+def all_leaks() -> Iterator[Leaks]:
+    leaks = Leaks()
+    logging.getLogger().addHandler(leaks)
+    with appcontext_pushed.connected_to(leaks.learn), request_finished.connected_to(leaks.answered):
+        yield leaks
+    logging.getLogger().removeHandler(leaks)
+
+
+@pytest.fixture(autouse=True)
+def leaks(all_leaks: Leaks) -> Iterator[Leaks]:
+    """No secret is in a log, a page or an error: whatever a test is about, it fails when one gets out."""
+    yield all_leaks
+    heard, all_leaks.heard = all_leaks.heard, []
+    assert heard == []

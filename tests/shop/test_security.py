@@ -1,5 +1,7 @@
 """What a browser may load, where it may be sent, and whom a page belongs to."""
 
+import logging
+
 import pytest
 from sqlalchemy import select
 
@@ -170,3 +172,29 @@ def test_an_error_of_ours_shows_a_reference_and_not_its_text(app, browser, monke
 
 def test_a_form_that_is_too_large_is_refused(browser):
     assert browser.raw_post("/sign-in", {"email": "x" * 300_000}).status_code == 413
+
+
+# -- secrets ----------------------------------------------------------------------------------------
+
+
+def test_the_suite_notices_a_secret_in_a_page_an_error_or_a_log(app, env, browser, monkeypatch, leaks):
+    def broken(*_):
+        raise RuntimeError(env["FLEXPRICE_API_KEY"])
+
+    app.add_url_rule("/told", view_func=lambda: env["SECRET_KEY"])
+    assert browser.get("/told").status_code == 200
+    monkeypatch.setattr(app.extensions["catalog"], "shelf", broken)
+    assert browser.get("/").status_code == 500
+    logging.getLogger("storefront").warning("the secret is %s", env["FLEXPRICE_WEBHOOK_SECRET"])
+    heard, leaks.heard = leaks.heard, []
+    assert [line.partition(" tells")[0] for line in heard] == [
+        "the answer to GET /told",
+        "the log",
+        "the log",
+    ]
+
+
+def test_the_settings_keep_their_secrets_to_themselves(app, env):
+    shown = repr(app.config["SETTINGS"])
+    for name in ("FLEXPRICE_API_KEY", "FLEXPRICE_WEBHOOK_SECRET", "SECRET_KEY", "DATABASE_URL"):
+        assert env[name] not in shown
