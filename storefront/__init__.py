@@ -11,13 +11,18 @@ if TYPE_CHECKING:
 
 
 def create_app(settings: Settings) -> Flask:
-    """The table of contents of the shop."""
+    app = Flask(__name__, template_folder="../templates", static_folder="../static")
+    install(app, settings)
+    return app
+
+
+def install(app: Flask, settings: Settings) -> None:
+    """The table of contents of the shop. `app` may be one of yours (docs/copying.md)."""
     from storefront import cli, database, extensions, tallies, tracing, web
     from storefront.catalog import Catalog
     from storefront.doorman import Turns
     from storefront.flexprice import Client, SharedHeader, Verifier
 
-    app = Flask(__name__, template_folder="../templates", static_folder="../static")
     app.config.update(
         SETTINGS=settings,
         SECRET_KEY=settings.secret_key,
@@ -43,4 +48,3 @@ def create_app(settings: Settings) -> Flask:
     database.init_app(app)
     web.init_app(app)
     cli.init_app(app)
-    return app
