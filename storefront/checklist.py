@@ -257,7 +257,7 @@ def _check(key: str, kind: _Kind, case: Case, hints: tuple[Hint, ...]) -> Check:
 
 def over(case: Case, found: list[Check]) -> bool:
     """Nothing more will change by itself: a page need not go on looking."""
-    unpaid = case.ended_unpaid or case.order.state == State.PAID_TWICE
+    unpaid = case.ended_unpaid or case.order.state in (State.PAID_TWICE, State.REFUNDED)
     return all(check.tone == DONE for check in found) or (unpaid and all(c.tone != WAIT for c in found))
 
 
