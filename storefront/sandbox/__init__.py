@@ -36,6 +36,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
 
     settings = settings or SandboxSettings.from_env()
     app = Flask(__name__, template_folder=str(ROOT / "templates"), static_folder=str(ROOT / "static"))
+    app.url_map.merge_slashes = False  # Flexprice's router redirects nobody who writes two
     app.extensions["sandbox"] = store = Store(settings.database_url)
     app.extensions["sandbox_settings"] = settings
     app.extensions["sandbox_runner"] = threading.RLock()  # one thread at a time works off what is due

@@ -11,6 +11,7 @@ customers = Table(
     Column("external_id", String, nullable=False),
     Column("status", String, nullable=False),
     Column("body", JSON, nullable=False),
+    Index("customers_by_external_id", "external_id"),
     Index("customers_published", "external_id", unique=True, sqlite_where=text("status = 'published'")),
 )
 

@@ -21,7 +21,8 @@ def test_only_the_api_key_header_opens_the_door(api: Any, headers: dict[str, str
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("GET", "/v1/nowhere"), ("PUT", "/v1/customers"), ("GET", "/v1/plans")]
+    ("method", "path"),
+    [("GET", "/v1/nowhere"), ("PUT", "/v1/customers"), ("GET", "/v1/plans"), ("GET", "/v1//plans/x")],
 )
 def test_an_unknown_route_is_plain_text_before_any_key(api: Any, method: str, path: str) -> None:
     response = api.call(method, path, headers={})

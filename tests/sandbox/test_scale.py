@@ -1,0 +1,117 @@
+"""A sale takes the same way with one customer stored and with a hundred thousand: by index."""
+
+import re
+from typing import Any
+
+import pytest
+from sqlalchemy import event, insert
+
+from storefront.sandbox import schema
+
+SMALL = {"plans", "prices", "levers", "arrangements", "chores", "walks"}  # they do not grow with sales
+
+
+class Watched:
+    """Every statement that was run, as SQLite means to run it."""
+
+    def __init__(self, api: Any) -> None:
+        self.engine = api.app.extensions["sandbox"].engine
+        self.statements: list[tuple[str, Any]] = []
+
+    def __enter__(self) -> "Watched":
+        event.listen(self.engine, "before_cursor_execute", self._note)
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        event.remove(self.engine, "before_cursor_execute", self._note)
+
+    def _note(self, _conn: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT)", statement):
+            self.statements.append((statement, parameters))
+
+    def read_whole(self) -> list[tuple[str, str]]:
+        """The tables that were read from end to end, and by what."""
+        found = []
+        with self.engine.connect() as conn:
+            for statement, parameters in self.statements:
+                for step in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters):
+                    scanned = re.match(r"SCAN (\w+)(?! USING COVERING INDEX)", step.detail)
+                    if scanned and scanned[1] in schema.metadata.tables and scanned[1] not in SMALL:
+                        found.append((scanned[1], statement))
+        return found
+
+
+@pytest.fixture
+def crowd(api: Any) -> Any:
+    """Rows of others, as many as a plan of a query cares about."""
+    rows = [
+        {"id": f"cust_{n}", "external_id": f"other-{n}", "status": "published", "body": {"id": f"cust_{n}"}}
+        for n in range(300)
+    ]
+    with api.app.extensions["sandbox"].writing() as conn:
+        conn.execute(insert(schema.customers), rows)
+        conn.exec_driver_sql("ANALYZE")
+    return api
+
+
+def buy(api: Any, name: str) -> Any:
+    api.customer(name)
+    session = api.session(customer_external_id=name, idempotency_key=name, params={"metadata": {"ref": name}})
+    api.page(session, "decline")
+    api.pay(session)
+    return session
+
+
+def test_no_step_of_a_sale_reads_a_table_from_end_to_end(crowd: Any) -> None:
+    with Watched(crowd) as watched:
+        session = buy(crowd, "user-1")
+        crowd.read(session)
+        invoice = crowd.bill(session)
+        crowd.get(f"/v1/subscriptions/{invoice['subscription_id']}")
+        crowd.get(f"/v1/payments/{session['checkout_payment_id']}")
+        crowd.get("/v1/customers/external/user-1")
+        search = {"external_customer_id": "user-1", "subscription_status": ["draft", "active", "trialing"]}
+        crowd.found("/v1/subscriptions/search", **search)
+        crowd.found("/v1/invoices/search", subscription_id=invoice["subscription_id"])
+        crowd.get(f"/v1/refunds?payment_ids={session['checkout_payment_id']}")
+        crowd.post("/v1/checkout/sessions/cs_1/cancel")
+        assert crowd.deliver() == 10
+        crowd.post("/v1/plans/search", {"expand": "prices,entitlements,features"})
+
+    assert len(watched.statements) > 100
+    assert watched.read_whole() == []
+
+
+def test_no_step_of_an_ending_reads_a_table_from_end_to_end(crowd: Any) -> None:
+    for name in ("user-1", "user-2"):
+        crowd.customer(name)
+    late, cancelled = (crowd.session(customer_external_id=name) for name in ("user-1", "user-2"))
+
+    with Watched(crowd) as watched:
+        crowd.page(cancelled, "cancel")
+        crowd.advance("46m")
+        crowd.post("/_sandbox/sweep")
+        crowd.pay(late)
+
+    assert crowd.read(late)["checkout_status"] == "expired"
+    assert watched.read_whole() == []
+
+
+def test_a_bad_day_does_not_read_everybody_either(crowd: Any) -> None:
+    crowd.post("/_sandbox/faults", {"fault": "slow", "seconds": 0, "customer": "user-2", "times": 9})
+
+    with Watched(crowd) as watched:
+        buy(crowd, "user-1")
+
+    assert watched.read_whole() == []
+
+
+def test_a_sale_runs_as_many_statements_with_many_customers_as_with_few(api: Any) -> None:
+    with Watched(api) as first:
+        buy(api, "user-1")
+    for n in range(20):
+        buy(api, f"user-{n + 2}")
+    with Watched(api) as last:
+        buy(api, "user-99")
+
+    assert len(last.statements) == len(first.statements)
