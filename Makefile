@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench check lint work sandbox clean texts pictures
+.PHONY: help run test soak bench check audit lint work sandbox clean texts pictures
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -23,6 +23,9 @@ bench: $(DEV_READY)  ## what each path costs, against floors and peers, side by 
 	$(BIN)/python -m tests.bench $(BENCH)
 
 check: lint test  ## ruff, format, mypy and all tests
+
+audit: $(DEV_READY)  ## ask the vulnerability database about every pinned package (needs internet)
+	$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt
 
 lint: $(DEV_READY)  ## ruff, format and mypy only
 	$(BIN)/ruff check .

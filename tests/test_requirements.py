@@ -1,0 +1,63 @@
+"""What is installed for the shop: each package exactly pinned, each of them needed, none forgotten."""
+
+import ast
+import re
+from importlib.metadata import packages_distributions, requires
+from pathlib import Path
+
+from packaging.requirements import Requirement
+
+ROOT = Path(__file__).parent.parent
+WITHOUT_IMPORT = {"psycopg"}  # SQLAlchemy finds it by the address of the database
+
+
+def name_of(text):
+    return re.sub(r"[-_.]+", "-", text).lower()
+
+
+def pinned(block):
+    """The packages of one part of requirements.txt."""
+    lines = [line.partition("#")[0].strip() for line in block.splitlines()]
+    return [Requirement(line) for line in lines if line]
+
+
+def parts():
+    text = (ROOT / "requirements.txt").read_text()
+    ours, mark, theirs = text.partition("# What those bring along.")
+    assert mark
+    return pinned(ours), pinned(theirs)
+
+
+def test_every_package_is_pinned_exactly():
+    for wanted in (*parts()[0], *parts()[1]):
+        assert re.fullmatch(r"==[0-9][0-9a-z.]*", str(wanted.specifier)), wanted
+
+
+def test_every_package_we_name_is_imported():
+    files = [*(ROOT / "storefront").rglob("*.py"), ROOT / "wsgi.py"]
+    modules = set()
+    for node in (node for file in files for node in ast.walk(ast.parse(file.read_text()))):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name.partition(".")[0] for alias in node.names}
+        if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            modules.add(node.module.partition(".")[0])
+    whose = packages_distributions()
+    imported = {name_of(dist) for module in modules for dist in whose.get(module, [])}
+    assert {name_of(wanted.name) for wanted in parts()[0]} - imported == WITHOUT_IMPORT
+
+
+def test_what_they_bring_along_is_all_that_is_pinned_besides():
+    named, brought = parts()
+    found, to_do = set(), [(name_of(wanted.name), frozenset(wanted.extras)) for wanted in named]
+    while to_do:
+        name, extras = to_do.pop()
+        if (name, extras) in found:
+            continue
+        found.add((name, extras))
+        for line in requires(name) or ():
+            needed = Requirement(line)
+            marks = [{"extra": extra} for extra in ("", *extras)]
+            if needed.marker is None or any(needed.marker.evaluate(mark) for mark in marks):
+                to_do.append((name_of(needed.name), frozenset(needed.extras)))
+    needed_names = {name for name, _ in found}
+    assert needed_names - {name_of(w.name) for w in named} == {name_of(w.name) for w in brought}
