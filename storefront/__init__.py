@@ -35,6 +35,7 @@ def install(app: Flask, settings: Settings) -> None:
         settings.flexprice_environment_id,
         request_id=tracing.current,
         watch=tallies.upstream,
+        before_call=database.end_reading,
     )
     app.extensions["flexprice"] = client
     app.extensions["catalog"] = Catalog(client)

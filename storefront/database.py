@@ -9,7 +9,7 @@ from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, TypeVar
 
-from flask import Flask, current_app
+from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy.session import Session
 from sqlalchemy import Connection, ExceptionContext, Select, event, literal_column, make_url
 from sqlalchemy.dialects import postgresql, sqlite
@@ -131,6 +131,18 @@ def writing() -> Iterator[scoped_session[Session]]:
         except BaseException:
             db.session.rollback()
             raise
+
+
+def end_reading() -> None:
+    """No transaction stays open while an answer is waited for: it would hold a connection, and SQLite's WAL.
+
+    What was read before is read again when it is next looked at.
+    """
+    if not has_app_context() or not db.session().in_transaction():
+        return
+    if _patience(db.session.connection()) is not None:
+        raise RuntimeError("nobody is called in the middle of a write: commit, call, commit")
+    db.session.rollback()
 
 
 def is_busy(error: OperationalError) -> bool:

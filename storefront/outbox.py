@@ -12,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 from flask import render_template
 from sqlalchemy import ColumnElement, or_, select, update
 
-from storefront.database import beside_others, insert_or_ignore
+from storefront.database import beside_others, end_reading, insert_or_ignore
 from storefront.extensions import db, settings
 from storefront.models import Letter, Order, Shopper, random_key
 from storefront.settings import Settings
@@ -123,8 +123,10 @@ def post(letter: Letter, settings: Settings) -> None:
     """
     if settings.mail_url == "keep:":
         return
+    email = _as_email(letter, settings.mail_from)
+    end_reading()
     with mail_server(settings.mail_url) as server:
-        server.send_message(_as_email(letter, settings.mail_from))
+        server.send_message(email)
 
 
 @contextmanager

@@ -101,8 +101,12 @@ class Client:
         session: requests.Session | None = None,
         request_id: Callable[[], str] | None = None,
         watch: Watch | None = None,
+        before_call: Callable[[], None] | None = None,
     ) -> None:
-        """`request_id` names each call, for the logs of both sides; `watch` is told how each one went."""
+        """`request_id` names each call, for the logs of both sides; `watch` is told how each one went.
+
+        `before_call`: what must be put down before an answer is waited for, such as a database transaction.
+        """
         self._url = url.rstrip("/")
         self._headers = _JSON_HEADERS | {"x-api-key": _header_value(api_key, "API key")}  # not Bearer: A
         if environment_id:
@@ -111,6 +115,7 @@ class Client:
         self._breaker = Breaker()
         self._request_id = request_id
         self._watch = watch or _nobody
+        self._before_call = before_call
 
     # -- catalog and customers
 
@@ -222,6 +227,8 @@ class Client:
         params: Mapping[str, Any] | None = None,
         read: float = READ_TIMEOUT,
     ) -> _Answer:
+        if self._before_call:
+            self._before_call()
         started = time.monotonic()
         try:
             with self._breaker.turn():

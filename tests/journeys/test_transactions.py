@@ -1,0 +1,56 @@
+"""Commit, call, commit: while Flexprice is asked, the shop holds no connection to its database."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from storefront.database import writing
+from storefront.extensions import db, flexprice
+from storefront.models import Shopper
+
+
+@pytest.fixture
+def held(world: Any) -> list[tuple[str, int]]:
+    """Each call to Flexprice, and how many of the shop's connections were in use meanwhile."""
+    calls: list[tuple[str, int]] = []
+
+    def look() -> None:
+        from flask import request
+
+        with world.shop.app_context():
+            if request.path.startswith("/v1/"):
+                calls.append((f"{request.method} {request.path}", db.engine.pool.checkedout()))
+
+    world.sandbox.before_request_funcs.setdefault(None, []).append(look)
+    return calls
+
+
+def test_no_transaction_is_open_while_flexprice_is_asked(world: Any, held: list[tuple[str, int]]) -> None:
+    world.webhooks("drop")
+    shopper = world.shopper()
+    url = shopper.buy().headers["Location"]
+    shopper.order_page(world.order(), "success")
+    shopper.cancel(world.order())
+    shopper.pay(shopper.try_again(world.order()).headers["Location"])
+    assert url
+    for minutes in (0, 2, 4, 60):
+        world.work(after=timedelta(minutes=minutes))
+
+    assert world.order().state == "fulfilled"
+    assert len({call for call, _ in held}) >= 7
+    assert [call for call, connections in held if connections] == []
+
+
+def test_a_call_in_the_middle_of_a_write_is_a_mistake(world: Any) -> None:
+    with world.shop.app_context(), pytest.raises(RuntimeError, match="commit, call, commit"), writing():
+        flexprice().search_plans()
+
+
+def test_what_was_read_before_a_call_can_be_looked_at_after_it(world: Any) -> None:
+    world.shopper()
+    with world.shop.app_context():
+        shopper = db.session.get_one(Shopper, 1)
+        flexprice().search_plans()
+        assert shopper.name == "Asha Rao"
+        db.session.remove()
