@@ -13,6 +13,7 @@ from storefront.models import InboxMessage
 CLAIM_LASTS = timedelta(seconds=90)  # a worker that died is not waited for any longer
 GAPS = [timedelta(seconds=s) for s in (1, 2, 5, 15, 60, 300, 600, 900)]
 ASKED = "checkout.session.asked"  # our own note: a page saw a terminal answer (decision 14)
+OWN_TEST = "msg_doctor_"  # what selftest.py sends: signed by the shop itself, it says nothing of Flexprice
 HINTS = {
     "checkout.session": "checkout.session.hinted",
     "subscription": "subscription.hinted",
@@ -138,8 +139,11 @@ def once_more(message_id: str, attempts: int, now: datetime) -> bool:
 
 def last_signed_at() -> datetime | None:
     """When the newest message came that one of our secrets opened."""
-    unsigned = or_(InboxMessage.event_type == ASKED, InboxMessage.event_type.in_(HINTS.values()))
-    newest = select(InboxMessage.received_at).where(~unsigned).order_by(InboxMessage.received_at.desc())
+    other = or_(
+        InboxMessage.event_type.in_([ASKED, *HINTS.values()]),  # our own notes, and hints
+        InboxMessage.id.startswith(OWN_TEST, autoescape=True),
+    )
+    newest = select(InboxMessage.received_at).where(~other).order_by(InboxMessage.received_at.desc())
     return db.session.scalar(newest.limit(1))
 
 

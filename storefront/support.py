@@ -234,9 +234,9 @@ def _of_order(order: Order) -> Iterator[Moment]:
         (order.cancel_asked_at, "Shopper asked to cancel", "warn"),
         (order.asked_at, "A page last asked Flexprice", ""),
         (order.terms_checked_at, "Charged for what was ordered: checked", ""),
-        (order.moved_at, f"Became {order.state.replace('_', ' ')}", ""),
         (order.paid_at, "Paid", "good"),
         (order.fulfilled_at, "Goods delivered", "good"),
+        (order.moved_at, f"Became {order.state.replace('_', ' ')}", ""),
     )
     return (Moment(at, text, tone) for at, text, tone in when if at)
 

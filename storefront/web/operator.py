@@ -168,6 +168,11 @@ def the_order(ref: str) -> Order:
 # -- doing ------------------------------------------------------------------------------------------
 
 
+def typed(name: str) -> str:
+    """What somebody wrote; PostgreSQL takes no NUL."""
+    return request.form.get(name, "").replace("\0", "").strip()[:LONGEST_NOTE]
+
+
 def deed(view: Callable[..., tuple[str, str]]) -> Callable[..., Any]:
     """A button: the view says what came of it and which page to go back to."""
 
@@ -231,7 +236,7 @@ def decide(ref: str) -> tuple[str, str]:
     """What only a person can decide: fulfil it as it is, or the money has gone back. Both want a reason."""
     decision = DECISIONS.get(request.form.get("decision", "")) or abort(400)
     now, back = datetime.now(UTC), url_for("operator.order", ref=ref)
-    text = request.form.get("note", "").strip()[:LONGEST_NOTE]
+    text = typed("note")
     if not text:
         return "Please write a note: the next person will want to know why.", back
     with writing():
@@ -248,8 +253,8 @@ def decide(ref: str) -> tuple[str, str]:
 @deed
 def add_note(ref: str) -> tuple[str, str]:
     """A note; and the flag is cleared with it when that was asked for and is still the one that was read."""
-    order, now, form = the_order(ref), datetime.now(UTC), request.form
-    text, flag = form.get("note", "").strip()[:LONGEST_NOTE], form.get("flag", "")
+    order, now = the_order(ref), datetime.now(UTC)
+    text, flag = typed("note"), request.form.get("flag", "")
     back = url_for("operator.order", ref=ref)
     if not text:
         return "Please write a note: the next person will want to know why.", back
@@ -266,7 +271,7 @@ def add_note(ref: str) -> tuple[str, str]:
 @bp.post("/message/again")
 @deed
 def read_again() -> tuple[str, str]:
-    found = db.session.get(InboxMessage, request.form.get("id", "")) or abort(404)
+    found = db.session.get(InboxMessage, typed("id")) or abort(404)
     now, was_handled = datetime.now(UTC), found.handled_at is not None
     message_id, back = found.id, url_for("operator.message", id=found.id)
     with writing():

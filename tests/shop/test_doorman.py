@@ -52,6 +52,8 @@ def test_a_broken_set_up_is_named_in_the_row_and_in_the_log(set_up, rows, caplog
 
 def test_the_answer_is_the_same_whatever_the_cause(set_up, unhurried):
     answers = [set_up[cause]() for cause in CAUSES]
+    for answer in answers:
+        answer.headers.remove("X-Request-Id")  # each request has its own
     assert {(answer.status_code, answer.data, str(answer.headers)) for answer in answers} == {
         (401, b'{"error":"signature not accepted"}\n', str(answers[0].headers))
     }
@@ -101,6 +103,20 @@ def test_a_message_of_the_day_before_yesterday_says_nothing_of_the_secret(
     monkeypatch.setattr(doorman, "TRUSTED_FOR", timedelta())
     set_up["altered"]()
     assert [refusal.cause for refusal in rows(Refusal)] == ["other_secret"]
+
+
+def test_what_the_shop_sends_itself_says_nothing_of_the_secret(set_up, tell, news, rows, unhurried):
+    """The go-live doctor signs with the secret that is in question, and forges with another."""
+    tell({"event_type": "storefront.test"}, message_id="msg_doctor_1")
+    set_up["other_secret"]()
+    assert [refusal.cause for refusal in rows(Refusal)] == ["other_secret"]
+
+
+def test_what_the_shop_forges_itself_takes_no_trust_away(set_up, tell, news, rows, unhurried):
+    tell(news(), message_id="msg_good")
+    tell(news(), message_id="msg_doctor_2", key=b"a value nobody knows, made by it")
+    set_up["other_secret"]()
+    assert rows(Refusal)[-1].cause == "altered"
 
 
 def test_an_unsigned_note_of_our_own_says_nothing_of_the_secret(context, set_up, rows):
