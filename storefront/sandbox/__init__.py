@@ -1,4 +1,7 @@
-"""A practice Flexprice, with its payment page and its webhooks; it shares no code with the shop."""
+"""A practice Flexprice, with its payment page and its webhooks; it shares no code with the shop.
+
+What no source says and we decided ourselves is marked [infer], see docs/fidelity.md.
+"""
 
 import threading
 from pathlib import Path
