@@ -1,16 +1,18 @@
 """The database is away, full, or hands out no connection: 503 and when to come back, never a lost message."""
 
 import resource
+import sqlite3
 from contextlib import contextmanager
 
 import pytest
 from sqlalchemy import text
 
-from storefront import database, worker
+from storefront import create_app, database, worker
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.lifecycle import State
 from storefront.models import InboxMessage, Letter
+from storefront.settings import Settings
 
 ON = {
     engine: pytest.mark.parametrize("database_url", [pytest.param(engine, marks=marks)], indirect=True)
@@ -64,6 +66,24 @@ def test_on_a_full_disk_pages_are_read_and_nothing_is_promised(asha, order_of):
         assert "Pro" in asha.get("/account").text
         answer = asha.raw_post("/forgot-password", {"email": "asha@example.com", "csrf_token": token})
     assert is_refused_politely(answer)
+
+
+@ON["sqlite"]
+def test_a_file_that_became_read_only_takes_no_message_and_shows_its_pages(
+    env, build, asha, tell_to, news, rows
+):
+    file = env["DATABASE_URL"].removeprefix("sqlite:///")
+    with pytest.MonkeyPatch.context() as patch:
+        only_read = {"creator": lambda: sqlite3.connect(f"file:{file}?mode=ro", uri=True)}
+        patch.setattr(database, "POOL", database.POOL | only_read)
+        app = create_app(Settings.from_env(env))
+    assert is_refused_politely(tell_to(app, news()))
+    browser = app.test_client()
+    assert browser.get("/sign-in", base_url="http://127.0.0.1:8000").status_code == 200
+    assert rows(InboxMessage) == []
+    with app.app_context():
+        db.session.remove()
+        db.engine.dispose()
 
 
 @ON["postgres"]

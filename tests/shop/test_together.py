@@ -1,0 +1,53 @@
+"""Two workers that come to two things of one shopper in the same moment."""
+
+import contextlib
+import threading
+from datetime import UTC, datetime
+
+from sqlalchemy import select, update
+
+from storefront import fulfillment, orders
+from storefront.database import DatabaseBusy, writing
+from storefront.extensions import db
+from storefront.lifecycle import State
+from storefront.models import Access, Order
+
+PLANS = ["plan_02", "plan_03", "plan_04"]  # another one each, until all are there
+
+
+def test_two_paid_orders_of_one_plan_grant_it_once(context, enrol, order_of, rows):
+    """Also where the plan was held before: both then find the same row to revive."""
+    enrol()
+    before, *paid = [order_of(plan_id=plan, state=State.PAID) for plan in PLANS]
+    with writing():
+        db.session.execute(update(Order).values(plan_id="plan_01"))
+    with writing():
+        fulfillment.fulfill(orders.by_ref(before), datetime.now(UTC))
+        db.session.scalars(select(Access)).one().revoked_at = datetime.now(UTC)
+
+    at_once(context, paid)
+    for ref in paid:  # on SQLite the second one may have been told to come again
+        with writing():
+            fulfillment.fulfill(orders.by_ref(ref), datetime.now(UTC))
+
+    states = [order.state for order in rows(Order) if order.ref in paid]
+    assert sorted(states) == [State.FULFILLED, State.PAID_TWICE]
+    assert [access.revoked_at for access in rows(Access)] == [None]
+
+
+def at_once(context, refs):
+    everybody = threading.Barrier(len(refs))
+
+    def fulfil(ref):
+        with context.app_context(), contextlib.suppress(DatabaseBusy):
+            order = orders.by_ref(ref)
+            everybody.wait(60)
+            with writing():
+                fulfillment.fulfill(order, datetime.now(UTC))
+            db.session.remove()
+
+    workers = [threading.Thread(target=fulfil, args=(ref,)) for ref in refs]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
