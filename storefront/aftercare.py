@@ -176,7 +176,10 @@ def money_of(order: Order) -> str:
     """What became of the payment: REFUNDED, SUCCEEDED, …; empty when there is none."""
     if not order.payment_id:
         return ""
-    payment: Payment = flexprice().get_payment(order.payment_id)
+    try:
+        payment: Payment = flexprice().get_payment(order.payment_id)
+    except NotFound:  # put away with its session (contract F.23)
+        return ""
     if payment.status not in fulfillment.MONEY_TAKEN:
         return payment.status
     try:

@@ -443,6 +443,16 @@ def test_money_of_an_order_that_ended_long_ago_is_found(
     assert the_order().state == state
 
 
+def test_a_payment_that_flexprice_has_put_away_hides_nothing(
+    press, page_of, order_of, vendor, samples, the_order
+):
+    ref = order_of(**OPENED | {"state": State.EXPIRED})
+    vendor.answers("GET", SESSION, samples.session(**COMPLETED))
+    vendor.answers("GET", "/payments/pay_01", NOT_FOUND, 404)
+    said = flashed(press(page_of(ref), "/ask"))
+    assert said == "Flexprice says: completed. The order is paid now, was expired."
+
+
 # -- decisions --------------------------------------------------------------------------------------
 
 
