@@ -15,7 +15,7 @@ from storefront.lifecycle import ENDED_UNPAID, OPEN, State
 from storefront.models import Access, InboxMessage, Letter, Order
 
 DONE, WAIT, STOP, LOOK = "done", "wait", "stop", "look"  # as the pages mark them
-RESULTS = {DONE: "done", WAIT: "not yet", STOP: "not due", LOOK: "look here"}
+RESULTS = {DONE: "done", WAIT: "not seen yet", STOP: "not due", LOOK: "look here"}
 
 COMPLETED = "checkout.session.completed"
 

@@ -29,7 +29,7 @@ from storefront.settings import Settings, is_loopback
 log = logging.getLogger(__name__)
 
 OK, WARNING, FAILS, BY_HAND = "ok", "warning", "fails", "by hand"
-NOT_FROM_A_PAGE = "Not tried: a page only looks. Run `flask --app wsgi doctor`."
+NOT_FROM_A_PAGE = "Not tried: a page only looks. The command does: flask --app wsgi doctor"
 DEMO_ENV = Path("instance/demo.env")  # what the demo made up for itself
 NOT_PUBLIC = (".test", ".local", ".localhost", ".internal", ".example", ".invalid", ".lan", ".home.arpa")
 SKEW_NOTED, SKEW_REFUSED = 10, 120  # seconds; webhooks are refused at 300
