@@ -99,8 +99,9 @@ COLOURS = {doctor.OK: "green", doctor.WARNING: "yellow", doctor.FAILS: "red"}
 
 @click.command("doctor")
 @click.option("--json", "as_json", is_flag=True, help="For scripts.")
+@click.option("--mail-to", help="Send a trial letter to this address as well.")
 @with_appcontext
-def examine(as_json: bool) -> None:
+def examine(as_json: bool, mail_to: str | None) -> None:
     """Is the shop ready to go live? Ends with 1 when a check fails.
 
     It knocks at the shop's own address with a test message (msg_doctor_…), writes a row of its own, and asks
@@ -113,6 +114,8 @@ def examine(as_json: bool) -> None:
         db.session.rollback()
         alive = False
     lines = doctor.examine(alive, now, act=True)
+    if mail_to:
+        lines.append(doctor.trial_letter(mail_to))
     failed = sum(line.status == doctor.FAILS for line in lines)
     if as_json:
         click.echo(json.dumps({"ready": not failed, "checks": [line._asdict() for line in lines]}, indent=2))

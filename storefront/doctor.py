@@ -328,6 +328,19 @@ def mail(patient: Patient) -> Iterable[Finding]:
     return [Finding(OK, f"{why}; letters come from {patient.settings.mail_from}")]
 
 
+def trial_letter(to: str) -> Line:
+    """Sends one. Whether it arrives, and not as spam, only the reader sees."""
+    title = "Trial letter"
+    if settings().mail_url == "keep:":
+        return Line(title, FAILS, "Letters are only kept in the shop.", "Set MAIL_URL to your mail server.")
+    try:
+        outbox.post_trial(settings(), to)
+    except (OSError, smtplib.SMTPException) as error:
+        why = f"The mail server does not take a letter to {to}: {type(error).__name__}."
+        return Line(title, FAILS, why, "It may not let this sender write: check MAIL_FROM and MAIL_URL.")
+    return Line(title, BY_HAND, f"A letter to {to} was taken by the mail server.", "See that it arrives.")
+
+
 # -- what cannot be seen from here ------------------------------------------------------------------
 
 

@@ -129,6 +129,16 @@ def post(letter: Letter, settings: Settings) -> None:
         server.send_message(email)
 
 
+def post_trial(settings: Settings, to: str) -> None:
+    """A letter to whoever wants to see that letters arrive. Raises OSError or smtplib.SMTPException."""
+    email = EmailMessage()
+    email["From"], email["To"] = settings.mail_from, to
+    email["Subject"] = f"A trial letter from {settings.shop_name}"
+    email.set_content(f"Letters from {settings.storefront_url} arrive.\n")
+    with mail_server(settings.mail_url) as server:
+        server.send_message(email)
+
+
 @contextmanager
 def mail_server(mail_url: str) -> Iterator[smtplib.SMTP]:
     """The mail server, signed in. Raises OSError or smtplib.SMTPException."""

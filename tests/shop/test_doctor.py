@@ -155,6 +155,31 @@ def test_a_mail_server_that_refuses_is_named_without_its_password(look, monkeypa
     assert "mail-password" not in words
 
 
+def test_a_trial_letter_is_sent_to_whoever_asks_for_one(build, monkeypatch):
+    sent = []
+
+    @contextmanager
+    def server(url):
+        yield type("Server", (), {"send_message": lambda self, email: sent.append(email)})()
+
+    monkeypatch.setattr(outbox, "mail_server", server)
+    with build(**LIVE).app_context():
+        line = doctor.trial_letter("asha@example.com")
+    assert line.status == "by hand"
+    assert [(email["To"], email["From"]) for email in sent] == [("asha@example.com", "shop@shop.example")]
+
+
+def test_a_trial_letter_that_is_not_taken_fails(build, monkeypatch):
+    def refusing(settings, to):
+        raise smtplib.SMTPRecipientsRefused({})
+
+    monkeypatch.setattr(outbox, "post_trial", refusing)
+    with build(**LIVE).app_context():
+        assert doctor.trial_letter("asha@example.com").status == "fails"
+    with build().app_context():  # letters are only kept
+        assert doctor.trial_letter("asha@example.com").status == "fails"
+
+
 def sign_in_page(**headers):
     mock = responses.RequestsMock()
     mock.add("GET", LIVE["STOREFRONT_URL"] + "/sign-in", headers=headers)

@@ -112,6 +112,13 @@ def test_a_flexprice_that_does_not_answer_is_asked_one_thing_only(asha, order_of
     assert asked == [3.0]
 
 
+def test_of_two_looks_in_the_same_moment_one_asks(asha, order_of, vendor, monkeypatch):
+    ref = order_of(**OPENED)
+    monkeypatch.setattr("storefront.orders.claim_asking", lambda order_id, now: False)  # the other was first
+    assert asha.get(f"/qa/{ref}").status_code == 200
+    assert vendor.calls == []
+
+
 def test_a_refused_key_is_named_and_not_shown(asha, order_of, vendor):
     ref = order_of(**OPENED)
     for path in ("/checkout/sessions/cs_01", "/invoices/inv_01"):
