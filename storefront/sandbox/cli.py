@@ -168,7 +168,7 @@ def events(session: str | None, event_type: str | None, limit: int, as_json: boo
     told(get("events", session=session, type=event_type, limit=limit)["items"], as_json)
 
 
-@click.command()
+@click.command(epilog=f"EVENT is one of {', '.join(TRIGGERS)}.")
 @click.argument("event", type=click.Choice(list(TRIGGERS)), metavar="EVENT")
 @click.option("--session", required=True, help="Which one (cs_…, or last).")
 @click.option("--delivery", type=click.Choice(list(PLANS)), help="How it is told.")
@@ -177,8 +177,7 @@ def events(session: str | None, event_type: str | None, limit: int, as_json: boo
 def trigger(event: str, session: str, delivery: str | None, seconds: float | None, as_json: bool) -> None:
     """Make it happen to a session of yours, so that EVENT is told of it.
 
-    Nothing is made up: `checkout.session.completed` pays the session. EVENT is one of those listed by
-    `trigger --help`, among them checkout.session.completed, .failed and .expired.
+    Nothing is made up: `checkout.session.completed` pays the session.
     """
     session = session_named(session)
     before = {row["id"] for row in get("events", session=session, limit=200)["items"]}

@@ -6,6 +6,7 @@ import hmac
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
@@ -67,6 +68,11 @@ def sign(secret: str, event_id: str, timestamp: int, body: str) -> str:
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
+def signatures(secrets: Sequence[str], event_id: str, timestamp: int, body: str) -> str:
+    """One for each: while a secret is being rotated the receiver may know either."""
+    return " ".join(sign(secret, event_id, timestamp, body) for secret in secrets)
+
+
 def headers(settings: SandboxSettings, event_id: str, body: str, twist: str | None = None) -> dict[str, str]:
     timestamp = int(time.time())  # wall time, whatever the sandbox's clock says
     if twist == "stale":
@@ -77,7 +83,7 @@ def headers(settings: SandboxSettings, event_id: str, body: str, twist: str | No
         "Content-Type": "application/json",
         "svix-id": event_id,
         "svix-timestamp": str(timestamp),
-        "svix-signature": " ".join(sign(secret, event_id, timestamp, body) for secret in signing),
+        "svix-signature": signatures(signing, event_id, timestamp, body),
     }
 
 
@@ -296,6 +302,8 @@ def _settle(store: Store, settings: SandboxSettings, attempt: Attempt, sent: Sen
 
 def start_background(app: Flask) -> threading.Thread:
     """Looks every 100 ms; ends with the process, or when `app.extensions["sandbox_stop"]` is set."""
+    with app.extensions["sandbox"].writing() as conn:  # what the process before this one had in its hands
+        conn.execute(update(deliveries).values(claimed_at=None))
     stop = app.extensions["sandbox_stop"] = threading.Event()
 
     def loop() -> None:

@@ -30,6 +30,15 @@ class Receiver(ThreadingHTTPServer):
         self.got: list[tuple[dict[str, str], str]] = []
         self.answers: list[int] = []
         self.url = f"http://127.0.0.1:{self.server_port}/hooks"
+        self.got_one, self._open = threading.Event(), threading.Event()
+        self._open.set()
+
+    def hold(self) -> None:
+        """From now on nobody is answered."""
+        self._open.clear()
+
+    def let_go(self) -> None:
+        self._open.set()
 
     @property
     def types(self) -> list[str]:
@@ -44,6 +53,8 @@ class _Handler(BaseHTTPRequestHandler):
         server: Any = self.server
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
         server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
+        server.got_one.set()
+        server._open.wait(20)
         self.send_response(server.answers.pop(0) if server.answers else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()

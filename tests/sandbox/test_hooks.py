@@ -4,17 +4,23 @@ import base64
 import hashlib
 import hmac
 import json
+import os
+import socket
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 from sqlalchemy import update
 
 from storefront.sandbox import create_app
-from storefront.sandbox.hooks import headers, run_due, sign, walk
+from storefront.sandbox.hooks import headers, run_due, sign, signatures, walk
 from storefront.sandbox.schema import deliveries
 from storefront.sandbox.settings import SandboxSettings
 
@@ -34,12 +40,23 @@ def seconds(moment: str) -> float:
     return datetime.fromisoformat(moment).timestamp()
 
 
-def test_it_signs_the_known_vector() -> None:
+@pytest.mark.parametrize(
+    ("secrets", "signed"),
+    [
+        ((SECRET,), "v1,khaXvDXQRrNf8OgMEu3F+RATVjJb04uLjoUouFlbXqA="),
+        (
+            (OLD, SECRET),
+            "v1,/EFbV6boJQaMR3HtdmG0U0ELckX5FmIt3bHbGT4qWmw= v1,khaXvDXQRrNf8OgMEu3F+RATVjJb04uLjoUouFlbXqA=",
+        ),
+    ],
+    ids=["one secret", "two secrets"],
+)
+def test_the_vectors_of_the_contract_hold(secrets: tuple[str, ...], signed: str) -> None:
+    """Contract E.4: computed apart from this code, and known to the verifier's tests as well."""
     session = '{"id":"cs_1","checkout_status":"expired"}'
     body = f'{{"event_type":"checkout.session.expired","checkout_session":{session}}}'
 
-    assert sign(SECRET, "msg_2test", 1788256800, body) == "v1,khaXvDXQRrNf8OgMEu3F+RATVjJb04uLjoUouFlbXqA="
-    assert sign(OLD, "msg_2test", 1788256800, body) == "v1,/EFbV6boJQaMR3HtdmG0U0ELckX5FmIt3bHbGT4qWmw="
+    assert signatures(secrets, "msg_2test", 1788256800, body) == signed
 
 
 def test_a_sale_is_told_in_order(sandbox: Any, receiver: Any) -> None:
@@ -168,6 +185,44 @@ def test_a_restart_in_the_middle_of_a_retry_loses_nothing(
     assert sandbox.deliveries()[0]["state"] == "delivered"
     assert run_due(again) == 0
     again.extensions["sandbox"].close()
+
+
+def test_a_process_killed_with_a_message_in_its_hands_sends_it_again(receiver: Any, tmp_path: Path) -> None:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    environ = {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "SANDBOX_PORT": str(port),
+        "SANDBOX_DATABASE_URL": f"sqlite:///{tmp_path}/s.db",
+        "SANDBOX_WEBHOOK_URL": receiver.url,
+        "FLEXPRICE_API_KEY": "k",
+    }
+
+    def started() -> subprocess.Popen[bytes]:
+        command = [sys.executable, "-m", "storefront.sandbox"]
+        process = subprocess.Popen(command, env=environ, cwd=tmp_path, stderr=subprocess.PIPE)
+        assert process.stderr is not None
+        assert any(b"Serving" in line for line in process.stderr)
+        return process
+
+    receiver.hold()
+    with started() as first:
+        customer = {"external_id": "user-42", "name": "Asha Rao"}
+        url = f"http://127.0.0.1:{port}/v1/customers"
+        requests.post(url, json=customer, headers={"x-api-key": "k"}, timeout=10)
+        assert receiver.got_one.wait(20)
+        first.kill()
+    receiver.let_go()
+    receiver.got_one.clear()
+
+    with started() as second:
+        assert receiver.got_one.wait(20)
+        second.terminate()
+
+    (sent, body), (again, same) = receiver.got
+    assert (sent["svix-id"], body) == (again["svix-id"], same)
 
 
 def test_a_restart_keeps_the_place_on_the_ladder(
