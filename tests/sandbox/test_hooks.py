@@ -212,15 +212,17 @@ def test_a_process_killed_with_a_message_in_its_hands_sends_it_again(receiver: A
         customer = {"external_id": "user-42", "name": "Asha Rao"}
         url = f"http://127.0.0.1:{port}/v1/customers"
         requests.post(url, json=customer, headers={"x-api-key": "k"}, timeout=10)
-        assert receiver.got_one.wait(20)
+        came = receiver.got_one.wait(20)
         first.kill()
+    assert came
     receiver.let_go()
     receiver.got_one.clear()
 
     with started() as second:
-        assert receiver.got_one.wait(20)
+        came = receiver.got_one.wait(20)
         second.terminate()
 
+    assert came
     (sent, body), (again, same) = receiver.got
     assert (sent["svix-id"], body) == (again["svix-id"], same)
 
