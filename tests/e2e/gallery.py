@@ -164,6 +164,7 @@ class Gallery:
         with self.app.app_context(), writing():
             asha = shoppers.sign_up(name, email, PASSWORD, now)
             shoppers.sign_up("Bela", "bela@example.com", PASSWORD, now)
+            shoppers.sign_up("Olga", "olga@example.com", PASSWORD, now).is_operator = True
             for number, (phase, (state, times, more)) in enumerate(ORDERS.items()):
                 order = self._order(asha, number, phase, now)
                 order.state = state
@@ -221,6 +222,9 @@ class Gallery:
             "qa": ("usual", "asha", "/qa"),
             "qa, empty": ("usual", "bela", "/qa"),
             "qa, one order": ("usual", "asha", f"/qa/{self.refs['ready']}"),
+            **{f"desk {page}": ("usual", "olga", f"/operator/{page}") for page in DESK},
+            "desk order": ("usual", "olga", f"/operator/orders/{self.refs['stuck']}"),
+            "desk search": ("usual", "olga", "/operator/search?q=asha"),
             "receipt": ("usual", "asha", f"/orders/{self.refs['ready']}/receipt"),
         }
         for phase, ref in self.refs.items():
@@ -230,6 +234,7 @@ class Gallery:
         return found
 
 
+DESK = ("", "orders", "messages", "letters", "refused")
 ERRORS: dict[str, Exception] = {
     "400": BadRequest(),
     "405": MethodNotAllowed(),

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.gallery import ERRORS, ORDERS, SEEN_AS, SHELVES
+from tests.e2e.gallery import DESK, ERRORS, ORDERS, SEEN_AS, SHELVES
 
 pytestmark = pytest.mark.browser
 
@@ -14,6 +14,7 @@ PAGES = [
     *(f"plans {shelf}" for shelf in SHELVES),
     *(f"order {phase}" for phase in (*ORDERS, *SEEN_AS)),
     *(f"error {kind}" for kind in ERRORS),
+    *(f"desk {page}" for page in (*DESK, "order", "search")),
     "plans by the year",
     "plans, one owned",
     "a plan",
