@@ -14,6 +14,7 @@ import sys
 import tarfile
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
@@ -109,8 +110,13 @@ def free_ports() -> tuple[int, int]:
 
 @pytest.fixture(scope="package")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    with running_demo(tmp_path_factory.mktemp("demo")) as started:
+        yield started
+
+
+@contextmanager
+def running_demo(home: Path) -> Iterator[Demo]:
     """`python wsgi.py`, with everything it keeps in a directory of its own."""
-    home = tmp_path_factory.mktemp("demo")
     port, sandbox_port = free_ports()
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
     given = {
@@ -248,6 +254,7 @@ class Visitors:
             page.locator("input[name=email]").fill(f"{who}@example.com")
             page.locator("input[name=password]").fill(PASSWORD)
             page.locator("main").get_by_role("button").click()
+            page.wait_for_url(self.gallery.url + "/")
             page.close()
         return context
 

@@ -17,6 +17,7 @@ from flask import Flask
 from flask_wtf.csrf import CSRFError
 from sqlalchemy import create_engine
 from werkzeug.exceptions import BadRequest, MethodNotAllowed, RequestEntityTooLarge, TooManyRequests
+from werkzeug.security import generate_password_hash
 from werkzeug.serving import make_server
 
 from storefront import create_app, outbox, shoppers
@@ -161,10 +162,11 @@ class Gallery:
 
     def lay_out(self, name: str = "Asha Rao", email: str = "asha@example.com") -> None:
         now = datetime.now(UTC)
+        quick = generate_password_hash(PASSWORD, method="pbkdf2:sha256:1")
         with self.app.app_context(), writing():
-            asha = shoppers.sign_up(name, email, PASSWORD, now)
-            shoppers.sign_up("Bela", "bela@example.com", PASSWORD, now)
-            shoppers.sign_up("Olga", "olga@example.com", PASSWORD, now).is_operator = True
+            asha = shoppers.sign_up(name, email, quick, now)
+            shoppers.sign_up("Bela", "bela@example.com", quick, now)
+            shoppers.sign_up("Olga", "olga@example.com", quick, now).is_operator = True
             for number, (phase, (state, times, more)) in enumerate(ORDERS.items()):
                 order = self._order(asha, number, phase, now)
                 order.state = state

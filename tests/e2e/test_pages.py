@@ -64,8 +64,11 @@ def look(visitors: Any, gallery: Any) -> Any:
         gallery.sells(shelf)
         page = visitors.page(who)
         page.set_viewport_size({"width": 1280, "height": 800})
-        page.emulate_media(color_scheme="light", reduced_motion="reduce")
+        page.emulate_media(
+            media="screen", color_scheme="light", reduced_motion="reduce", forced_colors="none"
+        )
         page.goto(gallery.url + path)
+        assert page.url == gallery.url + path
         return page
 
     return at
