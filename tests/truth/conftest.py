@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import requests
-from sqlalchemy import delete, event, select, text
+from sqlalchemy import Row, delete, event, select, text
 from urllib3 import HTTPResponse
 from werkzeug.test import Client as WsgiClient
 
@@ -26,7 +26,7 @@ from storefront.database import writing
 from storefront.extensions import db
 from storefront.models import Access, InboxMessage, Letter, Order, Shopper
 from storefront.sandbox import create_app as create_sandbox
-from storefront.sandbox import hooks
+from storefront.sandbox import events, hooks
 from storefront.sandbox import schema as sandbox_rows
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.shelf import all_prices
@@ -124,6 +124,8 @@ class Wire:
 class Street:
     """Both sides, and everything that may happen on them."""
 
+    home = SHOP
+
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wire = Wire()
         monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", lambda *a, **k: self.wire.send(*a, **k))
@@ -163,7 +165,13 @@ class Street:
             _hurry(db.engine)
             db.metadata.create_all(db.engine.execution_options(writes_within=5))
             event.listen(db.engine, "commit", lambda _connection: self.wire.step())
-            event.listen(db.session, "after_commit", lambda _session: self.wire.step())
+        commit = db.session.commit
+
+        def commit_and_step() -> None:
+            commit()
+            self.wire.step()
+
+        monkeypatch.setattr(db.session, "commit", commit_and_step)
         self.wire.apps = {
             urlsplit(SHOP).netloc: WsgiClient(self.shop),
             urlsplit(SANDBOX).netloc: WsgiClient(self.sandbox),
@@ -182,6 +190,8 @@ class Street:
 
     def begin_afresh(self) -> None:
         """As if nothing had ever been bought."""
+        self.wire.wrong.clear()
+        self.wire.countdown = self.wire.meanwhile = None
         with self.store.writing() as conn:
             for table in sandbox_rows.metadata.sorted_tables:
                 if table.name not in KEPT_BY_SANDBOX:
@@ -189,8 +199,6 @@ class Street:
         with self.shop.app_context(), writing():
             for model in (Letter, Access, InboxMessage, Order):
                 db.session.execute(delete(model))
-        self.wire.wrong.clear()
-        self.wire.countdown = self.wire.meanwhile = None
         self.shop.extensions["catalog"]._shelf = None
         self.set_price("499")
 
@@ -227,9 +235,14 @@ class Street:
         data = {"other": "success@razorpay"} if button == "pay" else {}
         return self._sandbox("POST", f"/pay/{session['link']}/{button}", data=data).status_code
 
-    def deliver(self, message_id: str) -> None:
-        self.lever(f"events/{message_id}/resend")
+    def deliver(self, *message_ids: str) -> None:
+        """Messages of Flexprice's, in this order; each may come as often as it likes."""
+        with self.store.writing() as conn:
+            for message_id in message_ids:
+                events.enqueue(conn, message_id, "due", 0)
+        countdown, self.wire.countdown = self.wire.countdown, None
         hooks.deliver_now(self.sandbox)
+        self.wire.countdown = countdown
 
     def work(self) -> None:
         with self.shop.app_context():
@@ -262,9 +275,11 @@ class Street:
     def killed_after(self, steps: int | None) -> Iterator[None]:
         """The shop's process dies at the step after so many commits and calls, if it comes that far."""
         self.wire.countdown = steps
-        with suppress(Killed):
-            yield
-        self.wire.countdown = None
+        try:
+            with suppress(Killed):
+                yield
+        finally:
+            self.wire.countdown = None
 
     def _sandbox(self, method: str, path: str, **more: Any) -> Any:
         app = self.wire.apps[urlsplit(SANDBOX).netloc]
@@ -286,25 +301,25 @@ class Street:
 
     # What is so.
 
+    def orders(self) -> list[Row[Any]]:
+        return self._read(select(Order.__table__).order_by(Order.id))
+
+    def _read(self, query: Any) -> list[Row[Any]]:
+        with self.shop.app_context(), db.engine.connect() as conn:
+            return list(conn.execute(query))
+
     @staticmethod
     def now() -> datetime:
         return Clock.at
 
-    def orders(self) -> list[Order]:
-        return self._rows(Order, Order.id)
-
-    def _rows(self, model: Any, key: Any) -> list[Any]:
-        with self.shop.app_context():
-            try:
-                return list(db.session.scalars(select(model).order_by(key)))
-            finally:
-                db.session.remove()
-
-    def accesses(self) -> list[Access]:
-        return self._rows(Access, Access.id)
+    def accesses(self) -> list[int]:
+        """Of which orders."""
+        return [row.order_id for row in self._read(select(Access.order_id).order_by(Access.id))]
 
     def letters(self, kind: str) -> list[int]:
-        return [letter.order_id for letter in self._rows(Letter, Letter.id) if letter.kind == kind]
+        """To which orders."""
+        found = select(Letter.order_id).where(Letter.kind == kind)
+        return [row.order_id for row in self._read(found.order_by(Letter.id))]
 
     def everything(self) -> dict[str, list[tuple[Any, ...]]]:
         """All rows of the shop but what it received."""
