@@ -82,6 +82,8 @@ class Wire:
             raise requests.ReadTimeout(request=request)
         if wrong == "refused for now":
             return self._answer(request, 503, b"", {})
+        if wrong == "shows nothing":
+            return self._answer(request, 200, b'{"items": [], "pagination": {"total": 0}}', {})
         said = self._carried(url.netloc, request)
         if call == CREATE and self.meanwhile:
             act, self.meanwhile = self.meanwhile, None

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import (
     RuleBasedStateMachine,
+    initialize,
     invariant,
     precondition,
     rule,
@@ -24,9 +25,25 @@ from storefront import fulfillment
 from storefront.lifecycle import FOR_A_PERSON, OPEN, State
 
 CREATE = ("POST", "/v1/checkout/sessions")
+SEARCH = ("POST", "/v1/subscriptions/search")
 ANSWERS = ("", "", "lost", "hangs", "unreachable", "refused for now", "hidden by a proxy")
 TROUBLE = ("", "", "unreachable", "refused for now", "lost")
 MEANWHILE = ("", "", "second tab", "messages", "worker")
+# Chance alone seldom comes to the rare places, so most of the sales begin near one.
+GIVEN_UP = ("lose", "give_up")
+BEGINNINGS = {
+    "nowhere": (),
+    "opened": ("click",),
+    "paid, and nothing heard": ("click", "pay"),
+    "lost": ("lose",),
+    "lost and paid": ("lose", "pay"),
+    "given up": GIVEN_UP,
+    "begun again": (*GIVEN_UP, "click"),
+    "paid twice": (*GIVEN_UP, "click", "pay"),
+    "dearer than shown": ("raise_price", "click"),
+    "paid dearer than shown": ("raise_price", "click", "pay"),
+    "paid too late": ("click", "sweep", "pay"),
+}
 PLANS = ("starter", "starter", "team")
 SOME = st.integers(0, 7)  # which of those there are
 STEPS = st.one_of(st.none(), st.integers(0, 9))  # until the process is killed; None: it lives
@@ -34,6 +51,7 @@ STEPS = st.one_of(st.none(), st.integers(0, 9))  # until the process is killed; 
 
 class Sales(RuleBasedStateMachine):
     street: ClassVar[Any]
+    ends: ClassVar[Counter[str]] = Counter()
 
     def __init__(self) -> None:
         super().__init__()
@@ -43,6 +61,34 @@ class Sales(RuleBasedStateMachine):
         self.offered: dict[str, set[str]] = {}
         self.fulfilled: set[str] = set()
         self.decided: set[str] = set()  # by an operator
+
+    @initialize(where=st.sampled_from(sorted(BEGINNINGS)))
+    def begin(self, where: str) -> None:
+        for step in BEGINNINGS[where]:
+            self.promises_hold()
+            getattr(self, f"begin_{step}")()
+
+    def begin_click(self) -> None:
+        self.click("starter", "", "", None)
+
+    def begin_lose(self) -> None:
+        self.click("starter", "lost", "", None)
+
+    def begin_pay(self) -> None:
+        for session in self.street.at_flexprice("sessions"):
+            self.street.on_payment_page(session, "pay")
+
+    def begin_give_up(self) -> None:
+        """By a search in a replica that lags: the link of the order is payable still."""
+        self.wait(3)
+        self.start_again(0, blind=True)
+
+    def begin_raise_price(self) -> None:
+        self.browser.get("/", base_url=self.street.home)  # on the page it is the old one
+        self.street.set_price("599")
+
+    def begin_sweep(self) -> None:
+        self.wait(31)
 
     # What a shopper does.
 
@@ -78,10 +124,12 @@ class Sales(RuleBasedStateMachine):
             self.browser.post(f"/orders/{order.ref}/cancel", base_url=self.street.home)
             self.street.wire.wrong.pop(("POST", path), None)
 
-    @rule(which=SOME)
-    def start_again(self, which: int) -> None:
+    @rule(which=SOME, blind=st.booleans())
+    def start_again(self, which: int, blind: bool) -> None:
         if order := self.one_of(self.orders, which):
+            self.street.wire.wrong[SEARCH] = "shows nothing" if blind else ""
             self.browser.post(f"/orders/{order.ref}/start-again", base_url=self.street.home)
+            self.street.wire.wrong.pop(SEARCH, None)
 
     # What happens on the payment page; a link may be paid that the shop never showed: Razorpay mails it.
 
@@ -210,6 +258,7 @@ class Sales(RuleBasedStateMachine):
         return {State.FAILED, State.EXPIRED, State.CANCELLED, State.ABANDONED, State.MISMATCHED} | unopened
 
     def stay_at_rest(self) -> None:
+        self.ends.update(order.state for order in self.orders)
         once = [(order.ref, order.state) for order in self.street.orders()]
         self.street.deliver(*self.street.messages("checkout.session."))
         self.street.work()
@@ -249,6 +298,7 @@ class Sales(RuleBasedStateMachine):
 def play(street: Any, examples: int, steps: int, *, shrink: bool = True) -> None:
     """A failing run prints what was done, step by step, and the blob that plays it again."""
     Sales.street = street
+    Sales.ends.clear()
     phases = set(Phase) - {Phase.explain} - (set() if shrink else {Phase.shrink})
     run_state_machine_as_test(
         Sales,
@@ -265,9 +315,12 @@ def play(street: Any, examples: int, steps: int, *, shrink: bool = True) -> None
 
 
 def test_whole_sales_in_any_order_end_in_the_truth(street: Any) -> None:
-    play(street, examples=200, steps=12)
+    play(street, examples=100, steps=8)
+    print(dict(Sales.ends))
+    assert {State.FULFILLED, State.PAID_TWICE, State.HELD, State.PAID_LATE, State.EXPIRED} <= set(Sales.ends)
 
 
 @pytest.mark.soak
 def test_thousands_of_whole_sales_in_any_order_end_in_the_truth(street: Any) -> None:
     play(street, examples=3000, steps=30)
+    print(dict(Sales.ends))
