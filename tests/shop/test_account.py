@@ -539,3 +539,16 @@ def test_without_a_sign_in_there_is_nothing_to_see(browser, path):
     answer = browser.get(path)
     assert answer.status_code == 302
     assert answer.location.startswith("/sign-in?next=")
+
+
+def test_a_link_to_a_new_password_is_not_even_an_operators_to_read(app, enrol, open_browser, rows):
+    enrol("bela@example.com")
+    enrol("asha@example.com", operator=True)
+    open_browser().post("/forgot-password", email="bela@example.com")
+    (letter,) = rows(Letter)
+    operator, owner = open_browser(), open_browser()
+    operator.sign_in("asha@example.com")
+    owner.sign_in("bela@example.com")
+    assert operator.get(f"/letters/{letter.id}").status_code == 404
+    assert letter.subject not in operator.get("/letters").text
+    assert owner.get(f"/letters/{letter.id}").status_code == 200
