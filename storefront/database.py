@@ -6,12 +6,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
 from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy.session import Session
-from sqlalchemy import Connection, ExceptionContext, Select, event, literal_column, make_url
+from sqlalchemy import Connection, ExceptionContext, Select, Table, event, literal_column, make_url
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
@@ -230,7 +231,12 @@ def beside_others(due: Select[Row]) -> Select[Row]:
 
 def insert_or_ignore(session: scoped_session[Session], model: Any, **values: Any) -> bool:
     """Insert a row; False when its key is already taken."""
-    dialect = session.get_bind().dialect.name
+    statement = _insert(model.__table__, session.get_bind().dialect.name)
+    return session.execute(statement, values).first() is not None
+
+
+@cache
+def _insert(table: Table, dialect: str) -> Any:
+    """Written once for each table: on the webhook's way this is most of the work."""
     insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
-    statement = insert(model.__table__).values(**values).on_conflict_do_nothing()
-    return session.execute(statement.returning(literal_column("1"))).first() is not None
+    return insert(table).on_conflict_do_nothing().returning(literal_column("1"))

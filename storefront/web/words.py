@@ -17,6 +17,8 @@ from babel.dates import format_date, format_datetime, format_time, format_timede
 from babel.numbers import format_currency, format_decimal
 from babel.support import LazyProxy, NullTranslations, Translations
 from flask import Flask, has_request_context, request
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
 
 from storefront.extensions import settings
 
@@ -50,8 +52,18 @@ def languages() -> tuple[str, ...]:
 
 
 def language() -> str:
+    return _spoken(accepted())
+
+
+def accepted() -> str:
+    """What the visitor's browser says of languages; a longer list is cut."""
+    return request.headers.get("Accept-Language", "")[:200] if has_request_context() else ""
+
+
+@lru_cache(1024)
+def _spoken(accepted: str) -> str:
     """The first of the visitor's languages that there are texts in."""
-    for tag, _quality in request.accept_languages if has_request_context() else ():
+    for tag, _quality in parse_accept_header(accepted, LanguageAccept):
         for known in (tag.replace("-", "_"), tag.partition("-")[0].lower()):
             if known in languages():
                 return known
@@ -84,14 +96,18 @@ def lazy(text: str) -> Any:
 
 
 def locale() -> Locale:
+    return _written(accepted())
+
+
+@lru_cache(1024)
+def _written(accepted: str) -> Locale:
     """The first of the visitor's languages that Babel can write."""
-    for tag, _quality in request.accept_languages if has_request_context() else ():
+    for tag, _quality in parse_accept_header(accepted, LanguageAccept):
         if tag.lower() != ENGLISH and (known := _known(tag)):
             return known
     return HOME
 
 
-@lru_cache(256)
 def _known(tag: str) -> Locale | None:
     try:
         return Locale.parse(tag, sep="-")
