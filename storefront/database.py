@@ -29,7 +29,6 @@ PRAGMAS = (
     "PRAGMA foreign_keys=ON",
     "PRAGMA journal_size_limit=4194304",  # what the WAL shrinks to once it has been copied back
 )
-LARGEST_WAL = 16 * 1024 * 1024  # readers that overlap for ever would let it grow for ever
 
 # How long PostgreSQL is waited for, in libpq's words; the same names in DATABASE_URL win.
 # `tcp_user_timeout`: for a server that has vanished without goodbye; `lock_timeout`: for a row in use.

@@ -59,7 +59,7 @@ class Storm:
                 {"shopper_id": ids[f"cust_{key}"], "plan_id": "plan_01", "plan_name": "Pro",
                  "currency": "inr", "billing_period": "MONTHLY", "amount": 499, "created_at": now,
                  "state": "awaiting_payment", "session_id": f"cs_{key}", "customer_id": f"cust_{key}",
-                 "looks": 0}
+                 "looks": 0, "terms_checked_at": now}
                 for key in self.paid
             ])  # fmt: skip
 
@@ -184,6 +184,10 @@ def test_sixteen_clicks_at_once_open_one_session(town, doors, somebody):
 
 @pytest.mark.soak
 def test_ten_thousand_webhooks_for_two_thousand_orders(town, doors):
+    warm = Storm(town, doors, orders=100)
+    warm.deliver(warm.news())
+    warm.check()
+    before = town.weight()
     storm = Storm(town, doors, orders=2000)
     started = time.monotonic()
     sent = storm.deliver(storm.news(), at_most=10, senders=32)
@@ -191,6 +195,11 @@ def test_ten_thousand_webhooks_for_two_thousand_orders(town, doors):
     assert storm.answers == {204: sent}
     storm.check()
     tell(town, f"{sent} deliveries of 10,000 messages in {spent:.0f} s", storm.times)
+    (memory, files), processes = town.weight(), len(doors) + 3
+    print(
+        f"memory of {processes} processes {before[0] / 1000:.0f} -> {memory / 1000:.0f} MB,"
+        f" open files {before[1]} -> {files}"
+    )
     assert max(storm.times) < 5
 
 
