@@ -140,7 +140,8 @@ def test_a_ladder_is_climbed_at_its_offsets_under_one_message_id(
     assert (delivery["state"], delivery["attempt"]) == ("failed", len(offsets))
     made = sandbox.get(f"/_sandbox/deliveries/{delivery['id']}").json()["attempts"]
     began = seconds(made[0]["at"])
-    assert [round(seconds(attempt["at"]) - began) for attempt in made] == offsets
+    drift = [seconds(attempt["at"]) - began - offset for attempt, offset in zip(made, offsets, strict=True)]
+    assert all(0 <= late < 120 for late in drift)  # a busy machine is late, and never early
     assert len({sent["svix-id"] for sent, _ in receiver.got}) == 1
     assert len({body for _, body in receiver.got}) == 1
     assert [attempt["response_status"] for attempt in made][:4] == [503, 302, 404, 500]
