@@ -1,0 +1,45 @@
+"""The four events of a session in every order, each several times: a paid order ends fulfilled, once."""
+
+import random
+from itertools import permutations
+
+import pytest
+import responses
+
+from storefront import worker
+from storefront.lifecycle import State
+from storefront.models import Access, Letter
+
+EVENTS = ("initiated", "completed", "failed", "expired")
+
+
+@pytest.fixture
+def at_rest(context, enrol, order_of, tell, news, the_order):
+    """Deliver these in turn; after each the worker reads what came, and looks after what is paid."""
+
+    def deliver(statuses, ids="msg-{}".format):
+        enrol()
+        order_of(state=State.AWAITING_PAYMENT, session_id="cs_01", customer_id="cust_01")
+        with responses.RequestsMock(assert_all_requests_are_fired=False):  # Flexprice is away
+            for number, status in enumerate(statuses):
+                assert tell(news(status), message_id=ids(f"{status}-{number}")).status_code == 204
+                worker.one_pass()
+        return the_order()
+
+    return deliver
+
+
+@pytest.mark.parametrize("order", list(permutations(EVENTS)), ids="-".join)
+def test_every_order_of_the_events_ends_in_the_same_sale(at_rest, rows, order):
+    chance = random.Random("".join(order))
+    repeated = [status for status in order for _ in range(chance.randint(1, 3))]
+
+    assert at_rest(repeated).state == State.FULFILLED
+    assert [letter.kind for letter in rows(Letter) if letter.kind == "welcome"] == ["welcome"]
+    assert len(rows(Access)) == 1
+
+
+def test_two_messages_with_different_ids_about_one_payment_are_one_sale(at_rest, rows):
+    assert at_rest(["completed", "completed", "completed"]).state == State.FULFILLED
+    assert len(rows(Access)) == 1
+    assert [letter.kind for letter in rows(Letter)] == ["welcome"]
