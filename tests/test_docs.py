@@ -3,11 +3,13 @@
 import ast
 import os
 import re
+import secrets
 import shlex
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +18,7 @@ import pytest
 import requests
 import yaml
 from sqlalchemy import delete
+from werkzeug.serving import make_server
 
 from storefront import create_app, inbox, shoppers
 from storefront.database import writing
@@ -23,6 +26,8 @@ from storefront.extensions import db
 from storefront.flexprice import Event
 from storefront.lifecycle import State
 from storefront.models import Heartbeat, InboxMessage
+from storefront.sandbox import create_app as create_sandbox
+from storefront.sandbox.settings import SandboxSettings
 from storefront.settings import Settings
 from storefront.web import metrics
 
@@ -105,6 +110,61 @@ class Shop:
         )
 
 
+class Practice:
+    """A sandbox that serves, for the commands that speak to one; its messages go to the shop."""
+
+    def __init__(self, home, shop_url):
+        self.server = make_server("127.0.0.1", 0, lambda *request: self.app(*request), threaded=True)
+        self.url = f"http://127.0.0.1:{self.server.server_port}"
+        self.app = create_sandbox(
+            SandboxSettings(
+                database_url=f"sqlite:///{home}/sandbox.db",
+                url=self.url,
+                webhook_url=f"{shop_url}/webhooks/flexprice",
+                webhook_secrets=("whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=",),
+            )
+        )
+        serving = {"poll_interval": 0.05}
+        threading.Thread(target=self.server.serve_forever, kwargs=serving, daemon=True).start()
+
+    def ask(self, path, **body):
+        key = {"x-api-key": self.app.extensions["sandbox_settings"].api_key}
+        answer = requests.post(f"{self.url}/v1/{path}", json=body, headers=key, timeout=20)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def new_session(self):
+        """Of a customer of its own, with its first messages on record."""
+        requests.delete(f"{self.url}/_sandbox/faults", timeout=20)
+        customer = f"asha-{secrets.token_hex(4)}"
+        self.ask("customers", external_id=customer, name="Asha Rao")
+        (plan,) = [p for p in self.ask("plans/search")["items"] if p["name"] == "Starter"]
+        wanted = {"plan_id": plan["id"], "currency": "INR", "billing_period": "MONTHLY"}
+        return self.ask(
+            "checkout/sessions",
+            customer_external_id=customer,
+            action="create_subscription",
+            payment_provider="razorpay",
+            configuration={"create_subscription_params": wanted},
+        )["id"]
+
+    def newest_message(self):
+        found = requests.get(f"{self.url}/_sandbox/deliveries", timeout=20).json()["items"]
+        return found[0]["event_id"]
+
+    def close(self):
+        self.server.shutdown()
+        self.server.server_close()
+        self.app.extensions["sandbox"].close()
+
+
+@pytest.fixture(scope="module")
+def practice(shop):
+    shop.practice = Practice(shop.home, shop.url)
+    yield shop.practice
+    shop.practice.close()
+
+
 def ended(process):
     process.send_signal(signal.SIGTERM)
     output, _ = process.communicate(timeout=60)
@@ -153,6 +213,19 @@ def in_the_shop(shop, command):
     finds_something = "doctor" in arguments and len(arguments) != 2  # not: what was refused lately
     assert done.exit_code == (1 if finds_something else 0), done.output
     assert done.exception is None or isinstance(done.exception, SystemExit)
+
+
+def in_the_sandbox(shop, command):
+    session = shop.practice.new_session()
+    command = command.replace("cs_…", session).replace("msg_…", shop.practice.newest_message())
+    arguments = shlex.split(command, comments=True)[3:]
+    environ = {"SANDBOX_URL": shop.practice.url}
+    done = shop.practice.app.test_cli_runner().invoke(args=arguments, env=environ, input="y\n")
+    assert done.exit_code == 0, done.output
+
+
+def levers(shop, command):
+    shop.run(f"{command.replace('http://127.0.0.1:8001', shop.practice.url)} --fail --silent --show-error")
 
 
 def run(shop, command):
@@ -224,6 +297,8 @@ HOW = (
     (r"flask --app wsgi db upgrade", run),
     (r"flask --app wsgi work", worker),
     (r"flask --app wsgi (doctor|operator|inbox|reconcile)\b.*", in_the_shop),
+    (r"flask --app storefront\.sandbox .*", in_the_sandbox),
+    (r"curl .*/_sandbox/.*", levers),
     (r"curl .*", run),
     (r"docker .*", in_test(IMAGE)),
     (
@@ -234,7 +309,7 @@ HOW = (
 
 
 @pytest.mark.parametrize(("text", "command"), ALL)
-def test_every_command_in_the_documents_works(shop, text, command):
+def test_every_command_in_the_documents_works(shop, practice, text, command):
     how = next((how for pattern, how in HOW if re.fullmatch(pattern, command)), None)
     assert how, f"{text}: nobody tries this command: {command}"
     how(shop, command)
