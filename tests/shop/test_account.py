@@ -9,6 +9,7 @@ import pytest
 from storefront import outbox, shoppers
 from storefront.database import writing
 from storefront.extensions import db
+from storefront.lifecycle import State
 from storefront.models import Access, Letter, Order, Shopper
 
 WHO = {"name": "Asha Rao", "email": "Asha@Example.com", "password": "correct horse battery"}
@@ -552,3 +553,24 @@ def test_a_link_to_a_new_password_is_not_even_an_operators_to_read(app, enrol, o
     assert operator.get(f"/letters/{letter.id}").status_code == 404
     assert letter.subject not in operator.get("/letters").text
     assert owner.get(f"/letters/{letter.id}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("dates", "says"),
+    [
+        ({}, "since 1 Sept 2026"),
+        ({"paid_until": 31}, "since 1 Sept 2026, paid until 2 Oct 2026"),
+        ({"paid_until": 31, "ends_at": 3650}, "since 1 Sept 2026, until 29 Aug 2036"),
+        ({"paid_until": 31, "ends_at": 31}, "since 1 Sept 2026, ended 2 Oct 2026"),
+        ({"paid_until": 31, "revoked_at": 1}, "since 1 Sept 2026, ended 2 Sept 2026"),
+    ],
+)
+def test_the_account_says_until_when_a_plan_is_paid(asha, app, order_of, samples, dates, says):
+    order_of(state=State.FULFILLED)
+    with app.app_context(), writing():
+        access = Access(shopper_id=1, plan_id="plan_01", plan_name="Pro", order_id=1, granted_at=samples.NOW)
+        for name, days in dates.items():
+            setattr(access, name, samples.NOW + timedelta(days=days))
+        db.session.add(access)
+    page = " ".join(asha.get("/account").text.split())
+    assert f">{says}<" in page.replace("> ", ">").replace(" <", "<")
