@@ -7,6 +7,7 @@ import sqlite3
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from urllib.parse import urlsplit
 
 import psycopg
@@ -37,11 +38,11 @@ def door(town):
 def tell(town, door):
     """Deliver a webhook that nobody has seen before: its id, the answer and the seconds it took."""
 
-    def deliver(message_id=None):
+    def deliver(message_id=None, to=door):
         message_id = message_id or f"msg_{time.time_ns()}_{threading.get_ident()}"
         started = time.monotonic()
         headers = town.signed(message_id, NEWS)
-        answer = requests.post(f"{door}/webhooks/flexprice", data=NEWS, headers=headers, timeout=60)
+        answer = requests.post(f"{to}/webhooks/flexprice", data=NEWS, headers=headers, timeout=60)
         return message_id, answer, time.monotonic() - started
 
     return deliver
@@ -129,15 +130,18 @@ def test_while_the_database_is_held_messages_are_refused_and_pages_are_read(town
 
 @pytest.mark.soak
 def test_while_the_database_is_held_everybody_is_told_soon(town, held, tell):
-    ids = [f"msg_timed_{time.time_ns()}_{n}" for n in range(32)]
-    worst = max(seconds for _, answer, seconds in all_at_once(tell, ids) if answer.status_code == 503)
+    """With eight threads, as the demo has them and as `python -m storefront.serve` in its two processes."""
+    tell = partial(tell, to=town.shop_url)
+    answers = all_at_once(tell, [f"msg_timed_{time.time_ns()}_{n}" for n in range(32)])
+    assert {answer.status_code for _, answer, _ in answers} == {503}
+    worst = max(seconds for _, _, seconds in answers)
     held.execute("ROLLBACK")
-    first = min(seconds for _, _, seconds in [tell()])
+    _, answer, again = tell()
     print(
-        f"\n{town.rows.dialect.name}: database held, 32 messages for 4 threads: refused within {worst:.1f} s,"
-        f" first one kept {first:.2f} s after"
+        f"\n{town.rows.dialect.name}: database held, 32 messages for 8 threads: refused within {worst:.1f} s,"
+        f" the next one answered {answer.status_code} after {again:.2f} s"
     )
-    assert worst <= 5
+    assert worst <= 3.5
 
 
 # -- bodies and slow clients ------------------------------------------------------------------------
