@@ -244,8 +244,8 @@ ERRORS: dict[str, Exception] = {
     "429": TooManyRequests(),
     "500": RuntimeError("shown in the gallery"),
     "busy": DatabaseBusy(),
-    "payments are down": NeverSent("shown in the gallery"),
-    "an old form": CSRFError(),
+    "no-payments": NeverSent("shown in the gallery"),
+    "old-form": CSRFError(),
 }
 
 
