@@ -75,6 +75,7 @@ class PlanOnSale:
     highlight: bool
     features: tuple[Feature, ...]
     notes: tuple[str, ...]
+    by_usage: bool = False  # there is more to pay than what an offer says
     offers: dict[tuple[str, str], Offer] = field(default_factory=dict)  # by (currency, billing period)
 
 
@@ -188,6 +189,7 @@ def put_on_sale(plan: Plan) -> PlanOnSale:
         highlight=plan.metadata.get("highlight") == "true",
         features=tuple(feature(entitlement) for entitlement in plan.entitlements),
         notes=notes(plan),
+        by_usage=any(price.type == "USAGE" for price in plan.prices),
         offers={key: make_offer(plan, recurring, *key) for key in keys},
     )
 
