@@ -181,6 +181,7 @@ def _refunded(ref: str, session: CheckoutSession | None, now: datetime) -> str:
     if refund_seen(order, now):
         return "refund of a payment that bought nothing"
     order.flag = "Flexprice reports a refund for this order"
+    order.refunded_at = order.refunded_at or now
     return "refund flagged"
 
 

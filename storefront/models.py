@@ -117,6 +117,7 @@ class Order(Base):
 
     paid_at: Mapped[datetime | None]
     fulfilled_at: Mapped[datetime | None]
+    refunded_at: Mapped[datetime | None]  # when a refund of what was delivered was first heard of
     invoice_number: Mapped[str | None]
     invoice_total: Mapped[Decimal | None]
     flag: Mapped[str | None] = mapped_column(Text)  # a sentence for the operator

@@ -288,3 +288,18 @@ def test_a_month_after_the_last_payment_the_operator_sees_that_nothing_was_renew
     (access,) = world.accesses()
     assert access.overdue_since == access.paid_until
     assert access.active
+
+
+def test_a_refund_after_the_delivery_is_said_on_the_page_and_flagged(world: Any) -> None:
+    shopper = world.shopper()
+    url = shopper.buy().headers["Location"]
+    shopper.send(shopper.see(url), "/stage", outcome="refunded", delivery="normal")
+    world.settle()
+    world.settle()
+
+    order = world.order()
+    assert (order.state, order.flag) == ("fulfilled", "Flexprice reports a refund for this order")
+    page = shopper.order_page(order, "success").text
+    assert "A refund of this payment was reported to us" in page
+    assert "Paid in full" not in page
+    assert "A refund was reported" in shopper.see(f"/orders/{order.ref}/receipt").text
