@@ -83,6 +83,7 @@ def test_without_the_cdn_the_page_still_turns_ready(
 def test_a_declined_payment_can_be_tried_again(shopper: Open) -> None:
     asha = shopper()
     asha.order()
+    asha.page.get_by_text("For testers").click()
     asha.press("Decline this payment")
     expect(asha.page.get_by_role("alert")).to_contain_text("Not paid.")
     asha.sees_orders("Open")
