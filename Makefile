@@ -3,6 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
+# Twice as many as cores: much of a test is waiting.
+WORKERS = $$($(BIN)/python -c "import os; print(2 * os.cpu_count())")
 RUN_READY := .venv/.run-ready
 DEV_READY := .venv/.dev-ready
 
@@ -13,7 +15,7 @@ run: $(RUN_READY)  ## start shop, sandbox and worker on this machine (Ctrl-C sto
 	@$(BIN)/python wsgi.py
 
 test: $(DEV_READY)  ## run all tests
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 soak: $(DEV_READY)  ## the long tests: thousands of sales, messages and kills (minutes, bounded)
 	$(BIN)/python -m pytest -m soak -s

@@ -20,7 +20,7 @@ from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 log = logging.getLogger(__name__)
 
 GRACE = 30.0  # seconds that requests under way have after a SIGTERM
-TOO_SOON = 3.0  # a process that ends so many seconds after its start would end so again
+NEVER_SERVED = 3  # exit code of a process that could not start: another one could not either
 LIMITS = {
     "max_request_body_size": 1024 * 1024,  # the shop's own limit, with its page, is lower
     "connection_limit": 1000,  # open connections cost a little memory, no thread
@@ -48,7 +48,7 @@ class Parent:
     def __init__(self, app: str, address: tuple[str, int], processes: int, threads: int) -> None:
         self.app, self.address, self.threads = app, address, threads
         self.wanted = processes
-        self.started: dict[int, float] = {}
+        self.processes: set[int] = set()
         self.stopping = False
 
     def run(self) -> int:
@@ -57,65 +57,70 @@ class Parent:
         for _ in range(self.wanted):
             self.start()
         code = 0
-        while self.started:
-            try:
-                pid, status = os.wait()
-            except ChildProcessError:
-                break
-            lived = time.monotonic() - self.started.pop(pid)
+        while self.processes:
+            pid, status = os.wait()
+            self.processes.discard(pid)
             if self.stopping:
                 continue
-            if lived < TOO_SOON:
-                code = os.waitstatus_to_exitcode(status) or 1
+            if os.waitstatus_to_exitcode(status) == NEVER_SERVED:
+                code = 1
                 self.stop()
             else:
-                log.error("process %s ended after %.0f seconds; starting another", pid, lived)
+                log.error("process %s ended; starting another", pid)
                 self.start()
         return code
 
     def start(self) -> None:
+        parent = os.getpid()
         pid = os.fork()
         if pid:
-            self.started[pid] = time.monotonic()
+            self.processes.add(pid)
             return
+        code = NEVER_SERVED
         try:
-            serve(self.app, self.address, self.threads)
-        except SystemExit as end:
-            if isinstance(end.code, str):  # why the shop refuses to start
-                print(end.code, file=sys.stderr, flush=True)
-            os._exit(end.code if isinstance(end.code, int) else 1)
+            process = Process(self.app, self.address, self.threads)
+            code = 1
+            process.serve(parent)
+            code = 0
+        except SystemExit as end:  # why the shop refuses to start
+            print(end.code, file=sys.stderr, flush=True)
         except BaseException:
             logging.exception("the process broke")
-            os._exit(1)
-        os._exit(0)
+        os._exit(code)
 
     def stop(self, *_: object) -> None:
         self.stopping = True
-        for pid in self.started:
+        for pid in tuple(self.processes):
             os.kill(pid, signal.SIGTERM)
 
 
-def serve(app: str, address: tuple[str, int], threads: int) -> None:
-    """One process: until a SIGTERM, and then until the requests under way are answered."""
-    stop: list[int] = []
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        signal.signal(number, lambda got, _: stop.append(got))
-    module, _, name = app.partition(":")
-    sys.path.insert(0, str(Path.cwd()))
-    application = getattr(import_module(module), name)
+class Process:
+    """One of them: serves until a SIGTERM, and then until the requests under way are answered."""
 
-    channels: dict[int, Any] = {}
-    with listening(address) as door:
-        server = create_server(application, map=channels, sockets=[door], threads=threads, **LIMITS)
+    def __init__(self, app: str, address: tuple[str, int], threads: int) -> None:
+        self.told: list[int] = []
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda got, _: self.told.append(got))
+        module, _, name = app.partition(":")
+        sys.path.insert(0, str(Path.cwd()))
+        application = getattr(import_module(module), name)
+        door = listening(address)
+        self.channels: dict[int, Any] = {}
+        self.server = create_server(application, map=self.channels, sockets=[door], threads=threads, **LIMITS)
         log.info("process %s serves http://%s:%s", os.getpid(), *address)
-        while not stop:
-            wasyncore.loop(timeout=0.5, use_poll=True, map=channels, count=1)
-        server.handle_accept()  # who knocked in the last moment
-        server.accepting = False
+
+    def serve(self, parent: int) -> None:
+        while not self.told and os.getppid() == parent:  # nobody would restart or stop an orphan
+            self._turn(0.5)
+        self.server.handle_accept()  # who knocked in the last moment
+        self.server.accepting = False
         until = time.monotonic() + GRACE
-        while time.monotonic() < until and any(map(under_way, server.active_channels.values())):
-            wasyncore.loop(timeout=0.05, use_poll=True, map=channels, count=1)
-        server.task_dispatcher.shutdown()
+        while time.monotonic() < until and any(map(under_way, self.server.active_channels.values())):
+            self._turn(0.05)
+        self.server.task_dispatcher.shutdown()
+
+    def _turn(self, seconds: float) -> None:
+        wasyncore.loop(timeout=seconds, use_poll=True, map=self.channels, count=1)
 
 
 def listening(address: tuple[str, int]) -> socket.socket:

@@ -23,9 +23,33 @@ from sqlalchemy.exc import OperationalError
 from storefront.models import Base
 
 
+# On a developer's machine these meet PostgreSQL too, and the rest runs on SQLite alone. Where REQUIRE_POSTGRES
+# is set, as in CI, every test that asks for a database runs on both.
+ABOUT_DATABASES = ("test_database.py", "test_database_trouble.py", "test_migrations.py", "test_paying.py")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if os.environ.get("REQUIRE_POSTGRES") or "postgres" in config.getoption("markexpr"):
+        return
+    left = [item for item in items if _once_more(item)]
+    items[:] = [item for item in items if not _once_more(item)]
+    config.hook.pytest_deselected(items=left)
+
+
+def _once_more(item: pytest.Item) -> bool:
+    """Has run on SQLite already, and is not about databases."""
+    engine = getattr(item, "callspec", None) and item.callspec.params.get("database_url")  # type: ignore[attr-defined]
+    return engine == "postgres" and item.path.name not in ABOUT_DATABASES
+
+
+def pytest_report_header() -> str:
+    both = "every test" if os.environ.get("REQUIRE_POSTGRES") else "the tests about databases"
+    return f"PostgreSQL: {both} (all with REQUIRE_POSTGRES=1); the long ones: make soak"
+
+
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
 def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database for this test alone. Every test that asks for it runs on both engines."""
+    """A database for this test alone; its tests can run on both engines."""
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path}/shop.db"
     server: Postgres = request.getfixturevalue("postgres")

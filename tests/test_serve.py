@@ -93,9 +93,33 @@ def test_a_request_under_way_is_answered_before_the_server_stops(start):
 def test_a_process_that_dies_is_replaced(start, monkeypatch):
     server = start("--processes", "1")
     first = server.get()
-    time.sleep(3.1)  # one that dies at once would do so again, and is not started again
     os.kill(int(first), signal.SIGKILL)
     assert server.get() != first
+
+
+def test_an_orphan_ends_by_itself(start):
+    server = start("--processes", "1")
+    served_by = int(server.get())
+    server.process.kill()
+    for _ in range(200):
+        if (
+            not Path(f"/proc/{served_by}/cmdline").exists()
+            or not Path(f"/proc/{served_by}/cmdline").read_bytes()
+        ):
+            break
+        time.sleep(0.05)
+    else:
+        os.kill(served_by, signal.SIGKILL)
+        pytest.fail("it goes on without its parent")
+
+
+def test_a_port_that_is_taken_ends_the_server_and_says_so(start):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        server = start("--listen", f"127.0.0.1:{taken.getsockname()[1]}")
+        server.process.wait(20)
+    code, said = server.end()
+    assert code == 1
+    assert "Address already in use" in said
 
 
 def test_an_app_that_refuses_to_start_ends_the_server_and_says_why(start):
