@@ -22,9 +22,8 @@ from sqlalchemy.exc import OperationalError
 
 from storefront.models import Base
 
-
-# On a developer's machine these meet PostgreSQL too, and the rest runs on SQLite alone. Where REQUIRE_POSTGRES
-# is set, as in CI, every test that asks for a database runs on both.
+# On a developer's machine these meet PostgreSQL too, and the rest runs on SQLite alone. With REQUIRE_POSTGRES
+# set, as in CI, every test that asks for a database runs on both.
 ABOUT_DATABASES = ("test_database.py", "test_database_trouble.py", "test_migrations.py", "test_paying.py")
 
 
