@@ -175,12 +175,12 @@ def welcome(settings: Settings, environ: Environment, with_sandbox: bool) -> str
     return f"""
   The shop      {settings.storefront_url}
   The sandbox   {environ["SANDBOX_URL"]}  (a practice Flexprice; no real money)
+  Bad days      {environ["SANDBOX_URL"]}/_sandbox/guide  (all that can go wrong, one click each)
 
   Try this:
     1. Open {settings.storefront_url}, choose a plan and sign up with any name and address.
     2. Pay with the test card 4386 2894 0766 0153 (UPI failure@razorpay shows a declined payment).
     3. Watch the page turn to "ready", then read your welcome letter at {settings.storefront_url}/letters
-    4. Let things go wrong, one after another: {environ["SANDBOX_URL"]}/_sandbox/guide
 
   Ctrl-C stops everything; what you bought is still there next time.
 """
