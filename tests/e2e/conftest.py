@@ -361,10 +361,20 @@ class Shopper:
             self.page.reload()
         row.get_by_role("link").first.click()
 
-    def sees_phase(self, phase: str, seconds: float = 15) -> None:
+    def sees_phase(self, phase: str | re.Pattern[str], seconds: float = 15) -> None:
         expect(self.page.locator("#order-status")).to_have_attribute(
             "data-phase", phase, timeout=seconds * 1000
         )
+
+    def sees_money_go_back(self) -> None:
+        """The end may be told before the money is, and the page of an ended order asks no more."""
+        for _ in range(60):
+            self.sees_phase(re.compile("expired|failed|late"), seconds=30)
+            if self.page.locator("#order-status[data-phase=late]").count():
+                return
+            self.page.wait_for_timeout(500)
+            self.page.reload()
+        self.sees_phase("late")
 
     def sees_orders(self, *states: str) -> None:
         """On the account's page, the newest first."""

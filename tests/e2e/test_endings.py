@@ -33,7 +33,7 @@ def test_money_that_came_too_late_goes_back_and_the_plan_can_be_bought_again(sho
     asha = shopper()
     asha.order()
     asha.makes_happen("paid_too_late")
-    asha.sees_phase("late", seconds=30)
+    asha.sees_money_go_back()
     expect(money(asha)).to_contain_text("on its way back to you")
     asha.press("Try again")
     asha.is_at_payment()

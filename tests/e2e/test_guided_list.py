@@ -68,7 +68,7 @@ def too_slow_for_the_merchant(asha: Any, line: str) -> None:
 def pay_too_late(asha: Any, line: str) -> None:
     asha.order()
     press_pay(asha)
-    asha.sees_phase("late", 30)
+    asha.sees_money_go_back()
 
 
 def not_pay(asha: Any, line: str) -> None:
