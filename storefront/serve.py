@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 import time
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ class Parent:
         self.wanted = processes
         self.processes: set[int] = set()
         self.stopping = False
+        self.pid = os.getpid()
 
     def run(self) -> int:
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
@@ -89,9 +91,12 @@ class Parent:
         os._exit(code)
 
     def stop(self, *_: object) -> None:
+        if os.getpid() != self.pid:
+            os._exit(NEVER_SERVED)  # a process told to stop in the moment of its birth
         self.stopping = True
         for pid in tuple(self.processes):
-            os.kill(pid, signal.SIGTERM)
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGTERM)
 
 
 class Process:
