@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
 
-from storefront import fulfillment, inbox, orders, outbox
+from storefront import aftercare, fulfillment, inbox, orders, outbox
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import flexprice
 from storefront.flexprice import CheckoutSession, FlexpriceError, NoAnswer, NotFound, Refused, RouteMissing
@@ -216,7 +216,7 @@ def start_again(ref: str) -> Any:
     order = own_order(ref)
     now = datetime.now(UTC)
     if order.state == State.PLACED and order.opening_at and order.session_id is None:
-        found = flexprice().search_subscriptions(order.shopper.external_id, ["draft", "active", "trialing"])
+        found = flexprice().search_subscriptions(order.shopper.external_id, aftercare.TRACES)
         with writing():
             moved = fulfillment.recover(order, found, now, START_AGAIN_AFTER)
         if moved and order.state == State.ABANDONED:
