@@ -26,6 +26,8 @@ bp = Blueprint("orders", __name__, url_prefix="/orders/<ref>")
 SLOW_AFTER = 120  # seconds
 PATIENCE = 4.0  # seconds a page waits for Flexprice
 START_AGAIN_AFTER = timedelta(minutes=2)  # the create call has given up long before
+LATE_MONEY = timedelta(minutes=2)  # so long money may be on its way behind an end
+AFTER_THE_END = 5  # seconds between looks, at least
 
 PHASES = {
     State.PAID: "paid",
@@ -112,7 +114,7 @@ def look(ref: str, page: str) -> dict[str, Any]:
         "watch": watch,
         "letter": outbox.of_order(order, "welcome") if order.state == State.FULFILLED else None,
         "now": now,
-        "settled": order.settled,
+        "looks_on": looks_on(order, page, watch, now),
     }
 
 
@@ -141,13 +143,21 @@ def ask_flexprice(order: Order, now: datetime) -> None:
 
 def watching(order: Order, page: str, now: datetime) -> Watch:
     since = pace.since(now)
+    delay = pace.delay(int(now.timestamp()) - since)
     return Watch(
         since=since,
-        delay=pace.delay(int(now.timestamp()) - since),
+        delay=max(delay, AFTER_THE_END) if order.settled else delay,
         status_url=url_for("orders.status", ref=order.ref, page=page, since=since),
         check_url=url_for(f"orders.{page}", ref=order.ref, since=since),
         can_start_again=order.opening_at is not None and now - order.opening_at > START_AGAIN_AFTER,
     )
+
+
+def looks_on(order: Order, page: str, watch: Watch, now: datetime) -> bool:
+    """Until the end. Whoever comes back from paying to an unpaid end is shown late money, too."""
+    if page == "success" and order.ended_unpaid:
+        return now - max(datetime.fromtimestamp(watch.since, UTC), order.waiting_since) < LATE_MONEY
+    return not order.settled
 
 
 def phase(order: Order, page: str, watched: int) -> str:
