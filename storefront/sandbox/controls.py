@@ -28,10 +28,11 @@ bp = Blueprint("sandbox_controls", __name__, url_prefix="/_sandbox")
 HOME = "/_sandbox/"
 
 
-@bp.before_request
+@bp.before_app_request
 def refuse_strangers() -> Response | None:
-    """A page elsewhere may not pull the levers behind its reader's back."""
-    if request.headers.get("Sec-Fetch-Site") == "cross-site":
+    """A page elsewhere may lead here; the levers, whichever door has them, it may not pull."""
+    reads = request.method in ("GET", "HEAD", "OPTIONS")
+    if request.headers.get("Sec-Fetch-Site") == "cross-site" and request.path.startswith(HOME) and not reads:
         return Response("The levers are for this machine's own pages and scripts.\n", 403)
     return None
 

@@ -32,6 +32,20 @@ def _error_500(_seconds: float) -> Response:
     return Response("", status=500)  # a panic: no body at all (contract A.1)
 
 
+def _environment_unresolved(_seconds: float) -> Response:
+    return _error_of_the_door(error="Internal server error", message="Failed to resolve environment")
+
+
+def _tenant_unverified(_seconds: float) -> Response:
+    return _error_of_the_door(message="failed to verify tenant access")
+
+
+def _error_of_the_door(**body: str) -> Response:
+    response = jsonify(body)
+    response.status_code = 500
+    return response
+
+
 def _rate_limited(seconds: float) -> Response:
     code, message = "too_many_requests", "Rate limit exceeded"
     response = jsonify({"code": code, "message": message, "http_status_code": 429})
@@ -116,6 +130,8 @@ def _refused(refusal: Refusal) -> Response:
 FAULTS = {
     "down": Fault("503 and an HTML page: a gateway without a server behind it", _down),
     "error_500": Fault("500 without a body", _error_500),
+    "environment_unresolved": Fault("500 before anything: which environment?", _environment_unresolved),
+    "tenant_unverified": Fault("500 before anything: may this tenant write?", _tenant_unverified),
     "rate_limited": Fault("429 with Retry-After (its seconds)", _rate_limited, seconds=1),
     "timeout_before": Fault("the line is cut, and nothing was done", _timeout_before),
     "timeout_after": Fault("it is done, but the answer is lost", after=_timeout_after),
@@ -135,6 +151,7 @@ PLACES: dict[str, tuple[str | None, str]] = {
     "replica_404": ("GET", "/v1/checkout/sessions/"),
     "replica_stale": ("GET", "/v1/"),
     "aborted": ("POST", "/v1/checkout/sessions"),
+    "tenant_unverified": ("POST", "/v1/checkout/sessions"),
     "customer_missing": ("POST", "/v1/checkout/sessions"),
     "duplicate_key": ("POST", "/v1/checkout/sessions"),
 }

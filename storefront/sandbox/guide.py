@@ -19,7 +19,6 @@ from storefront.sandbox.schema import levers as facts
 from storefront.sandbox.store import Body, current_store, lever, pull, rfc3339
 
 bp = Blueprint("sandbox_guide", __name__, url_prefix="/_sandbox/guide")
-bp.before_request(controls.refuse_strangers)
 bp.after_request(page_policy)
 
 

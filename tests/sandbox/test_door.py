@@ -12,6 +12,7 @@ import pytest
         ({"x-api-key": "wrong"}, "Unauthorized"),
         ({"Authorization": "sk_sandbox_tests"}, "Invalid authorization header format"),
         ({"Authorization": "Bearer sk_sandbox_tests"}, "Invalid token"),
+        ({"Authorization": "Bearer eyJhbGciOiJIUzI1NiJ9.e30.c2lnbmVk"}, "Invalid token claims"),
     ],
 )
 def test_only_the_api_key_header_opens_the_door(api: Any, headers: dict[str, str], error: str) -> None:

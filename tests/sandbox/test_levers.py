@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import json
+import re
 import time
 from contextlib import nullcontext
 from typing import Any
@@ -322,6 +323,29 @@ def test_a_rate_limit_says_when_to_come_back(sandbox: Any) -> None:
     assert sandbox.get(f"{URL}/cs_1").status_code == 404
 
 
+@pytest.mark.parametrize(
+    ("fault", "body"),
+    [
+        (
+            "environment_unresolved",
+            {"error": "Internal server error", "message": "Failed to resolve environment"},
+        ),
+        ("tenant_unverified", {"message": "failed to verify tenant access"}),
+    ],
+)
+def test_the_door_itself_can_stumble(sandbox: Any, fault: str, body: dict[str, str]) -> None:
+    """Contract A.1: two of the shapes without an envelope are 500s."""
+    sandbox.customer()
+    asked = sandbox.asked()
+    sandbox.pull("faults", fault=fault)
+
+    answer = sandbox.post(URL, asked)
+
+    assert (answer.status_code, answer.json()) == (500, body)
+    assert sandbox.get("/_sandbox/sessions").json()["items"] == []
+    assert sandbox.session()["id"]
+
+
 @pytest.mark.parametrize("fault", ["wrong_json", "truncated", "html"])
 def test_an_unreadable_answer_hides_what_was_done(sandbox: Any, fault: str) -> None:
     sandbox.customer()
@@ -406,6 +430,27 @@ def test_a_step_the_clock_cannot_take_is_refused(sandbox: Any, step: str) -> Non
         assert answer.status_code == 400
 
 
-def test_pages_of_other_sites_cannot_pull_a_lever(sandbox: Any) -> None:
-    answer = sandbox.post("/_sandbox/reset", {"sure": True}, headers={"Sec-Fetch-Site": "cross-site"})
-    assert answer.status_code == 403
+def levers(app: Any) -> list[tuple[str, str]]:
+    """Every route behind the curtain that changes something."""
+    rules = [rule for rule in app.url_map.iter_rules() if rule.rule.startswith("/_sandbox")]
+    writes = [(method, rule) for rule in rules for method in rule.methods & {"POST", "PUT", "DELETE"}]
+    return [(method, re.sub(r"<[^>]*>", "1", rule.rule)) for method, rule in writes]
+
+
+def test_pages_of_other_sites_cannot_pull_any_lever(api: Any) -> None:
+    found = levers(api.app)
+    assert {("POST", "/_sandbox/switches"), ("PUT", "/_sandbox/plans/1")} < set(found)
+    stranger = api.headers | {"Sec-Fetch-Site": "cross-site"}
+
+    for method, path in found:
+        assert api.call(method, path, {}, headers=stranger).status_code == 403, path
+        assert (
+            api.call(method, path, {}, headers=stranger | {"Sec-Fetch-Site": "same-origin"}).status_code
+            != 403
+        )
+
+
+def test_a_ticket_may_lead_to_the_console(api: Any) -> None:
+    link = {"Sec-Fetch-Site": "cross-site", "Accept": "text/html"}
+
+    assert api.get("/_sandbox/guide", headers=link).status_code == 200
