@@ -15,7 +15,7 @@ import requests
 from werkzeug.serving import make_server
 
 from storefront.sandbox import create_app as create_sandbox
-from storefront.sandbox.hooks import run_due
+from storefront.sandbox.due import run_due
 from storefront.sandbox.settings import SandboxSettings
 
 ROOT = Path(__file__).parent.parent

@@ -3,7 +3,6 @@
 What no source says and we decided ourselves is marked [infer], see docs/fidelity.md.
 """
 
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -34,6 +33,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
         shelf,
         switches,
     )
+    from storefront.sandbox.senders import Senders
     from storefront.sandbox.settings import SandboxSettings
     from storefront.sandbox.store import Store
 
@@ -42,7 +42,7 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
     app.url_map.merge_slashes = False  # Flexprice's router redirects nobody who writes two
     app.extensions["sandbox"] = store = Store(settings.database_url)
     app.extensions["sandbox_settings"] = settings
-    app.extensions["sandbox_runner"] = threading.RLock()  # one thread at a time works off what is due
+    app.extensions["sandbox_senders"] = Senders(store, settings)
     with store.writing() as conn:
         catalog.seed(conn)
 

@@ -9,7 +9,7 @@ from types import FrameType
 from waitress import serve  # type: ignore[import-untyped]
 
 from storefront.sandbox import create_app
-from storefront.sandbox.hooks import start_background
+from storefront.sandbox.due import start_background
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:

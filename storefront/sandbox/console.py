@@ -125,7 +125,7 @@ def levers_shown(conn: Connection) -> Body:
         "plans": events.PLANS,
         "outcomes": outcomes.OUTCOMES,
         "faults": faults.FAULTS,
-        "signing": hooks.signing(conn, settings),
+        "signing": hooks.signed_how(conn, settings),
         "ladder": hooks.ladder(conn, settings),
         "switches": {name: (switch, switches.read(conn, name)) for name, switch in switches.SWITCHES.items()},
         "webhook_url": settings.webhook_url,

@@ -9,10 +9,10 @@ from sqlalchemy import delete, select, update
 from storefront.sandbox import (
     catalog,
     clock,
+    due,
     endings,
     events,
     faults,
-    hooks,
     journal,
     levers,
     outcomes,
@@ -91,7 +91,7 @@ def advance_clock() -> ResponseReturnValue:
     text, sent = str(body.get("advance", "")), 0
     try:
         if body.get("through"):
-            sent = hooks.walk(app, clock.seconds(text))
+            sent = due.walk(app, clock.seconds(text))
         else:
             with current_store().writing() as conn:
                 clock.advance(conn, text)
@@ -126,7 +126,7 @@ def plan_deliveries() -> ResponseReturnValue:
 
 @bp.post("/deliver")
 def deliver() -> ResponseReturnValue:
-    return done(sent=hooks.deliver_now(current_app._get_current_object()))  # type: ignore[attr-defined]
+    return done(sent=due.run_due(current_app._get_current_object()))  # type: ignore[attr-defined]
 
 
 @bp.post("/deliveries/<int:delivery_id>/resend")

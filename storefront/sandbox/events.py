@@ -17,7 +17,7 @@ from storefront.sandbox.schema import (
     sessions,
     subscriptions,
 )
-from storefront.sandbox.store import Body, find, random_letters, seen
+from storefront.sandbox.store import Body, find, need, random_letters, seen
 
 # An event's first word, the key its entity has in the body, where it is read and how it is shown.
 ENTITIES: dict[str, tuple[str, Table]] = {
@@ -69,9 +69,10 @@ def tell(conn: Connection, event_type: str, entity_id: str) -> None:
     kind, table = ENTITIES[event_type.split(".")[0]]
     at = now(conn).timestamp()
     event_id = f"msg_{random_letters(27)}"
+    body = need(conn, table, entity_id)
     row = {"id": event_id, "event_type": event_type, "entity": kind, "entity_id": entity_id, "created_at": at}
-    conn.execute(insert(events).values(row))
-    plan, seconds = _plan(conn, kind, find(conn, table, entity_id) or {"id": entity_id})
+    conn.execute(insert(events).values(row | {"customer_id": levers.customer_of(conn, kind, body)}))
+    plan, seconds = _plan(conn, kind, body)
     for _ in range(plan.copies):
         enqueue(conn, event_id, plan.state, at + seconds, plan.twist)
     if event_type in LAST_WORDS:

@@ -43,10 +43,16 @@ class Who(NamedTuple):
 
 def who(conn: Connection, kind: str, body: Body) -> Who:
     session = session_of(conn, kind, body)
-    customer_id = body["id"] if kind == "customer" else (session or body).get("customer_id")
-    customer = find(conn, customers, customer_id)
+    customer = find(conn, customers, customer_of(conn, kind, body))
     known = (customer["id"], customer["external_id"]) if customer else ()
     return Who(session["id"] if session else None, known)
+
+
+def customer_of(conn: Connection, kind: str, body: Body) -> str:
+    if kind == "customer":
+        return str(body["id"])
+    of = body if "customer_id" in body else session_of(conn, kind, body)
+    return str(of["customer_id"]) if of else ""
 
 
 def session_of(conn: Connection, kind: str, body: Body) -> Body | None:

@@ -14,6 +14,7 @@ from storefront.sandbox import events, hooks, journal, levers, outcomes
 from storefront.sandbox.door import current_settings
 from storefront.sandbox.errors import Refusal
 from storefront.sandbox.schema import customers, deliveries, invoices, sessions
+from storefront.sandbox.schema import events as messages
 from storefront.sandbox.store import Body, current_store, find, need
 
 bp = Blueprint("sandbox_pay", __name__, url_prefix="/pay")
@@ -174,12 +175,12 @@ def _try(
             if method:
                 journal.note(conn, "method", session["id"], method=" ".join(method.split()))
             payment_id = outcomes.happen(conn, session, outcome, reason)
-            before_redirect = _waits_for_news(conn)
+            before_redirect = _waits_for_news(conn, session)
     except Refusal as refused:
         words = CLOSED.get(session["link_state"] if session else "")
         return _message(*(words or ("This session has ended", f"{refused.message.capitalize()}.")), 409)
     if before_redirect:
-        hooks.deliver_now(current_app._get_current_object())  # type: ignore[attr-defined]
+        current_app.extensions["sandbox_senders"].hurry(session["customer_id"], hooks.PATIENCE["svix"])
     if outcome == "pending":
         return _message(*LEFT)
     return (
@@ -193,10 +194,12 @@ def _whose(conn: Connection, session: Body) -> levers.Who:
     return levers.who(conn, "checkout_session", session)
 
 
-def _waits_for_news(conn: Connection) -> bool:
+def _waits_for_news(conn: Connection, session: Body) -> bool:
     table = deliveries.c
-    waiting = select(table.id).where(table.state == "due", table.twist == "before_redirect")
-    return conn.execute(waiting.limit(1)).first() is not None
+    waiting = select(table.id).join(messages, messages.c.id == table.event_id)
+    mine = messages.c.customer_id == session["customer_id"]
+    now = (table.state == "due", table.twist == "before_redirect", mine)
+    return conn.execute(waiting.where(*now).limit(1)).first() is not None
 
 
 def _back_to_shop(session: Body, payment_id: str) -> ResponseReturnValue:

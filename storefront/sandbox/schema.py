@@ -108,6 +108,7 @@ events = Table(
     Column("event_type", String, nullable=False),
     Column("entity", String, nullable=False),
     Column("entity_id", String, nullable=False),
+    Column("customer_id", String, nullable=False),  # their messages go out one after the other
     Column("created_at", Float, nullable=False),
     Column("body", Text),  # made when it is first delivered, the same for every retry
 )

@@ -20,6 +20,7 @@ class SandboxSettings:
     native_header: str = "X-Flexprice-Key: sandbox-native-key"
     webhook_retries: str = "flexprice"  # or svix, see hooks.LADDERS
     merchant: str = "Kestrel"
+    senders: int = 8  # messages under way at once, of as many customers
 
     @property
     def shop_url(self) -> str:

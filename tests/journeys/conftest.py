@@ -23,7 +23,7 @@ from storefront.extensions import db
 from storefront.models import Access, InboxMessage, Letter, Order
 from storefront.models import Shopper as ShopperRow
 from storefront.sandbox import create_app as create_sandbox
-from storefront.sandbox.hooks import run_due
+from storefront.sandbox.due import run_due
 from storefront.sandbox.schema import customers, invoices, prices, sessions, subscriptions
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.shelf import all_prices

@@ -12,7 +12,7 @@ from requests.adapters import BaseAdapter
 from werkzeug.serving import make_server
 
 from storefront.sandbox import create_app, schema
-from storefront.sandbox.hooks import run_due
+from storefront.sandbox.due import run_due
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.store import need, save
 
@@ -32,13 +32,28 @@ class Receiver(ThreadingHTTPServer):
         self.url = f"http://127.0.0.1:{self.server_port}/hooks"
         self.got_one, self._open = threading.Event(), threading.Event()
         self._open.set()
+        self._held = ""
+        self._came = threading.Condition()
 
-    def hold(self) -> None:
-        """From now on nobody is answered."""
+    def hold(self, those_that_say: str = "") -> None:
+        """From now on nobody is answered, or none of those."""
+        self._held = those_that_say
         self._open.clear()
 
     def let_go(self) -> None:
         self._open.set()
+
+    def came(self, number: int, seconds: float = 20) -> bool:
+        with self._came:
+            return self._came.wait_for(lambda: len(self.got) >= number, seconds)
+
+    def take(self, headers: dict[str, str], body: str) -> None:
+        with self._came:
+            self.got.append((headers, body))
+            self._came.notify_all()
+        self.got_one.set()
+        if self._held in body:
+            self._open.wait(20)
 
     @property
     def types(self) -> list[str]:
@@ -52,9 +67,7 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         server: Any = self.server
         body = self.rfile.read(int(self.headers["Content-Length"])).decode()
-        server.got.append(({name.lower(): value for name, value in self.headers.items()}, body))
-        server.got_one.set()
-        server._open.wait(20)
+        server.take({name.lower(): value for name, value in self.headers.items()}, body)
         self.send_response(server.answers.pop(0) if server.answers else 200)
         self.send_header("Content-Length", "0")
         self.end_headers()

@@ -14,7 +14,7 @@ import pytest
 import requests
 
 from storefront.sandbox import create_app
-from storefront.sandbox.hooks import start_background
+from storefront.sandbox.due import start_background
 from storefront.sandbox.settings import SandboxSettings
 
 URL = "/v1/checkout/sessions"

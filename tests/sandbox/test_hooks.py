@@ -20,9 +20,10 @@ import requests
 from sqlalchemy import update
 
 from storefront.sandbox import create_app
-from storefront.sandbox.hooks import headers, run_due, sign, signatures, walk
+from storefront.sandbox.due import run_due, walk
 from storefront.sandbox.schema import deliveries
 from storefront.sandbox.settings import SandboxSettings
+from storefront.sandbox.signing import headers, sign, signatures
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 OLD = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMA=="
@@ -286,6 +287,90 @@ def test_two_threads_never_send_the_same_attempt(sandbox: Any, receiver: Any) ->
 
     ids = [sent["svix-id"] for sent, _ in receiver.got]
     assert len(ids) == len(set(ids)) == 20
+
+
+def customers(receiver: Any) -> list[str]:
+    return [json.loads(body)["customer"]["external_id"] for _, body in receiver.got]
+
+
+def test_a_shop_that_lets_one_message_wait_delays_no_other_customer(sandbox: Any, receiver: Any) -> None:
+    receiver.hold("slow-one")
+    for name in ("slow-one", "user-1", "user-2"):
+        sandbox.customer(name)
+
+    sandbox.app.extensions["sandbox_senders"].start()
+
+    assert receiver.came(3)
+    assert sorted(customers(receiver)) == ["slow-one", "user-1", "user-2"]
+    receiver.let_go()
+    sandbox.deliver()
+    assert {delivery["state"] for delivery in sandbox.deliveries()} == {"delivered"}
+
+
+def test_what_concerns_one_customer_waits_for_its_turn(sandbox: Any, receiver: Any) -> None:
+    receiver.hold()
+    sandbox.customer()
+    session = sandbox.session()
+    sandbox.app.extensions["sandbox_senders"].start()
+    assert receiver.came(1)
+    assert not receiver.came(2, 0.3)
+
+    receiver.let_go()
+    sandbox.pay(session)
+    sandbox.deliver()
+
+    assert receiver.types == ["customer.created", *ON_CREATE, *ON_PAYMENT]
+
+
+def test_no_more_are_under_way_than_there_are_hands(sandbox: Any, receiver: Any) -> None:
+    receiver.hold()
+    hands = sandbox.app.extensions["sandbox_settings"].senders
+    for number in range(hands + 2):
+        sandbox.customer(f"user-{number}")
+
+    senders = sandbox.app.extensions["sandbox_senders"]
+    for _ in range(3):
+        senders.start()
+
+    assert receiver.came(hands)
+    assert not receiver.came(hands + 1, 0.3)
+    receiver.let_go()
+    sandbox.deliver()
+    assert len(receiver.got) == hands + 2
+
+
+def test_a_payment_waits_for_its_own_news_and_for_nobody_elses(sandbox: Any, receiver: Any) -> None:
+    hands = sandbox.app.extensions["sandbox_settings"].senders
+    sandbox.customer("user-42")
+    session = sandbox.session()
+    sandbox.deliver()
+    receiver.hold("slow-one")
+    for number in range(hands):
+        sandbox.customer(f"slow-one-{number}")
+    sandbox.app.extensions["sandbox_senders"].start()
+    before = len(receiver.got)
+    assert receiver.came(before + hands)
+
+    sandbox.pull("webhooks", mode="before_redirect", session=session["id"])
+    answer = sandbox.pay(session)
+
+    assert answer.status_code == 303
+    assert receiver.types[-1] == "checkout.session.completed"
+    receiver.let_go()
+    sandbox.deliver()
+
+
+def test_ten_at_once_are_under_way_before_one_is_answered(sandbox: Any, receiver: Any) -> None:
+    receiver.hold()
+    sandbox.pull("webhooks", mode="ten_at_once")
+    sandbox.customer()
+
+    sandbox.app.extensions["sandbox_senders"].start()
+
+    assert receiver.came(10)
+    receiver.let_go()
+    sandbox.deliver()
+    assert len({sent["svix-id"] for sent, _ in receiver.got}) == 1
 
 
 def test_a_claim_left_by_a_crash_is_taken_again(sandbox: Any, receiver: Any) -> None:

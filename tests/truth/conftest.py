@@ -26,7 +26,7 @@ from storefront.database import writing
 from storefront.extensions import db
 from storefront.models import Access, InboxMessage, Letter, Order, Shopper
 from storefront.sandbox import create_app as create_sandbox
-from storefront.sandbox import events, hooks
+from storefront.sandbox import due, events, hooks, signing
 from storefront.sandbox import schema as sandbox_rows
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.shelf import all_prices
@@ -131,7 +131,8 @@ class Street:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         self.wire = Wire()
         monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", lambda *a, **k: self.wire.send(*a, **k))
-        monkeypatch.setattr(hooks, "time", SimpleNamespace(time=self._seconds, monotonic=lambda: 0.0))
+        for module in (hooks, signing):
+            monkeypatch.setattr(module, "time", SimpleNamespace(time=self._seconds, monotonic=lambda: 0.0))
         for door in ("checkout", "orders", "plans", "webhooks"):
             monkeypatch.setattr(f"storefront.web.{door}.datetime", Clock)
         Clock.at = self.start = datetime.now(UTC)
@@ -142,6 +143,7 @@ class Street:
                 webhook_url=f"{SHOP}/webhooks/flexprice",
                 api_key=KEY,
                 webhook_secrets=(SECRET,),
+                senders=1,  # one after the other, so that each run is the same
             )
         )
         self.store = self.sandbox.extensions["sandbox"]
@@ -243,7 +245,7 @@ class Street:
             for message_id in message_ids:
                 events.enqueue(conn, message_id, "due", 0)
         countdown, self.wire.countdown = self.wire.countdown, None
-        hooks.deliver_now(self.sandbox)
+        due.run_due(self.sandbox)
         self.wire.countdown = countdown
 
     def work(self) -> None:
