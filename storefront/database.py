@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -87,11 +88,21 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 def _begin_sqlite(connection: Connection) -> None:
     patience = _patience(connection)
+    pragmas = (
+        f"PRAGMA busy_timeout={int((PATIENCE if patience is None else patience) * 1000)}",
+        f"PRAGMA query_only={'ON' if patience is None else 'OFF'}",
+    )
     driver: Any = connection.connection.dbapi_connection
-    driver.execute(f"PRAGMA busy_timeout={int((PATIENCE if patience is None else patience) * 1000)}")
-    driver.execute(f"PRAGMA query_only={'ON' if patience is None else 'OFF'}")
+    if connection.info.get("pragmas") != pragmas:  # the driver's connection remembers them
+        for pragma in pragmas:
+            driver.execute(pragma)
+        connection.info["pragmas"] = pragmas
     # A reader that began IMMEDIATE would queue behind writers; a writer that did not could never be upgraded.
-    connection.exec_driver_sql("BEGIN" if patience is None else "BEGIN IMMEDIATE")
+    begin = "BEGIN" if patience is None else "BEGIN IMMEDIATE"
+    try:
+        driver.execute(begin)  # not through SQLAlchemy: this is on the way of every request
+    except sqlite3.OperationalError as error:
+        raise OperationalError(begin, None, error) from error
 
 
 def _begin_postgresql(connection: Connection) -> None:

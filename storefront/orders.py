@@ -4,7 +4,7 @@ import logging
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import Row, bindparam, case, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from storefront.catalog import Offer
@@ -20,6 +20,14 @@ OPEN_TOO_LONG = "Open for more than an hour; it is asked about hourly"
 OPEN_TOO_LONG_AFTER = timedelta(hours=1)  # decision 15
 LOST_AFTER = timedelta(seconds=40)  # longer than the create call waits: no answer by then is no answer
 ASK_AT_MOST_EVERY = timedelta(seconds=3)  # shop → Flexprice, per order, however many tabs poll
+
+Glance = Row[Any]  # an order as it stands in its row
+_LOOKED_AFTER = ("next_ask_at", "asked_at", "next_look_at", "looked_at", "looks")  # no page shows them
+_GLANCE = (
+    select(Order.next_ask_at, *(c for c in Order.__table__.c if c.name not in _LOOKED_AFTER))
+    .join(Shopper, Shopper.id == Order.shopper_id)
+    .where(Order.ref == bindparam("of"), Shopper.session_key == bindparam("by"))
+)
 
 
 class AlreadyYours(Exception):
@@ -106,6 +114,17 @@ def mismatch_seen_at(shopper: Shopper, plan_id: str) -> datetime | None:
 def find(ref: str, shopper: Shopper) -> Order | None:
     """Another shopper's order is not found, exactly like one that never was."""
     return db.session.scalar(select(Order).where(Order.ref == ref, Order.shopper_id == shopper.id))
+
+
+def glance(ref: str, session_key: str) -> Glance | None:
+    """The shopper's order for a page that asks again and again: one query, found alike by nobody else."""
+    with db.engine.connect() as connection:
+        return connection.execute(_GLANCE, {"of": ref, "by": session_key}).first()
+
+
+def shown(order: Glance) -> tuple[Any, ...]:
+    """What a page may show of it: it changes whenever the order does."""
+    return order[1:]
 
 
 def of_shopper(shopper: Shopper) -> list[Order]:

@@ -34,7 +34,7 @@ ONLY = {
 }
 
 # The sign-in guard, the ladder of looks, and what else all doors have in common.
-COMMON_TO_DOORS = {"storefront.web.security", "storefront.web.pace", "storefront.web.words"}
+COMMON_TO_DOORS = {f"storefront.web.{name}" for name in ("security", "pace", "words", "kept")}
 
 
 def module(path: Path) -> str:

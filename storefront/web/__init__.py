@@ -12,6 +12,7 @@ def init_app(app: Flask) -> None:
         files,
         headers,
         health,
+        kept,
         limits,
         metrics,
         operator,
@@ -32,3 +33,4 @@ def init_app(app: Flask) -> None:
     limits.init_app(app)
     errors.init_app(app)
     words.init_app(app)
+    kept.init_app(app)

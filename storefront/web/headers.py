@@ -26,8 +26,7 @@ def init_app(app: Flask) -> None:
 
     @app.after_request
     def add(response: Response) -> Response:
-        for name, value in always.items():
-            response.headers.setdefault(name, value)
+        response.headers.extend(always)
         if request.endpoint != "static":
             response.headers.setdefault("Cache-Control", FORGET if is_personal() else REVALIDATE)
         return response

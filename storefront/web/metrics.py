@@ -39,10 +39,11 @@ HELP = {
 
 def init_app(app: Flask) -> None:
     app.before_request(begin)
-    app.after_request(end)
+    app.after_request(name_it)
     app.teardown_request(forget)
     if app.config["SETTINGS"].metrics_token:
         app.extensions["tallies"] = tallies.Tallies(app)
+        app.after_request(count)
 
 
 # -- every request ----------------------------------------------------------------------------------
@@ -54,8 +55,12 @@ def begin() -> None:
     g.following.__enter__()
 
 
-def end(response: Response) -> Response:
+def name_it(response: Response) -> Response:
     response.headers["X-Request-ID"] = tracing.current()
+    return response
+
+
+def count(response: Response) -> Response:
     endpoint = request.endpoint or "none"
     method = request.method if request.method in METHODS else "other"
     tallies.count(

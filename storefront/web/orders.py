@@ -2,22 +2,22 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
-from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required
 
 from storefront import aftercare, fulfillment, inbox, orders, outbox
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import flexprice
 from storefront.flexprice import CheckoutSession, FlexpriceError, NoAnswer, NotFound, Refused, RouteMissing
-from storefront.lifecycle import Fact, State
+from storefront.lifecycle import OPEN, Fact, State
 from storefront.models import Order
-from storefront.web import pace
+from storefront.web import kept, pace
 from storefront.web.words import _
 
 log = logging.getLogger(__name__)
@@ -25,9 +25,12 @@ bp = Blueprint("orders", __name__, url_prefix="/orders/<ref>")
 
 SLOW_AFTER = 120  # seconds
 PATIENCE = 4.0  # seconds a page waits for Flexprice
+HALF_A_MINUTE = timedelta(seconds=30)  # "in 14 minutes" changes at the half
 START_AGAIN_AFTER = timedelta(minutes=2)  # the create call has given up long before
 LATE_MONEY = timedelta(minutes=2)  # so long money may be on its way behind an end
 AFTER_THE_END = 5  # seconds between looks, at least
+
+WAITED_FOR = OPEN | {State.PAID}
 
 PHASES = {
     State.PAID: "paid",
@@ -60,11 +63,11 @@ def page_goes_to_sign_in(view: Callable[..., Any]) -> Callable[..., Any]:
     """htmx would put the sign-in page into the fragment's place: tell it to leave the page instead."""
 
     @wraps(view)
-    def guarded(ref: str) -> Any:
+    def guarded(ref: str, *more: Any) -> Any:
         if "HX-Request" in request.headers and not current_user.is_authenticated:
             home = url_for("orders.success", ref=ref)
             return "", 401, {"HX-Redirect": url_for("account.sign_in", next=home)}
-        return view(ref=ref)
+        return view(ref, *more)
 
     return guarded
 
@@ -82,11 +85,32 @@ def failure(ref: str) -> Any:
 
 
 @bp.get("/status")
+def status(ref: str) -> Any:
+    """Asked again and again while somebody waits, so one query, and no more unless there is something new."""
+    page = "success" if request.args.get("page") == "success" else "failure"
+    now = datetime.now(UTC)
+    order = orders.glance(ref, session.get("_user_id", ""))
+    if order is None or order.state not in WAITED_FOR:
+        return any_status(ref, page, now)
+    ask_flexprice(order, now)
+    return kept.for_one(
+        "orders/_status.html", seen(order, page, now), lambda: look(ref, page, now, ask=False)
+    )
+
+
 @page_goes_to_sign_in
 @login_required
-def status(ref: str) -> Any:
-    page = "success" if request.args.get("page") == "success" else "failure"
-    return render_template("orders/_status.html", **look(ref, page))
+def any_status(ref: str, page: str, now: datetime) -> Any:
+    return render_template("orders/_status.html", **look(ref, page, now))
+
+
+def seen(order: orders.Glance, page: str, now: datetime) -> Hashable:
+    """All that the fragment of a waiting order depends on."""
+    since = pace.since(now)
+    watched = int(now.timestamp()) - since
+    told = phase(order, page, watched), pace.delay(watched), can_start_again(order, now)
+    time_left = (order.expires_at - now) // HALF_A_MINUTE if order.expires_at else None
+    return page, since, told, time_left, orders.shown(order)
 
 
 @bp.get("/receipt")
@@ -100,13 +124,13 @@ def receipt(ref: str) -> Any:
 
 
 def show(ref: str, page: str) -> str:
-    return render_template("orders/show.html", **look(ref, page))
+    return render_template("orders/show.html", **look(ref, page, datetime.now(UTC)))
 
 
-def look(ref: str, page: str) -> dict[str, Any]:
+def look(ref: str, page: str, now: datetime, ask: bool = True) -> dict[str, Any]:
     order = own_order(ref)
-    now = datetime.now(UTC)
-    ask_flexprice(order, now)
+    if ask:
+        ask_flexprice(order, now)
     watch = watching(order, page, now)
     return {
         "order": order,
@@ -122,7 +146,7 @@ def own_order(ref: str) -> Order:
     return orders.find(ref, current_user) or abort(404)
 
 
-def ask_flexprice(order: Order, now: datetime) -> None:
+def ask_flexprice(order: Order | orders.Glance, now: datetime) -> None:
     """Now and then a look asks Flexprice; a terminal answer is filed for the worker."""
     if order.state != State.AWAITING_PAYMENT or (order.next_ask_at and order.next_ask_at > now):
         return
@@ -149,8 +173,12 @@ def watching(order: Order, page: str, now: datetime) -> Watch:
         delay=max(delay, AFTER_THE_END) if order.settled else delay,
         status_url=url_for("orders.status", ref=order.ref, page=page, since=since),
         check_url=url_for(f"orders.{page}", ref=order.ref, since=since),
-        can_start_again=order.opening_at is not None and now - order.opening_at > START_AGAIN_AFTER,
+        can_start_again=can_start_again(order, now),
     )
+
+
+def can_start_again(order: Order | orders.Glance, now: datetime) -> bool:
+    return order.opening_at is not None and now - order.opening_at > START_AGAIN_AFTER
 
 
 def looks_on(order: Order, page: str, watch: Watch, now: datetime) -> bool:
@@ -160,7 +188,7 @@ def looks_on(order: Order, page: str, watch: Watch, now: datetime) -> bool:
     return not order.settled
 
 
-def phase(order: Order, page: str, watched: int) -> str:
+def phase(order: Order | orders.Glance, page: str, watched: int) -> str:
     """What is true of the order; the address it was reached by is only a hint for the words."""
     if order.state == State.PLACED:
         return "preparing" if order.opening_at else "unopened"

@@ -3,12 +3,13 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from flask import Blueprint, abort, render_template, request
+from flask import Blueprint, abort, render_template, request, session
 from flask_login import current_user
 
 from storefront import orders, shoppers
 from storefront.catalog import CatalogUnavailable, Shelf, card
 from storefront.extensions import catalog
+from storefront.web import kept
 
 bp = Blueprint("plans", __name__)
 
@@ -23,10 +24,15 @@ def index() -> Any:
     except CatalogUnavailable:
         return render_template("plans/unavailable.html"), 503
     currency, period = choice(shelf)
-    owned = owned_plans(now)
-    compared = shelf.compared(COMPARED)
-    cards = [card(plan, currency, period, owned, compared) for plan in shelf.plans]
-    return render_template("plans/index.html", cards=cards, stale=stale, **choices(shelf, currency, period))
+
+    def context() -> dict[str, Any]:
+        owned, compared = owned_plans(now), shelf.compared(COMPARED)
+        cards = [card(plan, currency, period, owned, compared) for plan in shelf.plans]
+        return {"cards": cards, "stale": stale, **choices(shelf, currency, period)}
+
+    if current_user.is_authenticated or "_flashes" in session:
+        return render_template("plans/index.html", **context())
+    return kept.for_all("plans/index.html", (shelf.read_at, stale, currency, period), context)
 
 
 @bp.get("/plans/<plan>")

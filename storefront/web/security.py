@@ -1,6 +1,7 @@
 """Who is signed in, who may call us what, and where a browser may be sent."""
 
 import logging
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
@@ -85,14 +86,18 @@ def readable() -> None:
 
 def one_host() -> Response | None:
     """The shop answers under its own name only; a demo opened as `localhost` moves to where it lives."""
-    home = urlsplit(settings().storefront_url).hostname
-    here = urlsplit(f"//{request.host}").hostname
+    home, here = name_in(settings().storefront_url), name_in(f"//{request.host}")
     if here == home or request.endpoint in UNDER_ANY_NAME:
         return None
     if request.method == "GET" and here in LOOPBACK and home in LOOPBACK:
         return redirect(settings().storefront_url + request.full_path.rstrip("?"), 302)
     log.warning("asked for as %r, which is not STOREFRONT_URL; behind a proxy, see TRUSTED_PROXIES", here)
     return abort(400)
+
+
+@lru_cache(64)
+def name_in(url: str) -> str | None:
+    return urlsplit(url).hostname
 
 
 def to_sign_in() -> Response:
