@@ -185,8 +185,6 @@ def turn_switch() -> ResponseReturnValue:
     body = asked()
     switch = switches.SWITCHES[one_of(body, "name", switches.SWITCHES)]
     value: Any = request.form.getlist("value") if switch.many else body.get("value")
-    if not switch.choices:
-        value = number(body, "value", switches.LONGEST_LAG)
     with current_store().writing() as conn:
         switches.turn(conn, body["name"], value)
     return done(name=body["name"], value=value)
@@ -311,5 +309,4 @@ def reset() -> ResponseReturnValue:
             conn.execute(delete(table))
         catalog.seed(conn)
         journal.note(conn, "reset")
-    current_app.extensions.pop("sandbox_answers", None)
     return done(reset=True)

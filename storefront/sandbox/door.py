@@ -42,13 +42,17 @@ def let_in() -> Answer | None:
         return jsonify({"error": _why_not(request.headers.get("Authorization"))}), 401
     if role == OPERATOR and request.headers.get("X-Environment-ID") != ENVIRONMENT["environment_id"]:
         return jsonify({"error": "Access denied", "message": "Invalid or inaccessible environment"}), 403
-    if request.method == "GET" or request.path.endswith("/search"):
+    if is_read():
         return None
     if tenant == "suspended":
         return jsonify({"message": "tenant account is suspended"}), 403
     if role == READ_ONLY:
         return jsonify({"message": "insufficient permissions"}), 403
     return None
+
+
+def is_read() -> bool:
+    return request.method == "GET" or request.path.endswith("/search")
 
 
 def _role(key: str) -> str | None:

@@ -107,7 +107,9 @@ def turn_round(conn: Connection) -> None:
 def written(conn: Connection, event_type: str, entity_id: str) -> str:
     """The body as of now, keys sorted as Svix does: a late `initiated` may well say `completed`."""
     kind, table = ENTITIES[event_type.split(".")[0]]
-    body: Body = seen(conn, table, entity_id) or find(conn, table, entity_id) or {}
+    body = need(conn, table, entity_id)
+    conn.execution_options(lag=levers.lag(conn, levers.who(conn, kind, body)))
+    body = seen(conn, table, entity_id) or body
     message = {"event_type": event_type, kind: views.in_webhook(conn, kind, body)}
     return json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 

@@ -1,18 +1,17 @@
 """Bad days on request: calls to the API go wrong in a way that was asked for."""
 
-import json
 import re
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from flask import Flask, Response, current_app, g, jsonify, request
+from flask import Flask, Response, g, jsonify, request
 from sqlalchemy import func, or_
 
 from storefront.sandbox import journal, levers
-from storefront.sandbox.door import number_request, show_number
+from storefront.sandbox.door import is_read, number_request, show_number
 from storefront.sandbox.errors import Refusal, not_found
-from storefront.sandbox.store import current_store
+from storefront.sandbox.store import LAG, current_store
 
 A = levers.A
 
@@ -97,19 +96,6 @@ def _html(response: Response, _seconds: float) -> Response:
     return response
 
 
-def _replica_404(_seconds: float) -> Response:
-    name = request.path.rpartition("/")[2]
-    return _refused(not_found(f"checkout session {name} not found", id=name))
-
-
-def _replica_stale(response: Response, _seconds: float) -> Response:
-    """What was answered the time before: a replica that has not caught up (contract A.3)."""
-    old = _remembered().get(request.path)
-    if old is not None:
-        response.set_data(old)
-    return response
-
-
 def _customer_missing(_seconds: float) -> Response:
     external_id = _asked().get("customer_external_id") or request.path.rpartition("/")[2]
     message = f"Customer with lookup key {external_id} was not found"
@@ -140,16 +126,13 @@ FAULTS = {
     "wrong_json": Fault("done, but the answer is JSON of another shape", after=_wrong_json),
     "truncated": Fault("done, but the answer ends in the middle", after=_truncated),
     "html": Fault("200 and the page of a Wi-Fi portal", after=_html),
-    "replica_404": Fault("what was just made is not known yet", _replica_404),
-    "replica_stale": Fault("a read answers what was true the time before", after=_replica_stale),
+    LAG: Fault("reads, and messages made from them, run behind by some seconds", seconds=levers.LAG_SECONDS),
     "customer_missing": Fault("404: the customer is not known", _customer_missing),
     "duplicate_key": Fault("409: a session with this key is open", _duplicate_key),
 }
 
 # Where a fault strikes when nobody says: those that make no sense elsewhere know their place.
 PLACES: dict[str, tuple[str | None, str]] = {
-    "replica_404": ("GET", "/v1/checkout/sessions/"),
-    "replica_stale": ("GET", "/v1/"),
     "aborted": ("POST", "/v1/checkout/sessions"),
     "tenant_unverified": ("POST", "/v1/checkout/sessions"),
     "customer_missing": ("POST", "/v1/checkout/sessions"),
@@ -171,10 +154,12 @@ def _next() -> Any:
     with current_store().reading() as conn:
         if not levers.any_arranged(conn, "fault"):
             return None
-    fits = (
+    fits = [
         or_(A.method.is_(None), A.method == request.method),
         or_(A.path.is_(None), func.substr(request.path, 1, func.length(A.path)) == A.path),
-    )
+    ]
+    if not is_read():
+        fits.append(A.name != LAG)
     with current_store().writing() as conn:
         return levers.take(conn, "fault", levers.known_as(conn, _whom()), *fits)
 
@@ -204,6 +189,8 @@ def _before() -> Response | None:
     fault = FAULTS[arranged.name]
     seconds = fault.seconds if arranged.seconds is None else arranged.seconds
     g.fault = arranged.name
+    if arranged.name == LAG:
+        g.lag = seconds
     if fault.before:
         return fault.before(seconds)
     g.spoil = (fault.after, seconds)
@@ -211,25 +198,5 @@ def _before() -> Response | None:
 
 
 def _after(response: Response) -> Response:
-    made_up = "fault" in g and FAULTS[g.fault].before is not None
-    if request.path.startswith("/v1/") and response.status_code < 300 and not made_up:
-        _remember(response)
     spoil, seconds = g.pop("spoil", (None, 0.0))
     return spoil(response, seconds) if spoil else response
-
-
-def _remembered() -> dict[str, bytes]:
-    found: dict[str, bytes] = current_app.extensions.setdefault("sandbox_answers", {})
-    return found
-
-
-def _remember(response: Response) -> None:
-    """Under the address where it can be read again: what was just made, or read while all was well."""
-    answers, path = _remembered(), request.path
-    if path in ("/v1/checkout/sessions", "/v1/customers"):
-        path = f"{path}/{json.loads(response.get_data())['id']}"
-    elif request.method != "GET" or "fault" in g:
-        return
-    if len(answers) > 1000:
-        answers.clear()
-    answers[path] = response.get_data()

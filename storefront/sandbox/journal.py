@@ -7,6 +7,7 @@ from flask import Flask, Response, g, request
 from sqlalchemy import Connection, delete, func, insert, select
 
 from storefront.sandbox.clock import now
+from storefront.sandbox.door import is_read
 from storefront.sandbox.schema import journal
 from storefront.sandbox.store import Body, current_store
 
@@ -30,11 +31,10 @@ def register(app: Flask) -> None:
 def _note_call(response: Response) -> Response:
     """Reads that went well are not worth a line, unless they tell how a session ended; everything else is."""
     fault = g.get("fault")
-    read = request.method == "GET" or request.path.endswith("/search")
     if not request.path.startswith("/v1/"):
         return response
     asked, answer = (_object(part) for part in (request, response))
-    if read and response.status_code < 400 and not fault and answer.get("checkout_status") not in ENDS:
+    if is_read() and response.status_code < 400 and not fault and answer.get("checkout_status") not in ENDS:
         return response
     detail = {
         "fault": fault,

@@ -13,10 +13,12 @@ from storefront.sandbox.schema import (
     refunds,
     sessions,
     subscriptions,
+    versions,
 )
-from storefront.sandbox.store import Body, find
+from storefront.sandbox.store import LAG, Body, find
 
 A = arrangements.c
+LAG_SECONDS = 5.0  # unless something else was asked for
 
 # What an entity's id is called in the session it belongs to.
 IN_SESSION = {
@@ -80,6 +82,8 @@ def arrange(conn: Connection, kind: str, name: str, *, times: int | None = None,
     if times is None:
         scope = [A[name].is_(row[name]) for name in ("session", "customer", "method", "path")]
         conn.execute(delete(arrangements).where(A.kind == kind, A.times.is_(None), *scope))
+    if name == LAG:
+        conn.execute(delete(versions))  # what is older was not kept without a gap
     values = {"kind": kind, "name": name, "times": times, **row}
     made = conn.execute(insert(arrangements).values(values)).inserted_primary_key
     assert made is not None  # noqa: S101 (an insert has a key)
@@ -94,18 +98,28 @@ def _open(kind: str) -> Select[Any]:
     return select(arrangements).where(A.kind == kind, or_(A.times.is_(None), A.times > 0))
 
 
-def take(conn: Connection, kind: str, of: Who, *conditions: Any) -> Row[Any] | None:
-    """The closest arrangement that fits: the session's own, the customer's, everybody's; used up by one."""
+def _closest(kind: str, of: Who) -> Select[Any]:
+    """The session's own first, then the customer's, then everybody's."""
     fits = (
         or_(A.session.is_(None), A.session == of.session),
         or_(A.customer.is_(None), A.customer.in_(of.customers)),
     )
     closeness = case((A.session.is_not(None), 0), (A.customer.is_not(None), 1), else_=2)
-    query = _open(kind).where(*fits, *conditions).order_by(closeness, A.times.is_(None), A.id).limit(1)
-    found = conn.execute(query).first()
+    return _open(kind).where(*fits).order_by(closeness, A.times.is_(None), A.id).limit(1)
+
+
+def take(conn: Connection, kind: str, of: Who, *conditions: Any) -> Row[Any] | None:
+    """The closest arrangement that fits; used up by one."""
+    found = conn.execute(_closest(kind, of).where(*conditions)).first()
     if found and found.times is not None:
         conn.execute(update(arrangements).where(A.id == found.id).values(times=A.times - 1))
     return found
+
+
+def lag(conn: Connection, of: Who) -> float | None:
+    """Seconds by which a message about this runs behind, which counts as no call."""
+    found = conn.execute(_closest("fault", of).where(A.name == LAG, A.times.is_(None))).first()
+    return None if found is None else LAG_SECONDS if found.seconds is None else float(found.seconds)
 
 
 def in_force(conn: Connection) -> Iterable[Body]:

@@ -10,7 +10,7 @@ from storefront.sandbox.door import v1
 from storefront.sandbox.errors import invalid, not_found
 from storefront.sandbox.schema import plans, prices
 from storefront.sandbox.search import Asked, Listing, instant, listed, page_of
-from storefront.sandbox.store import current_store, find
+from storefront.sandbox.store import current_store, find, seen
 
 bp = v1("sandbox_offers", __name__)
 
@@ -38,7 +38,7 @@ def search_plans() -> ResponseReturnValue:
     query = PLANS.with_metadata(query, asked.metadata())
     query = PLANS.sorted(PLANS.within(query, "created_at", "created_at", asked), asked)
     with current_store().reading() as conn:
-        found, total = page_of(conn, query, page)
+        found, total = page_of(conn, plans, query, page)
         if found and "entitlements" in expand:
             _check_sort_of_entitlements(asked)
         running = shelf.running_prices(conn, [plan["id"] for plan in found], now(conn))
@@ -56,7 +56,7 @@ def _check_sort_of_entitlements(asked: Asked) -> None:
 def get_plan(plan_id: str) -> ResponseReturnValue:
     """Whole, with prices that have ended, and archived plans too."""
     with current_store().reading() as conn:
-        plan = find(conn, plans, plan_id)
+        plan = seen(conn, plans, plan_id)
         if plan is None:
             raise not_found(f"Plan with ID {plan_id} was not found", plan_id=plan_id)
         everything = {"prices", "entitlements", "features", "credit_grant"}
@@ -86,7 +86,7 @@ def search_prices() -> ResponseReturnValue:
         # Here `sort` is a word, beside `order`, and not a list.
         column = PRICES.column(asked.word("sort") or "created_at")
         query = query.order_by(column.asc() if asked.order() == "asc" else column.desc())
-        found, total = page_of(conn, PRICES.by_age(query, asked.order()), page)
+        found, total = page_of(conn, prices, PRICES.by_age(query, asked.order()), page)
         owners = {price["entity_id"]: find(conn, plans, price["entity_id"]) or {} for price in found}
     if "plan" in expand:
         found = [price | {"plan": views.plan(owners[price["entity_id"]], set(), [])} for price in found]

@@ -65,13 +65,9 @@ def search_subscriptions() -> ResponseReturnValue:
     lines = asked.flag("with_line_items") or "subscription_line_items" in expand
     query = SUBSCRIPTIONS.sorted(_wanted_subscriptions(asked), asked)
     with current_store().reading() as conn:
-        found, total = page_of(conn, _of_customer(conn, SUBSCRIPTIONS, query, asked), page)
-        items = [
-            views.subscription(conn, body, lines=lines, customer="customer" in expand)
-            for one in found
-            if (body := seen(conn, subscriptions, one["id"]))
-        ]
-    return listed(items, total - len(found) + len(items), page[0], page[1] + page[0])
+        found, total = page_of(conn, subscriptions, _of_customer(conn, SUBSCRIPTIONS, query, asked), page)
+        items = [views.subscription(conn, one, lines=lines, customer="customer" in expand) for one in found]
+    return listed(items, total, page[0], page[1] + page[0])
 
 
 def _wanted_subscriptions(asked: Asked) -> Select[Any]:
@@ -117,14 +113,10 @@ def search_invoices() -> ResponseReturnValue:
     query = INVOICES.sorted(_wanted_invoices(asked), asked)
     lines = not asked.flag("skip_line_items")
     with current_store().reading() as conn:
-        found, total = page_of(conn, _of_customer(conn, INVOICES, query, asked), page)
-        items = [
-            views.invoice(conn, body, lines=lines, whole=False)
-            for one in found
-            if (body := seen(conn, invoices, one["id"]))
-        ]
+        found, total = page_of(conn, invoices, _of_customer(conn, INVOICES, query, asked), page)
+        items = [views.invoice(conn, one, lines=lines, whole=False) for one in found]
     # The one list whose offset comes back as it was asked.
-    return listed(items, total - len(found) + len(items), page[0], page[1])
+    return listed(items, total, page[0], page[1])
 
 
 def _wanted_invoices(asked: Asked) -> Select[Any]:
@@ -184,7 +176,7 @@ def list_refunds() -> ResponseReturnValue:
     if request.args.get("only_settled") == "true":
         query = query.where(REFUNDS.column("refund_status") == "SUCCEEDED")
     with current_store().reading() as conn:
-        found, total = page_of(conn, REFUNDS.by_age(query, "desc"), (limit, offset))
+        found, total = page_of(conn, refunds, REFUNDS.by_age(query, "desc"), (limit, offset))
     return listed(found, total, limit, offset + limit)
 
 

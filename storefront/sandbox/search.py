@@ -14,7 +14,7 @@ from sqlalchemy import REAL, ColumnElement, Connection, Select, Table, cast, fun
 from storefront.sandbox import validation
 from storefront.sandbox.errors import invalid
 from storefront.sandbox.schema import plans, prices
-from storefront.sandbox.store import Body
+from storefront.sandbox.store import Body, all_seen
 
 MOST = 1000
 ROW = "id status created_at updated_at created_by updated_by environment_id tenant_id "
@@ -157,10 +157,15 @@ def instant(moment: Any) -> ColumnElement[float]:
     return func.julianday(moment.isoformat() if isinstance(moment, datetime) else moment)
 
 
-def page_of(conn: Connection, query: Select[Any], page: tuple[int, int]) -> tuple[list[Body], int]:
+def page_of(
+    conn: Connection, table: Table, query: Select[Any], page: tuple[int, int]
+) -> tuple[list[Body], int]:
+    """The rows as this connection sees them: a lagging replica may not have them all yet."""
     limit, offset = page
     total = conn.execute(select(func.count()).select_from(query.order_by(None).subquery())).scalar_one()
-    return list(conn.execute(query.limit(limit).offset(offset)).scalars()), total
+    found = list(conn.execute(query.limit(limit).offset(offset)).scalars())
+    rows = all_seen(conn, table, found)
+    return rows, total - len(found) + len(rows)
 
 
 def listed(items: list[Body], total: int, limit: int, offset: int) -> ResponseReturnValue:

@@ -7,13 +7,23 @@ from typing import Any
 
 from flask import Blueprint, jsonify
 from flask.typing import ResponseReturnValue
-from sqlalchemy import Connection, delete, select
+from sqlalchemy import Connection, select
 
-from storefront.sandbox import validation
+from storefront.sandbox import store, validation
 from storefront.sandbox.clock import now
 from storefront.sandbox.errors import invalid
 from storefront.sandbox.schema import plans, prices
-from storefront.sandbox.store import ENVIRONMENT, Body, add, current_store, find, money, rfc3339, stable_id
+from storefront.sandbox.store import (
+    ENVIRONMENT,
+    Body,
+    all_seen,
+    current_store,
+    find,
+    money,
+    rfc3339,
+    save,
+    stable_id,
+)
 
 bp = Blueprint("sandbox_shelf", __name__, url_prefix="/_sandbox/plans")
 
@@ -52,8 +62,9 @@ def find_plan(conn: Connection, lookup_key: str) -> Body | None:
 
 def all_prices(conn: Connection, plan_ids: list[str]) -> list[Body]:
     """The newest first."""
-    query = select(prices.c.body).where(prices.c.entity_id.in_(plan_ids), prices.c.status == "published")
-    return list(conn.execute(query.order_by(prices.c.body["sequence"].as_integer())).scalars())
+    query = select(prices.c.body).where(prices.c.entity_id.in_(plan_ids))
+    found = list(conn.execute(query.order_by(prices.c.body["sequence"].as_integer())).scalars())
+    return [price for price in all_seen(conn, prices, found) if price["status"] == "published"]
 
 
 def running_prices(conn: Connection, plan_ids: list[str], at: datetime) -> list[Body]:
@@ -88,11 +99,11 @@ def put(conn: Connection, key: str, asked: Body, at: datetime) -> None:
         "status": _choice(asked, "status", ("published", "archived")),
         **_stamps(at),
     }
-    for table, column in ((plans, plans.c.id), (prices, prices.c.entity_id)):
-        conn.execute(delete(table).where(column == plan_id))
-    add(conn, plans, plan)
+    store.put(conn, plans, plan)
+    for price in all_prices(conn, [plan_id]):
+        save(conn, prices, price, status="archived")
     for price in made:
-        add(conn, prices, price)
+        store.put(conn, prices, price)
 
 
 def _stamps(at: datetime) -> Body:

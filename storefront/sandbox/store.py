@@ -13,7 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from flask import current_app
+from flask import current_app, g, has_app_context
 from sqlalchemy import (
     Connection,
     MetaData,
@@ -23,13 +23,14 @@ from sqlalchemy import (
     insert,
     inspect,
     make_url,
+    or_,
     select,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.schema import CreateTable
 
-from storefront.sandbox.schema import levers, metadata, versions
+from storefront.sandbox.schema import arrangements, levers, metadata, versions
 
 log = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ ENVIRONMENT = {
     "environment_id": "env_01K3B8N36096Q14DR9GPQY77ZX",
     "tenant_id": "tenant_01K3B8YYK596NGYA1DQ91K5GQA",
 }
+
+LAG = "replica_lag"  # the fault that lets reads run behind
 
 CROCKFORD = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
@@ -71,8 +74,9 @@ class Store:
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
+        """From a replica that may lag, where the call was told to (faults.py)."""
         with self.engine.connect() as conn:
-            yield conn
+            yield conn.execution_options(lag=g.get("lag") if has_app_context() else None)
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -107,16 +111,22 @@ def _columns(table: Table, body: Body) -> dict[str, Any]:
 
 def add(conn: Connection, table: Table, body: Body) -> Body:
     conn.execute(insert(table).values(_columns(table, body)))
-    _remember(conn, table, body, None)
+    if _replica_lags(conn):
+        _remember(conn, body, None)
     return body
 
 
 def save(conn: Connection, table: Table, body: Body, **changes: Any) -> Body:
     body.update(changes)
-    before = find(conn, table, body["id"]) if _lag(conn) else None
+    if _replica_lags(conn):
+        _remember(conn, body, find(conn, table, body["id"]))
     conn.execute(update(table).where(table.c.id == body["id"]).values(_columns(table, body)))
-    _remember(conn, table, body, before)
     return body
+
+
+def put(conn: Connection, table: Table, body: Body) -> Body:
+    """In the place of the one with its id, if there is one."""
+    return add(conn, table, body) if find(conn, table, body["id"]) is None else save(conn, table, body)
 
 
 def find(conn: Connection, table: Table, key: str | None, column: str = "id") -> Body | None:
@@ -130,16 +140,16 @@ def need(conn: Connection, table: Table, key: str) -> Body:
     return body
 
 
-# Reads that run behind, as they may when Flexprice asks a replica. Versions are kept while the switch is on.
+# Reads that run behind, as they may when Flexprice asks a replica. Versions are kept while a lever says so.
 
 
-def _lag(conn: Connection) -> float:
-    return float(lever(conn, "switch:replica_lag", 0))
+def _replica_lags(conn: Connection) -> bool:
+    table = arrangements.c
+    lags = (table.name == LAG, or_(table.times.is_(None), table.times > 0))
+    return conn.execute(select(table.id).where(*lags).limit(1)).first() is not None
 
 
-def _remember(conn: Connection, table: Table, body: Body, before: Body | None) -> None:
-    if not _lag(conn):
-        return
+def _remember(conn: Connection, body: Body, before: Body | None) -> None:
     key = body["id"]
     if before and conn.execute(select(versions.c.id).where(versions.c.row == key).limit(1)).first() is None:
         conn.execute(insert(versions).values(row=key, at=0, body=before))
@@ -151,8 +161,8 @@ def _time(conn: Connection) -> float:
 
 
 def seen(conn: Connection, table: Table, key: str | None) -> Body | None:
-    """The row as a replica has it: perhaps as it was before, perhaps not at all yet."""
-    body, lag = find(conn, table, key), _lag(conn)
+    """The row as this connection has it: a lagging replica as it was, or not at all yet."""
+    body, lag = find(conn, table, key), conn.get_execution_options().get("lag")
     if body is None or not lag:
         return body
     known = select(versions.c.at, versions.c.body).where(versions.c.row == key).order_by(versions.c.id.desc())
@@ -162,6 +172,12 @@ def seen(conn: Connection, table: Table, key: str | None) -> Body | None:
             old: Body = version.body
             return old
     return None if history else body
+
+
+def all_seen(conn: Connection, table: Table, bodies: list[Body]) -> list[Body]:
+    if not conn.get_execution_options().get("lag"):
+        return bodies
+    return [old for body in bodies if (old := seen(conn, table, body["id"]))]
 
 
 # Levers.

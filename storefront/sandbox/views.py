@@ -4,7 +4,7 @@ from sqlalchemy import Connection
 
 from storefront.sandbox import switches
 from storefront.sandbox.schema import customers, payments, plans, subscriptions
-from storefront.sandbox.store import Body, find, seen
+from storefront.sandbox.store import Body, seen
 
 TERMINAL = ("completed", "failed", "expired")
 
@@ -56,16 +56,16 @@ def _entitlement(body: Body, with_feature: bool) -> Body:
 
 def subscription(conn: Connection, body: Body, *, lines: bool = True, customer: bool = True) -> Body:
     shown = {name: value for name, value in body.items() if lines or name != "line_items"}
-    shown["plan"] = plan(find(conn, plans, body["plan_id"]) or {}, set(), [])
-    shown["customer"] = find(conn, customers, body["customer_id"]) if customer else None
+    shown["plan"] = plan(seen(conn, plans, body["plan_id"]) or {}, set(), [])
+    shown["customer"] = seen(conn, customers, body["customer_id"]) if customer else None
     return shown
 
 
 def invoice(conn: Connection, body: Body, *, lines: bool = True, whole: bool = True) -> Body:
     shown = {name: value for name, value in body.items() if lines or name != "line_items"}
-    shown["customer"] = find(conn, customers, body["customer_id"])
+    shown["customer"] = seen(conn, customers, body["customer_id"])
     if whole:
-        owner = find(conn, subscriptions, body["subscription_id"])
+        owner = seen(conn, subscriptions, body["subscription_id"])
         shown["subscription"] = subscription(conn, owner) if owner else None
     return shown
 
@@ -114,10 +114,10 @@ def in_webhook(conn: Connection, kind: str, body: Body) -> Body:
     """What is empty is left out, as Go's `omitempty` does."""
     shown = {name: body[name] for name in IN_WEBHOOK[kind] if body.get(name) not in (None, "", {}, [])}
     if kind in ("subscription", "invoice"):
-        customer = find(conn, customers, body["customer_id"])
+        customer = seen(conn, customers, body["customer_id"])
         shown["customer"] = in_webhook(conn, "customer", customer) if customer else None
     if kind == "invoice":
         shown["line_items"] = [_only(IN_A_LINE, line) for line in body["line_items"]]
-        owner = find(conn, subscriptions, body["subscription_id"])
+        owner = seen(conn, subscriptions, body["subscription_id"])
         shown["subscription"] = in_webhook(conn, "subscription", owner) if owner else None
     return shown

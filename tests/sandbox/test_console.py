@@ -293,7 +293,6 @@ def test_a_form_leads_back_to_the_console_and_nowhere_else(sandbox: Any, back: s
         ({"name": "generation", "value": "legacy"}, "legacy"),
         ({"name": "razorpay_events", "value": ["payment.failed", "payment_link.paid"]}, 2),
         ({"name": "razorpay_events"}, 0),
-        ({"name": "replica_lag", "value": "2.5"}, 2.5),
     ],
 )
 def test_a_switch_can_be_turned_on_the_page(sandbox: Any, form: dict[str, Any], becomes: Any) -> None:

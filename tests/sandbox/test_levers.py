@@ -359,26 +359,113 @@ def test_an_unreadable_answer_hides_what_was_done(sandbox: Any, fault: str) -> N
     assert len(sandbox.get("/_sandbox/sessions").json()["items"]) == 1
 
 
-def test_a_replica_may_not_know_what_was_just_made(sandbox: Any) -> None:
-    sandbox.customer()
-    session = sandbox.session()
-    sandbox.pull("faults", fault="replica_404")
+# A replica that lags behind: some reads of what was changed a moment ago.
 
-    missing = sandbox.get(f"{URL}/{session['id']}")
 
+def lag(api: Any, seconds: float = 5, times: int = 0, **where: Any) -> None:
+    """Until it is taken back, unless `times` says otherwise."""
+    api.pull("faults", fault="replica_lag", seconds=seconds, times=times, **where)
+
+
+def test_what_was_just_made_is_not_there_yet(api: Any) -> None:
+    lag(api)
+    customer = api.customer()
+    session = api.session()
+
+    assert api.get(f"/v1/customers/{customer['id']}").status_code == 404
+    assert api.get("/v1/customers/external/user-42").json()["message"] == (
+        "Customer with lookup key user-42 was not found"
+    )
+    missing = api.get(f"{URL}/{session['id']}")
     assert (missing.status_code, missing.json()["details"]) == (404, {"id": session["id"]})
-    assert sandbox.read(session)["id"] == session["id"]
+    drafts = {"external_customer_id": "user-42", "subscription_status": ["draft"]}
+    page = api.post("/v1/subscriptions/search", drafts).json()
+    assert (page["items"], page["pagination"]["total"]) == ([], 0)
+
+    api.advance("6s")
+    assert api.read(session)["checkout_status"] == "pending"
+    assert len(api.found("/v1/subscriptions/search", **drafts)) == 1
 
 
-def test_a_replica_may_tell_what_was_true_before(sandbox: Any) -> None:
+def test_what_was_just_paid_still_says_pending(api: Any) -> None:
+    api.customer()
+    session = api.session()
+    lag(api)
+    api.pay(session)
+
+    assert api.read(session)["checkout_status"] == "pending"
+    assert (api.bill(session)["payment_status"], api.bill(session)["subscription"]["version"]) == (
+        "PENDING",
+        1,
+    )
+    api.advance("6s")
+    assert api.read(session)["checkout_status"] == "completed"
+    assert (api.bill(session)["payment_status"], api.bill(session)["subscription"]["version"]) == (
+        "SUCCEEDED",
+        2,
+    )
+
+
+def test_a_price_that_was_just_changed_is_still_the_old_one(api: Any) -> None:
+    plan = api.stock("solo", prices=[{"currency": "inr", "amount": "99"}, {"currency": "usd", "amount": "2"}])
+    lag(api)
+    api.stock("solo", name="Solo again", prices=[{"currency": "inr", "amount": "120"}])
+    api.stock("new", prices=[{"currency": "inr", "amount": "1"}])
+
+    def told() -> tuple[Any, list[str], list[str]]:
+        whole = api.get(f"/v1/plans/{plan['id']}").json()
+        (listed,) = api.found("/v1/plans/search", lookup_key="solo", expand="prices")
+        found = api.found("/v1/prices/search", entity_type="PLAN", entity_ids=[plan["id"]])
+        assert whole["name"] == listed["name"]
+        assert len(whole["prices"]) == len(listed["prices"])
+        return (
+            whole["name"],
+            [price["amount"] for price in whole["prices"]],
+            [price["amount"] for price in found],
+        )
+
+    assert told()[:2] == ("solo", ["99", "2"])
+    assert api.post("/v1/plans/search", {"lookup_key": "new"}).json()["pagination"]["total"] == 0
+    api.advance("6s")
+    assert told() == ("Solo again", ["120"], ["120"])
+    assert len(api.found("/v1/plans/search", lookup_key="new")) == 1
+
+
+def test_a_message_made_from_a_lagging_read_contradicts_its_own_name(sandbox: Any, receiver: Any) -> None:
     sandbox.customer()
     session = sandbox.session()
+    sandbox.deliver()
+    lag(sandbox)
     sandbox.pay(session)
-    sandbox.pull("faults", fault="replica_stale", times=2)
+    sandbox.deliver()
 
-    told = [sandbox.read(session)["checkout_status"] for _ in range(3)]
+    told = receiver.last("checkout.session.completed")["checkout_session"]
 
-    assert told == ["pending", "pending", "completed"]
+    assert (told["checkout_status"], "payment_action" in told) == ("pending", True)
+
+
+def test_a_replica_lags_for_some_reads_or_for_one_customer(api: Any) -> None:
+    for name in ("user-42", "user-43"):
+        api.customer(name)
+    mine, other = (api.session(customer_external_id=name) for name in ("user-42", "user-43"))
+    lag(api, times=2, customer="user-42")
+    for session in (mine, other):
+        api.pay(session)
+
+    told = [api.read(session)["checkout_status"] for session in (other, mine, mine, mine)]
+
+    assert told == ["completed", "pending", "pending", "completed"]
+
+
+def test_a_replica_that_caught_up_and_lags_again_tells_nothing_older(api: Any) -> None:
+    api.customer()
+    session = api.session()
+    lag(api)
+    api.pull("levers/clear")
+    api.pay(session)
+    lag(api)
+
+    assert api.read(session)["checkout_status"] == "completed"
 
 
 def test_a_customer_can_be_missing_for_one_call(sandbox: Any) -> None:

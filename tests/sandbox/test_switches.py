@@ -11,11 +11,11 @@ ONLY_LEGACY = {"environment_id", "tenant_id", "status", "created_by", "updated_b
 
 def test_the_switches_tell_where_they_stand(api: Any) -> None:
     before = api.get("/_sandbox/switches").json()
-    api.turn(generation="legacy", replica_lag=2.5)
+    api.turn(generation="legacy", mandates="no_action")
     after = api.get("/_sandbox/switches").json()
 
-    assert (before["generation"], before["replica_lag"], before["tenant"]) == ("newest", 0, "active")
-    assert after == before | {"generation": "legacy", "replica_lag": 2.5}
+    assert (before["generation"], before["mandates"], before["tenant"]) == ("newest", "link", "active")
+    assert after == before | {"generation": "legacy", "mandates": "no_action"}
 
 
 @pytest.mark.parametrize(
@@ -26,9 +26,7 @@ def test_the_switches_tell_where_they_stand(api: Any) -> None:
         {"razorpay_events": "payment.captured"},
         {"razorpay_events": ["payment.authorized"]},
         {"razorpay_events": [{}]},
-        {"replica_lag": -1},
-        {"replica_lag": "2"},
-        {"replica_lag": True},
+        {"tenant": True},
         {"colour": "green"},
         [],
     ],
@@ -115,61 +113,3 @@ def test_the_older_generation_writes_empty_words_where_nothing_is_to_be_opened(a
     session = api.session(payment_provider_config={"collection_method": "charge_automatically"})
 
     assert session["payment_action"] == {"type": "", "url": ""}
-
-
-# A replica that lags behind.
-
-
-def test_what_was_just_made_is_not_there_yet(api: Any) -> None:
-    api.turn(replica_lag=5)
-    customer = api.customer()
-    session = api.session()
-
-    assert api.get(f"/v1/customers/{customer['id']}").status_code == 404
-    assert api.get("/v1/customers/external/user-42").json()["message"] == (
-        "Customer with lookup key user-42 was not found"
-    )
-    assert api.get(f"{URL}/{session['id']}").status_code == 404
-    drafts = {"external_customer_id": "user-42", "subscription_status": ["draft"]}
-    page = api.post("/v1/subscriptions/search", drafts).json()
-    assert (page["items"], page["pagination"]["total"]) == ([], 0)
-
-    api.advance("6s")
-    assert api.read(session)["checkout_status"] == "pending"
-    assert len(api.found("/v1/subscriptions/search", **drafts)) == 1
-
-
-def test_what_was_just_paid_still_says_pending(api: Any) -> None:
-    api.customer()
-    session = api.session()
-    api.turn(replica_lag=5)
-    api.pay(session)
-
-    assert api.read(session)["checkout_status"] == "pending"
-    assert api.bill(session)["payment_status"] == "PENDING"
-    api.advance("6s")
-    assert api.read(session)["checkout_status"] == "completed"
-    assert api.bill(session)["payment_status"] == "SUCCEEDED"
-
-
-def test_a_message_made_from_a_lagging_read_contradicts_its_own_name(sandbox: Any, receiver: Any) -> None:
-    sandbox.customer()
-    session = sandbox.session()
-    sandbox.deliver()
-    sandbox.post("/_sandbox/switches", {"replica_lag": 5})
-    sandbox.pay(session)
-    sandbox.deliver()
-
-    told = receiver.last("checkout.session.completed")["checkout_session"]
-
-    assert (told["checkout_status"], "payment_action" in told) == ("pending", True)
-
-
-def test_the_lag_ends_with_the_switch(api: Any) -> None:
-    api.turn(replica_lag=600)
-    api.customer()
-    session = api.session()
-
-    api.turn(replica_lag=0)
-
-    assert api.read(session)["checkout_status"] == "pending"
