@@ -88,7 +88,7 @@ def _followed(order: Order, session: CheckoutSession | None, invoice: Invoice | 
     if session and fulfillment.settle(order, session, now):
         return order.state
     if invoice and not order.terms_checked_at and fulfillment.check_terms(order, invoice, now):
-        order.next_look_at = look_again_at(order, now)
+        orders.look_again(order.id, State.AWAITING_PAYMENT, look_again_at(order, now))
     return order.state
 
 
@@ -125,9 +125,9 @@ def _handed_over(order: Order, invoice: Invoice | None, now: datetime) -> str:
 
 def fetch_receipt(order: Order, now: datetime) -> Act:
     if order.invoice_number or now - order.waiting_since > WATCH_FOR_MONEY:
-        return lambda at: _rest(order)
+        return _rest(order)
     if not (order.invoice_id or order.session_id or order.subscription_id):
-        return lambda at: _rest(order)  # released by an operator without any record of Flexprice's
+        return _rest(order)  # released by an operator without any record of Flexprice's
     invoice = terms.invoice_of(flexprice(), order)
     return lambda at: _kept(order, invoice, at)
 
@@ -136,13 +136,13 @@ def _kept(order: Order, invoice: Invoice, now: datetime) -> str:
     if not invoice.number:
         return "no invoice number yet"  # a replica that lags
     fulfillment.keep_receipt(order, invoice, now)
-    return _rest(order)
+    return _rested(order.id, State.FULFILLED)
 
 
 def watch_the_ended(order: Order, now: datetime) -> Act:
     """No link of an ended order stays payable, and money that came all the same is noticed (contract D.4)."""
     if now - order.waiting_since > WATCH_FOR_MONEY:
-        return lambda at: _rest(order)
+        return _rest(order)
     if order.session_id is None:
         return find_late_trace(order)
     try:
@@ -156,7 +156,7 @@ def watch_the_ended(order: Order, now: datetime) -> Act:
 def find_late_trace(order: Order) -> Act:
     """An order we gave up may have left a link behind, which Razorpay mails to the customer."""
     if order.state != State.ABANDONED:
-        return lambda at: _rest(order)  # Flexprice's own word was that nothing was opened
+        return _rest(order)  # Flexprice's own word was that nothing was opened
     found = flexprice().search_subscriptions(order.shopper.external_id, TRACES)
     return lambda at: _recovered(order, found, at)
 
@@ -203,18 +203,23 @@ def watched(order: Order, session: CheckoutSession | None, money: str, now: date
 def wait_for_a_person(order: Order, now: datetime) -> Act:
     """Flexprice's people may repair it, and a refund closes it; otherwise an operator decides."""
     if now - order.waiting_since > WATCH_FOR_MONEY:
-        return lambda at: _rest(order)
+        return _rest(order)
     session = flexprice().get_session(order.session_id) if order.session_id else None
     money = money_of(order)
     return lambda at: watched(order, session, money, at)
 
 
 def rest(order: Order, now: datetime) -> Act:
-    return lambda at: _rest(order)
+    return _rest(order)
 
 
-def _rest(order: Order) -> str:
-    orders.rest(order.id)
+def _rest(order: Order) -> Act:
+    order_id, seen = order.id, State(order.state)
+    return lambda now: _rested(order_id, seen)
+
+
+def _rested(order_id: int, seen: State) -> str:
+    orders.look_again(order_id, seen, None)
     return "nothing more to look after"
 
 

@@ -13,7 +13,7 @@ from flask import Flask
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
-from storefront import cli_inbox, doctor, reconcile, shoppers, worker
+from storefront import cli_inbox, doctor, lifesigns, reconcile, shoppers, worker
 from storefront.database import writing
 from storefront.extensions import db, settings
 
@@ -109,7 +109,7 @@ def examine(as_json: bool, mail_to: str | None) -> None:
     """
     now = datetime.now(UTC)
     try:
-        alive = worker.is_alive(now)
+        alive = lifesigns.is_alive(now)
     except SQLAlchemyError:  # one of the checks says so
         db.session.rollback()
         alive = False

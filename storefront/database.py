@@ -166,16 +166,18 @@ class Gate:
     """Lets one SQLite writer in at a time, across threads and processes.
 
     SQLite's own waiting is unfair: without a gate the unlucky writer waits seconds, with it milliseconds.
-    A queue that moves is waited in a little longer than one that stands still.
+    A queue that moves is waited in a little longer than one that stands still. One process at a time stands
+    before the gate, in the doorway: whoever has just come out has to go through there again, behind the others.
     """
 
     LOOK_EVERY = 0.001  # seconds; flock itself cannot wait with a deadline
 
     def __init__(self, path: Path) -> None:
         self._thread = threading.Lock()
-        self._path = path
+        self._path, self._doorway = path, path.with_name(f"{path.name}-next")
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()  # and it stays: a lock is on the file, not on its name
+        for file in (self._path, self._doorway):
+            file.touch()  # and it stays: a lock is on the file, not on its name
 
     @contextmanager
     def passed(self, patience: float) -> Iterator[float]:
@@ -184,17 +186,23 @@ class Gate:
         while not self._thread.acquire(timeout=queue.patience_left()):
             queue.look()
         try:
-            file = os.open(self._path, os.O_RDONLY)
-            try:
-                while not _locked(file):
-                    queue.look()
-                    time.sleep(self.LOOK_EVERY)
+            with self._locked(self._doorway, queue) as doorway, self._locked(self._path, queue) as gate:
+                fcntl.flock(doorway, fcntl.LOCK_UN)
                 yield queue.patience_left()
-                os.utime(file)  # whoever waits sees that the queue moves
-            finally:
-                os.close(file)
+                os.utime(gate)  # whoever waits sees that the queue moves
         finally:
             self._thread.release()
+
+    @contextmanager
+    def _locked(self, path: Path, queue: "Queue") -> Iterator[int]:
+        file = os.open(path, os.O_RDONLY)
+        try:
+            while not _lock(file):
+                queue.look()
+                time.sleep(self.LOOK_EVERY)
+            yield file
+        finally:
+            os.close(file)
 
     def _last_passed(self) -> int:
         return self._path.stat().st_mtime_ns
@@ -223,7 +231,7 @@ class Queue:
             raise DatabaseBusy
 
 
-def _locked(file: int) -> bool:
+def _lock(file: int) -> bool:
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -8,9 +8,10 @@ from sqlalchemy import case, or_, select, update
 from storefront.database import beside_others, insert_or_ignore
 from storefront.extensions import db
 from storefront.flexprice import Event
+from storefront.lifesigns import me
 from storefront.models import InboxMessage
 
-CLAIM_LASTS = timedelta(seconds=90)  # a worker that died is not waited for any longer
+CLAIM_LASTS = timedelta(minutes=10)  # of a worker that lives and hangs; a dead one's are free at once
 GAPS = [timedelta(seconds=s) for s in (1, 2, 5, 15, 60, 300, 600, 900)]
 ASKED = "checkout.session.asked"  # our own note: a page saw a terminal answer (decision 14)
 OWN_TEST = "msg_doctor_"  # what selftest.py sends: signed by the shop itself, it says nothing of Flexprice
@@ -20,6 +21,10 @@ HINTS = {
     "refund": "refund.hinted",
 }
 HINT_PAUSE = timedelta(seconds=5)  # between two questions about one thing, however many hints come
+
+
+class LostClaim(Exception):
+    """Another worker has taken the message over meanwhile; what was to be written is left to that one."""
 
 
 def store(message_id: str, event: Event, body: bytes, now: datetime) -> bool:
@@ -106,14 +111,18 @@ def next_message(now: datetime, to_claim: bool = False) -> InboxMessage | None:
 
 def claim(message_id: str, now: datetime) -> bool:
     """True for the one worker that may act on the message."""
-    return _update(message_id, _unclaimed(now), claimed_at=now, attempts=InboxMessage.attempts + 1)
+    return _update(
+        message_id, _unclaimed(now), claimed_at=now, claimed_by=me(), attempts=InboxMessage.attempts + 1
+    )
 
 
 def done(message: InboxMessage, outcome: str, now: datetime) -> None:
-    if not _update(
-        message.id, InboxMessage.received_at <= now, claimed_at=None, handled_at=now, outcome=outcome
-    ):  # a hint that came again while we looked: what was seen may be old
-        _update(message.id, claimed_at=None, next_try_at=now + HINT_PAUSE, outcome=outcome)
+    """Raises LostClaim, and with it undoes what was written along."""
+    if _let_go(message.id, InboxMessage.received_at <= now, handled_at=now, outcome=outcome):
+        return
+    # A hint that came again while we looked: what was seen may be old.
+    if not _let_go(message.id, next_try_at=now + HINT_PAUSE, outcome=outcome):
+        raise LostClaim
 
 
 def again(message: InboxMessage, why: str, now: datetime, traceback: str | None = None) -> None:
@@ -121,7 +130,7 @@ def again(message: InboxMessage, why: str, now: datetime, traceback: str | None 
     if message.event_type in HINTS.values():
         gap = max(gap, HINT_PAUSE)
     broke = {"traceback": traceback} if traceback else {}
-    _update(message.id, claimed_at=None, next_try_at=now + gap, outcome=why, **broke)
+    _let_go(message.id, next_try_at=now + gap, outcome=why, **broke)
 
 
 def once_more(message_id: str, attempts: int, now: datetime) -> bool:
@@ -132,7 +141,7 @@ def once_more(message_id: str, attempts: int, now: datetime) -> bool:
     result: Any = db.session.execute(
         update(InboxMessage)
         .where(InboxMessage.id == message_id, InboxMessage.attempts == attempts, _unclaimed(now))
-        .values(handled_at=None, claimed_at=None, next_try_at=now)
+        .values(handled_at=None, claimed_at=None, claimed_by=None, next_try_at=now)
     )
     return bool(result.rowcount)
 
@@ -147,17 +156,23 @@ def last_signed_at() -> datetime | None:
     return db.session.scalar(newest.limit(1))
 
 
-def give_back(claimed_at: datetime) -> None:
-    """Whoever claimed these could not go on; they are free at once."""
+def give_back(worker: str) -> None:
+    """Whoever claimed these cannot go on; they are free at once."""
     db.session.execute(
         update(InboxMessage)
-        .where(InboxMessage.claimed_at == claimed_at, InboxMessage.handled_at.is_(None))
-        .values(claimed_at=None)
+        .where(InboxMessage.claimed_by == worker, InboxMessage.handled_at.is_(None))
+        .values(claimed_at=None, claimed_by=None)
     )
 
 
 def _unclaimed(now: datetime) -> Any:
     return or_(InboxMessage.claimed_at.is_(None), InboxMessage.claimed_at < now - CLAIM_LASTS)
+
+
+def _let_go(message_id: str, *conditions: Any, **values: Any) -> bool:
+    """Nobody but its holder may say what became of a message."""
+    held = InboxMessage.claimed_by == me()
+    return _update(message_id, held, *conditions, claimed_at=None, claimed_by=None, **values)
 
 
 def _update(message_id: str, *conditions: Any, **values: Any) -> bool:

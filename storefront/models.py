@@ -189,7 +189,8 @@ class InboxMessage(Base):
     received_at: Mapped[datetime]
     attempts: Mapped[int] = mapped_column(default=0)
     next_try_at: Mapped[datetime]
-    claimed_at: Mapped[datetime | None]  # one left by a crash is taken again
+    claimed_at: Mapped[datetime | None]
+    claimed_by: Mapped[str | None]  # a worker: what a dead one held is free again (storefront/lifesigns.py)
     handled_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(Text)
     traceback: Mapped[str | None] = mapped_column(Text)  # of the last reading that broke, for the operator
@@ -214,6 +215,7 @@ class Letter(Base):
     attempts: Mapped[int] = mapped_column(default=0)
     next_try_at: Mapped[datetime]
     claimed_at: Mapped[datetime | None]
+    claimed_by: Mapped[str | None]
     posted_at: Mapped[datetime | None]
     error: Mapped[str | None] = mapped_column(Text)
 
@@ -223,7 +225,7 @@ class Letter(Base):
 
 
 class Heartbeat(Base):
-    """The worker's sign of life: a web process alone fulfils nothing."""
+    """Signs of life, a row for each worker: a web process alone fulfils nothing (storefront/lifesigns.py)."""
 
     __tablename__ = "heartbeats"
 

@@ -194,10 +194,10 @@ def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
     return moved
 
 
-def rest(order_id: int) -> None:
-    """The worker need not look again; an order that has just been paid keeps its turn."""
+def look_again(order_id: int, seen: State, when: datetime | None) -> None:
+    """Unless it has left the state it was seen in: whatever moves an order gives it its turn at once."""
     db.session.execute(
-        update(Order).where(Order.id == order_id, Order.state.in_(SETTLED)).values(next_look_at=None)
+        update(Order).where(Order.id == order_id, Order.state == seen).values(next_look_at=when)
     )
 
 

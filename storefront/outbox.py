@@ -14,12 +14,13 @@ from sqlalchemy import ColumnElement, or_, select, update
 
 from storefront.database import beside_others, end_reading, insert_or_ignore
 from storefront.extensions import db, settings
+from storefront.lifesigns import me
 from storefront.models import Letter, Order, Shopper, random_key
 from storefront.settings import Settings
 
 log = logging.getLogger(__name__)
 
-CLAIM_LASTS = timedelta(seconds=90)
+CLAIM_LASTS = timedelta(minutes=10)  # of a worker that lives and hangs; a dead one's are free at once
 LONGEST_GAP = timedelta(hours=1)
 
 
@@ -79,17 +80,17 @@ def claim(letter: Letter, now: datetime) -> bool:
     result: Any = db.session.execute(
         update(Letter)
         .where(Letter.id == letter.id, Letter.posted_at.is_(None), _unclaimed(now))
-        .values(claimed_at=now, attempts=Letter.attempts + 1)
+        .values(claimed_at=now, claimed_by=me(), attempts=Letter.attempts + 1)
     )
     return bool(result.rowcount)
 
 
-def give_back(claimed_at: datetime) -> None:
-    """Whoever claimed these could not go on; they are free at once."""
+def give_back(worker: str) -> None:
+    """Whoever claimed these cannot go on; they are free at once."""
     db.session.execute(
         update(Letter)
-        .where(Letter.claimed_at == claimed_at, Letter.posted_at.is_(None))
-        .values(claimed_at=None)
+        .where(Letter.claimed_by == worker, Letter.posted_at.is_(None))
+        .values(claimed_at=None, claimed_by=None)
     )
 
 
@@ -98,12 +99,17 @@ def _unclaimed(now: datetime) -> ColumnElement[bool]:
 
 
 def posted(letter: Letter, now: datetime) -> None:
-    letter.posted_at, letter.claimed_at, letter.error = now, None, None
+    """It is on its way, whoever else may hold it by now."""
+    letter.posted_at, letter.claimed_at, letter.claimed_by, letter.error = now, None, None, None
 
 
 def not_posted(letter: Letter, error: Exception, now: datetime) -> None:
     gap = min(timedelta(seconds=5) * 2**letter.attempts, LONGEST_GAP)
-    letter.next_try_at, letter.claimed_at, letter.error = now + gap, None, type(error).__name__
+    db.session.execute(
+        update(Letter)
+        .where(Letter.id == letter.id, Letter.posted_at.is_(None), Letter.claimed_by == me())
+        .values(next_try_at=now + gap, claimed_at=None, claimed_by=None, error=type(error).__name__)
+    )
 
 
 def once_more(letter_id: int, attempts: int, now: datetime) -> bool:
@@ -111,7 +117,7 @@ def once_more(letter_id: int, attempts: int, now: datetime) -> bool:
     result: Any = db.session.execute(
         update(Letter)
         .where(Letter.id == letter_id, Letter.attempts == attempts, _unclaimed(now))
-        .values(posted_at=None, claimed_at=None, next_try_at=now)
+        .values(posted_at=None, claimed_at=None, claimed_by=None, next_try_at=now)
     )
     return bool(result.rowcount)
 

@@ -6,21 +6,19 @@ import traceback
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
-from sqlalchemy import select
 from sqlalchemy.exc import SQLAlchemyError
 
-from storefront import aftercare, fulfillment, inbox, orders, outbox, renewals, tallies, tracing
-from storefront.database import DATABASE_TROUBLE, DatabaseBusy, insert_or_ignore, writing
+from storefront import aftercare, fulfillment, inbox, lifesigns, orders, outbox, renewals, tallies, tracing
+from storefront.database import DATABASE_TROUBLE, DatabaseBusy, writing
 from storefront.extensions import db, flexprice, settings
 from storefront.flexprice import FlexpriceError, Invoice, NotFound, Subscription
-from storefront.models import Access, Heartbeat, InboxMessage, Order
+from storefront.models import Access, InboxMessage, Order
 
 log = logging.getLogger(__name__)
 Going = Callable[[], bool]
 
 PAUSE = 0.1  # seconds between looks
 SET_ASIDE_AFTER = timedelta(minutes=60)  # a session nobody knows (decision 23)
-ALIVE_WITHIN = timedelta(seconds=30)
 LONGEST_TRACEBACK = 8000  # characters; its end says most
 NEVER_MIND = 10_000  # of one kind in one pass: the others want their turn
 
@@ -36,36 +34,39 @@ def run(beat: Going = lambda: True, going: Going = lambda: True) -> None:
 
     Each pass is safe to be killed at any point.
     """
-    last_beat = datetime.min.replace(tzinfo=UTC)
-    broken_off: datetime | None = None
-    while beat():
-        now = datetime.now(UTC)
-        try:
-            if broken_off:
-                give_back(broken_off, now)
-                broken_off = None
-            if now - last_beat > timedelta(seconds=5):
-                heartbeat(now)
-                last_beat = now
-            done = one_pass(now, going)
-        except DatabaseBusy:
-            log.warning("the database is busy; looking again")
-            done, broken_off = 0, broken_off or now
-        except SQLAlchemyError:  # a database that restarts: the worker outlives it
-            log.exception("the database does not answer; looking again")
-            done, broken_off = 0, broken_off or now
-        finally:
-            db.session.remove()
-        if not done:
-            time.sleep(PAUSE)
+    with lifesigns.Life(free).lived() as life:
+        broken_off: datetime | None = None
+        while beat():
+            now = datetime.now(UTC)
+            try:
+                life.begin()
+                if broken_off:
+                    give_back(life.name, broken_off, now)
+                    broken_off = None
+                done = one_pass(now, going)
+            except DatabaseBusy:
+                log.warning("the database is busy; looking again")
+                done, broken_off = 0, broken_off or now
+            except SQLAlchemyError:  # a database that restarts: the worker outlives it
+                log.exception("the database does not answer; looking again")
+                done, broken_off = 0, broken_off or now
+            finally:
+                db.session.remove()
+            if not done:
+                time.sleep(PAUSE)
 
 
-def give_back(broken_off: datetime, now: datetime) -> None:
-    """What a pass had claimed when the database let it down: all claims of a pass carry its time."""
+def give_back(worker: str, broken_off: datetime, now: datetime) -> None:
+    """What a pass had claimed when the database let it down."""
     with writing():
-        inbox.give_back(broken_off)
+        free(worker)
         orders.give_back(broken_off, now)
-        outbox.give_back(broken_off)
+
+
+def free(worker: str) -> None:
+    """Orders need no more than their own gaps: one that was just paid has its turn again in two seconds."""
+    inbox.give_back(worker)
+    outbox.give_back(worker)
 
 
 # -- messages ---------------------------------------------------------------------------------------
@@ -79,7 +80,10 @@ def read_inbox(now: datetime, going: Going = lambda: True) -> int:
             ours = message and inbox.claim(message.id, now)
         if message and ours:
             with tracing.following(message.id):
-                read_message(message, now)
+                try:
+                    read_message(message, now)
+                except inbox.LostClaim:  # we were held up for so long that another worker took us for dead
+                    log.warning("message %s is another worker's now", message.id)
         done += 1
     return done
 
@@ -212,18 +216,3 @@ def what_flexprice_bills(subscription_id: str) -> tuple[Subscription | None, lis
     except NotFound:
         return None, []
     return subscription, flexprice().invoices_of(subscription.id)
-
-
-# -- a sign of life ---------------------------------------------------------------------------------
-
-
-def heartbeat(now: datetime) -> None:
-    with writing() as session:
-        insert_or_ignore(session, Heartbeat, name="worker", beat_at=now)
-        row = session.get_one(Heartbeat, "worker")
-        row.beat_at = now
-
-
-def is_alive(now: datetime) -> bool:
-    beat = db.session.scalar(select(Heartbeat.beat_at).where(Heartbeat.name == "worker"))
-    return beat is not None and now - beat < ALIVE_WITHIN

@@ -8,7 +8,7 @@ from typing import Any
 from flask import Blueprint, Flask
 from sqlalchemy.exc import SQLAlchemyError
 
-from storefront import worker
+from storefront import lifesigns
 from storefront.extensions import db
 
 log = logging.getLogger(__name__)
@@ -23,7 +23,7 @@ NO_WORKER = (
 def check() -> Any:
     """503 without a database; a worker that is missing is said, but does not take the pages down."""
     try:
-        alive = worker.is_alive(datetime.now(UTC))
+        alive = lifesigns.is_alive(datetime.now(UTC))
     except SQLAlchemyError:
         db.session.rollback()
         return {"process": "ok", "database": "unreachable", "worker": "unknown"}, 503
@@ -40,7 +40,7 @@ def shout_without_worker(app: Flask, after: float = 30) -> threading.Timer:
     def look() -> None:
         with app.app_context():
             try:
-                if not worker.is_alive(datetime.now(UTC)):
+                if not lifesigns.is_alive(datetime.now(UTC)):
                     log.error(NO_WORKER)
             except SQLAlchemyError as error:
                 log.error("The database cannot be read: %s", type(error).__name__)

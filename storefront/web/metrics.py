@@ -9,10 +9,10 @@ from typing import Any
 from flask import Blueprint, Flask, Response, abort, g, request
 from sqlalchemy import func, select
 
-from storefront import tallies, tracing
+from storefront import lifesigns, tallies, tracing
 from storefront.extensions import db, settings
 from storefront.lifecycle import State
-from storefront.models import Heartbeat, InboxMessage, Letter, Order
+from storefront.models import InboxMessage, Letter, Order
 from storefront.tallies import series
 
 bp = Blueprint("metrics", __name__)
@@ -118,9 +118,8 @@ def gauges(now: datetime) -> Iterable[tuple[str, float]]:
     yield "storefront_outbox_waiting", _number(unsent)
     yield "storefront_outbox_oldest_seconds", _age(select(func.min(Letter.created_at)).where(unsent), now)
     yield "storefront_outbox_failing", _number(unsent, Letter.error.is_not(None))
-    beat = select(func.max(Heartbeat.beat_at)).where(Heartbeat.name == "worker")
-    if db.session.scalar(beat):
-        yield "storefront_worker_seconds", _age(beat, now)
+    if db.session.scalar(lifesigns.newest_beat()):
+        yield "storefront_worker_seconds", _age(lifesigns.newest_beat(), now)
 
 
 def _number(*conditions: Any) -> int:

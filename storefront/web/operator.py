@@ -14,7 +14,7 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, u
 from flask_login import current_user
 from sqlalchemy import select
 
-from storefront import aftercare, doorman, fulfillment, inbox, orders, outbox, support, worker
+from storefront import aftercare, doorman, fulfillment, inbox, lifesigns, orders, outbox, support
 from storefront.database import writing
 from storefront.extensions import db, flexprice
 from storefront.flexprice import CAUSES, FlexpriceError, NotFound
@@ -81,7 +81,7 @@ def index() -> Any:
     now = datetime.now(UTC)
     return render_template(
         "operator/index.html",
-        worker_alive=worker.is_alive(now),
+        worker_alive=lifesigns.is_alive(now),
         reasons=support.REASONS,
         by_reason=support.counts_by_reason(now),
         by_state=support.counts_by_state(),

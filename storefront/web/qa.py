@@ -14,7 +14,7 @@ from flask.blueprints import BlueprintSetupState
 from flask_login import current_user
 from sqlalchemy import Select, select
 
-from storefront import inbox, orders, worker
+from storefront import inbox, lifesigns, orders
 from storefront.checklist import Case, Check, Said, checks, gather, over, stamp
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import db, flexprice, login, settings
@@ -203,7 +203,7 @@ def examined(ref: str, now: datetime) -> Sheet:
 
 
 def sheets(found: list[Order], now: datetime) -> list[Sheet]:
-    cases = gather(found, answers().of, worker.is_alive(now), now)
+    cases = gather(found, answers().of, lifesigns.is_alive(now), now)
     return [Sheet(case, checks(case, HINTS)) for case in cases]
 
 

@@ -284,10 +284,14 @@ class World:
             row = update(ShopperRow).where(ShopperRow.email == shopper.email)
             db.session.execute(row.values(**values))
 
-    def claim_messages(self) -> None:
+    def claim_messages(self, who: str) -> None:
         """As a worker does that is killed in the next moment."""
         with self.shop.app_context(), writing():
-            db.session.execute(update(InboxMessage).values(claimed_at=datetime.now(UTC)))
+            db.session.execute(update(InboxMessage).values(claimed_at=datetime.now(UTC), claimed_by=who))
+
+    def bury(self, who: str) -> None:
+        with self.shop.app_context(), writing():
+            worker.free(who)
 
     def delete_session(self) -> None:
         """Somebody with a key deletes the newest one at Flexprice."""

@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
-from storefront import worker
+from storefront import lifesigns
 from storefront.settings import Settings
 
 
@@ -51,7 +51,7 @@ def test_a_practice_shop_is_not_ready_and_each_reason_is_named(world: Any) -> No
 
 def test_a_worker_that_is_alive_is_seen(world: Any) -> None:
     with world.shop.app_context():
-        worker.heartbeat(datetime.now(UTC))
+        lifesigns.beat(datetime.now(UTC))
     _, found = examine(world)
     assert found["Worker"] == [("ok", "alive")]
 

@@ -17,8 +17,7 @@ def test_eight_workers_at_once_fulfil_once(world: Any) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda _: world.work(), range(8)))
-    # An order that somebody looked at in the moment it was paid has its turn again after some seconds.
-    world.work(after=timedelta(seconds=10))
+    world.work()
 
     assert world.order().state == "fulfilled"
     assert len(world.accesses()) == 1
@@ -29,12 +28,13 @@ def test_a_worker_that_died_with_a_message_in_its_hands_is_replaced(world: Any) 
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"])
     world.deliver()
-    world.claim_messages()
+    world.claim_messages("worker 1")
 
     world.work()
     assert world.order().state == "awaiting_payment"
 
-    world.work(after=timedelta(seconds=91))
+    world.bury("worker 1")  # how it is found to be dead: tests/shop/test_lifesigns.py
+    world.work()
     assert world.order().state == "fulfilled"
     assert world.letters() == ["welcome"]
 

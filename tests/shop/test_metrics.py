@@ -9,7 +9,7 @@ import pytest
 import requests
 from prometheus_client.parser import text_string_to_metric_families
 
-from storefront import create_app, orders, outbox, shoppers, tallies, worker
+from storefront import create_app, lifesigns, orders, outbox, shoppers, tallies, worker
 from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import db
@@ -109,7 +109,7 @@ def test_orders_and_letters_are_read_from_the_rows(metered, seed):
     assert figures["storefront_outbox_oldest_seconds",] > 3000
     assert ("storefront_worker_seconds",) not in figures  # there never was one
     with metered.app_context():
-        worker.heartbeat(datetime.now(UTC))
+        lifesigns.beat(datetime.now(UTC))
     assert scrape(metered)["storefront_worker_seconds",] < 60
 
 

@@ -6,7 +6,7 @@ from decimal import Decimal
 
 import pytest
 
-from storefront import fulfillment, inbox, outbox, support, worker
+from storefront import fulfillment, inbox, lifesigns, outbox, support, worker
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.lifecycle import NEXT, Fact, State
@@ -303,7 +303,7 @@ def test_letters_are_listed_by_what_became_of_them(app, desk):
 def test_the_overview_says_when_the_worker_is_missing(app, desk):
     assert "gives no sign of life" in desk.get("/operator/").text
     with app.app_context():
-        worker.heartbeat(datetime.now(UTC))
+        lifesigns.beat(datetime.now(UTC))
     assert "gives no sign of life" not in desk.get("/operator/").text
 
 

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 import pytest
 
-from storefront import worker
+from storefront import lifesigns
 from storefront.checklist import CHECKS, LOOK, STOP, WAIT, Case, Said, checks
 from storefront.flexprice import (
     CheckoutSession,
@@ -331,6 +331,6 @@ def test_every_check_has_an_explanation_for_everything():
 
 def test_a_worker_that_is_alive_is_not_blamed(app, asha, order_of):
     with app.app_context():
-        worker.heartbeat(datetime.now(UTC))
+        lifesigns.beat(datetime.now(UTC))
     ref = order_of(state="paid", paid_at=datetime.now(UTC))
     assert "delivers in a moment" in asha.get(f"/qa/{ref}").text

@@ -2,14 +2,14 @@
 
 import contextlib
 import threading
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import select, update
 
 from storefront import fulfillment, orders
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import db
-from storefront.lifecycle import State
+from storefront.lifecycle import Fact, State
 from storefront.models import Access, Order
 
 PLANS = ["plan_02", "plan_03", "plan_04"]  # another one each, until all are there
@@ -51,3 +51,19 @@ def at_once(context, refs):
         worker.start()
     for worker in workers:
         worker.join()
+
+
+def test_an_order_that_is_paid_while_it_is_looked_at_keeps_its_turn(context, enrol, order_of, rows):
+    """One worker was to say when it is looked at again; meanwhile another one heard that it is paid."""
+    enrol()
+    now = datetime.now(UTC)
+    order = order_of(state=State.AWAITING_PAYMENT)
+    with writing():
+        orders.advance(orders.by_ref(order), Fact.PAYMENT_COMPLETED, now)
+    for seen, when in ((State.AWAITING_PAYMENT, now + timedelta(minutes=1)), (State.FAILED, None)):
+        with writing():
+            orders.look_again(rows(Order)[0].id, seen, when)
+    assert rows(Order)[0].next_look_at == now
+    with writing():
+        orders.look_again(rows(Order)[0].id, State.PAID, None)
+    assert rows(Order)[0].next_look_at is None
