@@ -167,7 +167,7 @@ class Gate:
 
     SQLite's own waiting is unfair: without a gate the unlucky writer waits seconds, with it milliseconds.
     A queue that moves is waited in a little longer than one that stands still. One process at a time stands
-    before the gate, in the doorway: whoever has just come out has to go through there again, behind the others.
+    before the gate, in the doorway: who has just come out goes through there again, behind the others.
     """
 
     LOOK_EVERY = 0.001  # seconds; flock itself cannot wait with a deadline

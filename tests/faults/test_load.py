@@ -225,6 +225,30 @@ def test_a_thousand_copies_of_one_message(town, doors):
     tell(town, "1024 copies of one message", storm.times)
 
 
+@pytest.mark.soak
+def test_what_a_killed_worker_held_is_done_within_ten_seconds(town, doors, somebody):
+    """R20. No time is made to pass here: the other workers find out by themselves."""
+    first = somebody()
+    first.sign_up()
+    first.buy()
+    town.settle()
+    for moment in ("worker before commit in read_message:", "worker after letter"):
+        [point, *_] = [passed for passed in town.passed() if passed.startswith(moment)]
+        person = somebody()
+        person.sign_up()
+        person.send(person.see("/"), "/checkout")
+        [order] = town.orders_of(person.email)
+        town.arm(point)
+        person.pay(order.payment_url)
+        town.wait_until((town.faults / "died").exists)
+        died = time.monotonic()
+        town.wait_until(town.settled)
+        spent = time.monotonic() - died
+        town.disarm()
+        print(f"\n{town.rows.dialect.name}: died at {point}; {spent:.1f} s later everything was done")
+        assert spent <= 10
+
+
 def tell(town, what, times):
     times = sorted(times)
     p50, p99 = (times[int(len(times) * part)] * 1000 for part in (0.5, 0.99))

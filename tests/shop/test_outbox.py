@@ -171,9 +171,7 @@ def test_a_letter_that_could_not_be_posted_is_tried_again_later_and_later(postin
     assert posting(now + timedelta(days=1)) == 0
 
 
-def test_a_letter_in_the_hands_of_another_worker_is_left_until_that_one_must_hang(
-    posting, server, samples
-):
+def test_a_letter_in_the_hands_of_another_worker_is_left_until_that_one_must_hang(posting, server, samples):
     letter = db.session.get_one(Letter, 1)
     with writing():
         assert outbox.claim(letter, samples.NOW)
