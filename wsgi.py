@@ -1,5 +1,7 @@
 """`app` for any WSGI server and for `flask --app wsgi`; `python wsgi.py` starts the whole demo."""
 
+from __future__ import annotations
+
 import base64
 import http.client
 import logging
@@ -11,11 +13,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from storefront import create_app
 from storefront.settings import Settings, SettingsError, is_loopback
-from storefront.tracing import RequestIds
-from storefront.web.health import shout_without_worker
+
+if TYPE_CHECKING:
+    from flask import Flask
 
 ROOT = Path(__file__).resolve().parent
 SECRETS_FILE = ROOT / "instance" / "demo.env"
@@ -45,11 +48,13 @@ def demo() -> int:
     ports = {"PORT": "shop"} | ({"SANDBOX_PORT": "sandbox"} if with_sandbox else {})
     for variable, name in ports.items():
         insist_on_free_port(variable, name, environ)
-    prepare_database(environ)
 
     children: dict[str, subprocess.Popen[bytes]] = {}
     try:
+        upgrade = start(["-m", "flask", "--app", "wsgi", "db", "upgrade"], environ)
         for name, arguments in commands(environ, with_sandbox).items():
+            if name == "worker" and upgrade.wait() != 0:  # who serves may come up meanwhile; who acts may not
+                raise SystemExit("The database could not be brought up to date; the reason is above.")
             children[name] = start(arguments, environ)
         waiting = {name: int(environ[variable]) for variable, name in ports.items()}
         deadline = time.monotonic() + PATIENCE
@@ -128,11 +133,6 @@ def insist_on_free_port(variable: str, name: str, environ: Environment) -> None:
                 f"The {name} cannot have port {port}: {refused.strerror}. Is it running already? "
                 f"Stop what is there, or choose another port: {variable}={int(port) % 65535 + 10} make run"
             ) from None
-
-
-def prepare_database(environ: Environment) -> None:
-    if start(["-m", "flask", "--app", "wsgi", "db", "upgrade"], environ).wait() != 0:
-        raise SystemExit("The database could not be brought up to date; the reason is above.")
 
 
 def commands(environ: Environment, with_sandbox: bool) -> dict[str, list[str]]:
@@ -218,9 +218,22 @@ def say(text: str) -> None:
 if __name__ == "__main__":
     sys.exit(demo())
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(request_id)s %(name)s: %(message)s")
-for handler in logging.getLogger().handlers:
-    handler.addFilter(RequestIds())
-logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
-app = create_app(settings_or_exit(dict(os.environ)))
-shout_without_worker(app)
+
+# --- The app ---
+
+
+def shop() -> Flask:
+    from storefront import create_app  # the demo above starts sooner without these
+    from storefront.tracing import RequestIds
+    from storefront.web.health import shout_without_worker
+
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(request_id)s %(name)s: %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(RequestIds())
+    logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
+    made = create_app(settings_or_exit(dict(os.environ)))
+    shout_without_worker(made)
+    return made
+
+
+app = shop()

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from flask import Flask
-
 if TYPE_CHECKING:
+    from flask import Flask
+
     from storefront.settings import Settings
 
 
 def create_app(settings: Settings) -> Flask:
+    from flask import Flask
+
     app = Flask(__name__, template_folder="../templates", static_folder="../static")
     install(app, settings)
     return app
@@ -45,7 +47,6 @@ def install(app: Flask, settings: Settings) -> None:
     app.extensions["turns"] = Turns()
 
     extensions.db.init_app(app)
-    extensions.migrate.init_app(app, extensions.db)
     database.init_app(app)
     web.init_app(app)
     cli.init_app(app)

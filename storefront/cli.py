@@ -9,21 +9,32 @@ from datetime import UTC, datetime
 from typing import Any
 
 import click
-from flask import Flask
+from flask import Flask, current_app
 from flask.cli import with_appcontext
 from sqlalchemy.exc import SQLAlchemyError
 
 from storefront import cli_inbox, doctor, lifesigns, reconcile, shoppers, worker
 from storefront.database import writing
-from storefront.extensions import db, settings
+from storefront.extensions import MIGRATIONS, db, settings
 
 
 def init_app(app: Flask) -> None:
+    app.cli.add_command(Migrations("db", help="Perform database migrations."))
     app.cli.add_command(work)
     app.cli.add_command(ask_about_all)
     app.cli.add_command(operator)
     app.cli.add_command(examine)
     app.cli.add_command(cli_inbox.group)
+
+
+class Migrations(click.Command):
+    """`flask db …` of Flask-Migrate. It brings Alembic along, which a process that serves can do without."""
+
+    def make_context(self, *arguments: Any, **more: Any) -> click.Context:
+        from flask_migrate import Migrate
+
+        Migrate(current_app, db, directory=str(MIGRATIONS))
+        return current_app.cli.commands["db"].make_context(*arguments, **more)  # which it has put there
 
 
 @click.command("work")

@@ -8,13 +8,13 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any, TypeVar
 
 from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy.session import Session
 from sqlalchemy import Connection, ExceptionContext, Select, Table, event, literal_column, make_url
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import scoped_session
@@ -256,5 +256,5 @@ def insert_or_ignore(session: scoped_session[Session], model: Any, **values: Any
 @cache
 def _insert(table: Table, dialect: str) -> Any:
     """Written once for each table: on the webhook's way this is most of the work."""
-    insert = postgresql.insert if dialect == "postgresql" else sqlite.insert
+    insert = import_module(f"sqlalchemy.dialects.{dialect}").insert
     return insert(table).on_conflict_do_nothing().returning(literal_column("1"))

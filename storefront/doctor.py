@@ -13,15 +13,13 @@ from typing import NamedTuple
 from urllib.parse import urlsplit
 
 import requests
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
 from sqlalchemy import func, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from storefront import outbox, selftest
 from storefront.catalog import put_on_sale
 from storefront.database import DatabaseBusy, insert_or_ignore, writing
-from storefront.extensions import db, flexprice, migrate, settings
+from storefront.extensions import MIGRATIONS, db, flexprice, settings
 from storefront.flexprice import FlexpriceError, NotAllowed, NotFound, Plan, Refused, RouteMissing
 from storefront.models import Heartbeat, InboxMessage, Letter
 from storefront.settings import Settings, is_loopback
@@ -260,6 +258,9 @@ def clock(patient: Patient) -> Iterable[Finding]:
 
 
 def database(patient: Patient) -> Iterable[Finding]:
+    from alembic.runtime.migration import MigrationContext  # a web process seldom comes here
+    from alembic.script import ScriptDirectory
+
     try:
         found = MigrationContext.configure(db.session.connection()).get_current_revision()
         db.session.rollback()
@@ -267,7 +268,7 @@ def database(patient: Patient) -> Iterable[Finding]:
         db.session.rollback()
         why = f"It does not answer: {type(error).__name__}."
         return [Finding(FAILS, why, "Check DATABASE_URL and the server.")]
-    newest = ScriptDirectory(str(migrate.directory)).get_current_head()
+    newest = ScriptDirectory(str(MIGRATIONS)).get_current_head()
     if found != newest:
         why = f"It is at {found or 'no version'}, the code at {newest}."
         return [Finding(FAILS, why, "flask --app wsgi db upgrade")]

@@ -5,7 +5,6 @@ from typing import cast
 
 from flask import current_app
 from flask_login import LoginManager
-from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
 
@@ -14,8 +13,9 @@ from storefront.flexprice import Client, SharedHeader, Verifier
 from storefront.models import Base
 from storefront.settings import Settings
 
+MIGRATIONS = Path(__file__).parent / "migrations"
+
 db = SQLAlchemy(metadata=Base.metadata)
-migrate = Migrate(directory=str(Path(__file__).parent / "migrations"))
 login = LoginManager()
 csrf = CSRFProtect()
 

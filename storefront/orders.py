@@ -23,10 +23,11 @@ ASK_AT_MOST_EVERY = timedelta(seconds=3)  # shop → Flexprice, per order, howev
 
 Glance = Row[Any]  # an order as it stands in its row
 _LOOKED_AFTER = ("next_ask_at", "asked_at", "next_look_at", "looked_at", "looks")  # no page shows them
+_ROWS, _BUYERS = Order.__table__.c, Shopper.__table__.c
 _GLANCE = (
-    select(Order.next_ask_at, *(c for c in Order.__table__.c if c.name not in _LOOKED_AFTER))
-    .join(Shopper, Shopper.id == Order.shopper_id)
-    .where(Order.ref == bindparam("of"), Shopper.session_key == bindparam("by"))
+    select(_ROWS.next_ask_at, *(column for column in _ROWS if column.name not in _LOOKED_AFTER))
+    .join(Shopper.__table__, _BUYERS.id == _ROWS.shopper_id)
+    .where(_ROWS.ref == bindparam("of"), _BUYERS.session_key == bindparam("by"))
 )
 
 

@@ -5,12 +5,14 @@ import re
 from datetime import timedelta
 
 import pytest
+from werkzeug.security import check_password_hash, generate_password_hash
 
 from storefront import outbox, shoppers
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.lifecycle import State
 from storefront.models import Access, Letter, Order, Shopper
+from storefront.shoppers import _NOBODY as NOBODY
 
 WHO = {"name": "Asha Rao", "email": "Asha@Example.com", "password": "correct horse battery"}
 CUSTOMER = {"id": "cust_01", "external_id": "x"}
@@ -574,3 +576,9 @@ def test_the_account_says_until_when_a_plan_is_paid(asha, app, order_of, samples
         db.session.add(access)
     page = " ".join(asha.get("/account").text.split())
     assert f">{says}<" in page.replace("> ", ">").replace(" <", "<")
+
+
+def test_an_unknown_address_is_as_much_work_as_a_known_one():
+    how, _, _ = NOBODY.partition("$")
+    assert generate_password_hash("x").startswith(f"{how}$")
+    assert not check_password_hash(NOBODY, "")
