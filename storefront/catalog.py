@@ -148,6 +148,10 @@ class Catalog:
             log.warning("Plans shown as of %s: Flexprice cannot be asked", known.read_at)
             return known, True
 
+    def remembered(self, plan_id: str) -> "PlanOnSale | None":
+        """Without a question to Flexprice, however old."""
+        return self._shelf.plan(plan_id) if self._shelf else None
+
     def fresh(self, now: datetime, since: datetime | None = None) -> Shelf:
         """Prices no older than a minute, nor than `since`: what a sale is made from.
 

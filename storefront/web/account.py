@@ -3,6 +3,7 @@
 import logging
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from flask import Blueprint, abort, flash, redirect, render_template, request, url_for
 from flask_login import current_user, login_required
@@ -13,7 +14,7 @@ from wtforms.validators import DataRequired, Email, InputRequired, Length, Valid
 
 from storefront import orders, outbox, shoppers
 from storefront.database import writing
-from storefront.extensions import db, flexprice, settings
+from storefront.extensions import catalog, db, flexprice, settings
 from storefront.flexprice import FlexpriceError
 from storefront.models import Access, Letter, Shopper
 from storefront.web.security import end_session, safe_next, start_session
@@ -87,16 +88,24 @@ def text(field: Field) -> str:
     return field.data or ""
 
 
+def door(template: str, form: FlaskForm) -> str:
+    """The page to sign up or in; it names the plan that waits behind it, as far as that is remembered."""
+    path = urlsplit(safe_next(form["next"].data)).path
+    plan = catalog().remembered(path.rpartition("/")[2])
+    chosen = plan if plan and path == url_for("plans.show", plan=plan.plan_id) else None
+    return render_template(template, form=form, plan_name=chosen.name if chosen else None)
+
+
 @bp.get("/sign-up")
 def sign_up() -> Any:
-    return render_template("account/sign_up.html", form=SignUpForm(next=request.args.get("next")))
+    return door("account/sign_up.html", SignUpForm(next=request.args.get("next")))
 
 
 @bp.post("/sign-up")
 def do_sign_up() -> Any:
     form = SignUpForm()
     if not form.validate():
-        return render_template("account/sign_up.html", form=form), 422
+        return door("account/sign_up.html", form), 422
     password_hash = shoppers.hash_password(text(form.password))
     try:
         with writing():
@@ -105,7 +114,7 @@ def do_sign_up() -> Any:
             )
     except shoppers.EmailTaken:
         form.email.errors = [_("This address has an account already. Please sign in.")]
-        return render_template("account/sign_up.html", form=form), 422
+        return door("account/sign_up.html", form), 422
     introduce(shopper)
     start_session(shopper)
     return redirect(safe_next(form.next.data), 303)
@@ -124,7 +133,7 @@ def introduce(shopper: Shopper) -> None:
 
 @bp.get("/sign-in")
 def sign_in() -> Any:
-    return render_template("account/sign_in.html", form=SignInForm(next=request.args.get("next")))
+    return door("account/sign_in.html", SignInForm(next=request.args.get("next")))
 
 
 @bp.post("/sign-in")
@@ -134,7 +143,7 @@ def do_sign_in() -> Any:
     if shopper is None:
         if not form.errors:
             form.password.errors = [_("Address and password do not match.")]
-        return render_template("account/sign_in.html", form=form), 422
+        return door("account/sign_in.html", form), 422
     start_session(shopper)
     return redirect(safe_next(form.next.data), 303)
 

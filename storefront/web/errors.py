@@ -31,9 +31,20 @@ PAGES = {
         lazy("We could not read that"),
         lazy("Something in the request was not as expected. Please go back and try again."),
     ),
+    403: Page(
+        403,
+        lazy("This is not open to you"),
+        lazy("Perhaps you are signed in under another address than the one it belongs to."),
+    ),
     404: Page(404, lazy("Nothing here"), lazy("This page does not exist, or it belongs to somebody else.")),
-    405: Page(405, lazy("Not this way"), lazy("This address does not take that kind of request.")),
-    413: Page(413, lazy("Too large"), lazy("What was sent is larger than we accept.")),
+    405: Page(
+        405,
+        lazy("Not this way"),
+        lazy("This address cannot be opened like that. Please go back and use what is on the page."),
+    ),
+    413: Page(
+        413, lazy("Too large"), lazy("What was sent is larger than we accept. Please go back and send less.")
+    ),
     429: Page(
         429,
         lazy("A little slower, please"),
@@ -43,7 +54,7 @@ PAGES = {
     500: Page(
         500,
         lazy("Something broke on our side"),
-        lazy("We are sorry. Your orders are safe: please look at your account before you try again."),
+        lazy("We are sorry. Your orders are safe, and what happened is in our log."),
         lazy("If you have just paid, your payment is not lost."),
     ),
     503: Page(

@@ -11,7 +11,7 @@ from typing import Any
 from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required
 
-from storefront import aftercare, fulfillment, inbox, orders, outbox
+from storefront import aftercare, fulfillment, inbox, orders, outbox, shoppers
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import flexprice
 from storefront.flexprice import CheckoutSession, FlexpriceError, NoAnswer, NotFound, Refused, RouteMissing
@@ -38,7 +38,7 @@ PHASES = {
     State.FAILED: "failed",
     State.EXPIRED: "expired",
     State.CANCELLED: "cancelled",
-    State.ABANDONED: "expired",
+    State.ABANDONED: "abandoned",
     State.MISMATCHED: "mismatched",
     State.PAID_LATE: "late",
     State.HELD: "held",
@@ -132,9 +132,10 @@ def look(ref: str, page: str, now: datetime, ask: bool = True) -> dict[str, Any]
     if ask:
         ask_flexprice(order, now)
     watch = watching(order, page, now)
+    shown = phase(order, page, int(now.timestamp()) - watch.since)
     return {
         "order": order,
-        "phase": phase(order, page, int(now.timestamp()) - watch.since),
+        "phase": afterwards(order, now) if shown == "ready" else shown,
         "watch": watch,
         "letter": outbox.of_order(order, "welcome") if order.state == State.FULFILLED else None,
         "now": now,
@@ -198,6 +199,14 @@ def phase(order: Order | orders.Glance, page: str, watched: int) -> str:
         just_back = page == "success" and watched < pace.LOOKS_AT[4]
         return "checking" if just_back or not order.payment_url else "waiting"
     return PHASES[State(order.state)]
+
+
+def afterwards(order: Order, now: datetime) -> str:
+    """What has become of a sale that was completed: no page says "open for you" when it is not."""
+    if order.refunded_at:
+        return "returned"
+    held = shoppers.accesses(order.shopper_id, now)
+    return "ready" if any(access.plan_id == order.plan_id for access in held) else "over"
 
 
 @bp.post("/cancel")

@@ -32,7 +32,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.e2e.gallery import PASSWORD, Gallery, standing
+from tests.e2e.gallery import PASSWORD, Gallery, Sight, standing
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = Path(__file__).resolve().parent / "artifacts"
@@ -265,6 +265,19 @@ class Visitors:
             self.known[who].route(CDN, lambda route: route.fulfill(body="", content_type="text/javascript"))
             self.known[who].new_page()
         return self.known[who].pages[0]
+
+    def go(self, sight: Sight, page: Page | None = None) -> Page:
+        """Opens what is to be seen, and sends the form where there is something typed."""
+        page = page or self.page(sight.who)
+        self.gallery.sells(sight.shelf)
+        page.goto(self.gallery.url + sight.path)
+        if sight.typed is not None:
+            for field, typed in sight.typed.items():
+                page.locator(f"input[name={field}]").fill(typed)
+            with page.expect_navigation():
+                page.locator("main").get_by_role("button").click()
+        assert page.url == self.gallery.url + (sight.lands or sight.path)
+        return page
 
     def leave(self) -> None:
         for context in self.known.values():

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, Route, expect
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.lifecycle import State
-from storefront.models import Order
+from storefront.models import Access, Order
 
 pytestmark = pytest.mark.browser
 
@@ -51,7 +51,11 @@ class Waiting:
         with self.gallery.app.app_context(), writing():
             order = db.session.query(Order).filter_by(ref=self.ref).one()
             order.state = state
-            order.paid_at = order.fulfilled_at = datetime.now(UTC)
+            order.paid_at = order.fulfilled_at = now = datetime.now(UTC)
+            granted = Access(shopper_id=order.shopper_id, plan_id=order.plan_id, order_id=order.id)
+            granted.plan_name, granted.granted_at = order.plan_name, now
+            db.session.query(Access).filter_by(order_id=order.id).delete()
+            db.session.add_all([granted] if state is State.FULFILLED else [])
 
     def sees(self, phase: str, seconds: float = 20) -> None:
         expect(self.page.locator("#order-status")).to_have_attribute(

@@ -180,7 +180,7 @@ def test_a_lost_answer_without_any_trace_is_given_up_in_the_end(world: Any) -> N
     for minutes in range(1, 130, 5):
         world.work(after=timedelta(minutes=minutes))
 
-    assert shopper.phase(world.order()) == "expired"
+    assert shopper.phase(world.order()) == "abandoned"
     assert shopper.try_again(world.order()).headers["Location"] == world.pay_url()
 
 
