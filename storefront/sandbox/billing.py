@@ -229,15 +229,16 @@ def new_payment(invoice: Body, now: datetime) -> Body:
     }
 
 
-def paid_invoice(conn: Connection, invoice: Body, now: datetime) -> Body:
-    """What a finalised, paid invoice has over its draft."""
+def finalized(conn: Connection, now: datetime) -> Body:
+    """What a finalised invoice has over its draft."""
     number = lever(conn, "invoice_number", 0) + 1
     pull(conn, "invoice_number", number)
-    return paid(invoice, now) | {
+    return {
         "invoice_status": "FINALIZED",
         "invoice_number": f"INV-{now:%Y%m}-{number:05d}",
         "finalized_at": rfc3339(now),
-        "version": invoice["version"] + 1,
+        "version": 2,
+        "updated_at": rfc3339(now),
     }
 
 

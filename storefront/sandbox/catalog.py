@@ -71,6 +71,7 @@ PLANS: list[Body] = [
             fee("usd", "MONTHLY", "99"),
             fee("usd", "ANNUAL", "990"),
         ],
+        "credit_grants": [{"name": "Welcome credits", "credits": "500"}],
         "entitlements": {
             "E-mails": 1000000,
             "API calls": 5000000,

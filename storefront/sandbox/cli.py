@@ -18,7 +18,7 @@ import requests
 
 from storefront.sandbox.events import PLANS
 from storefront.sandbox.faults import FAULTS
-from storefront.sandbox.outcomes import OUTCOMES
+from storefront.sandbox.outcomes import COMPLETIONS, OUTCOMES
 from storefront.sandbox.settings import address
 
 REFUSED, AWAY = 1, 3
@@ -184,6 +184,8 @@ def trigger(event: str, session: str, delivery: str | None, seconds: float | Non
     if event.startswith("subscription."):
         subscription = get(f"sessions/{session}").get("subscription_id")
         post(f"subscriptions/{subscription}/cancel", at_period_end=event.endswith("updated") or None)
+    elif event == "payment_link.paid" and get(f"sessions/{session}")["link_state"] == "paid":
+        post(f"sessions/{session}/paid-again")
     else:
         post(f"sessions/{session}/outcome", outcome=TRIGGERS[event], delivery=delivery, seconds=seconds)
     post("deliver")
@@ -194,13 +196,13 @@ def trigger(event: str, session: str, delivery: str | None, seconds: float | Non
 @click.command()
 @click.argument("session")
 @click.option("--outcome", type=click.Choice(list(OUTCOMES)), default="paid", show_default=True)
+@click.option("--completion", type=click.Choice(list(COMPLETIONS)), help="What Flexprice makes of the money.")
 @click.option("--delivery", type=click.Choice(list(PLANS)), help="How the shop is told.")
-@click.option("--seconds", type=float)
+@click.option("--seconds", type=float, help="How long, where something comes later.")
 @as_json
-def pay(session: str, outcome: str, delivery: str | None, seconds: float | None, as_json: bool) -> None:
+def pay(session: str, as_json: bool, **ways: Any) -> None:
     """Pay SESSION (cs_…, or last), or let its payment go another way."""
-    path = f"sessions/{session_named(session)}/outcome"
-    answer = post(path, outcome=outcome, delivery=delivery, seconds=seconds)
+    answer = post(f"sessions/{session_named(session)}/outcome", **ways)
     post("deliver")
     columns: Columns = {"session": "session", "status": "checkout_status", "payment": "razorpay_payment_id"}
     show([answer], columns, as_json)
@@ -244,7 +246,7 @@ def advance(step: str, jump: bool, as_json: bool) -> None:
 
 @click.group()
 def arrange() -> None:
-    """Let things go wrong: faults of the API, outcomes of payments, ways of telling."""
+    """Let things go wrong: faults of the API, outcomes and completions of payments, ways of telling."""
 
 
 def _arrangement(name: str, path: str, known: Any, argument: str) -> None:
@@ -258,6 +260,7 @@ def _arrangement(name: str, path: str, known: Any, argument: str) -> None:
 
 _arrangement("fault", "faults", FAULTS, "fault")
 _arrangement("outcome", "outcomes", OUTCOMES, "outcome")
+_arrangement("completion", "completions", COMPLETIONS, "completion")
 _arrangement("delivery", "webhooks", PLANS, "mode")
 
 

@@ -124,6 +124,7 @@ def levers_shown(conn: Connection) -> Body:
     return {
         "plans": events.PLANS,
         "outcomes": outcomes.OUTCOMES,
+        "completions": outcomes.COMPLETIONS,
         "faults": faults.FAULTS,
         "signing": hooks.signed_how(conn, settings),
         "ladder": hooks.ladder(conn, settings),

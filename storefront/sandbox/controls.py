@@ -16,6 +16,7 @@ from storefront.sandbox import (
     journal,
     levers,
     outcomes,
+    razorpay,
     switches,
 )
 from storefront.sandbox.errors import Refusal, invalid, not_found
@@ -205,11 +206,12 @@ def plan_outcome() -> ResponseReturnValue:
 
 @bp.post("/completions")
 def plan_completion() -> ResponseReturnValue:
-    """The browser is sent back, and only `seconds` later does Flexprice hear of the money."""
-    where = scope(asked())
+    """What Flexprice makes of the money: heard of late, handled twice at once, or half done."""
+    body = asked()
+    manner, where = one_of(body, "completion", outcomes.COMPLETIONS), scope(body)
     with current_store().writing() as conn:
-        levers.arrange(conn, "completion", "late", **where)
-    return done(completion="late", seconds=where["seconds"])
+        levers.arrange(conn, "completion", manner, **where)
+    return done(completion=manner, seconds=where["seconds"])
 
 
 @bp.post("/sessions/<session_id>/outcome")
@@ -217,16 +219,31 @@ def make_happen(session_id: str) -> ResponseReturnValue:
     """To this very session, now, as on its payment page."""
     body = asked()
     outcome = one_of(body, "outcome", outcomes.OUTCOMES)
-    plan = one_of(body, "delivery", events.PLANS) if body.get("delivery") else None
+    ways = {
+        kind: one_of(body, kind, known)
+        for kind, known in (("delivery", events.PLANS), ("completion", outcomes.COMPLETIONS))
+        if body.get(kind)
+    }
     with current_store().writing() as conn:
         session = find(conn, sessions, session_id)
         if session is None or session["link_state"] == "none":
             raise not_found(f"checkout session {session_id} not found", id=session_id)
-        if plan and plan != "normal":
-            levers.arrange(conn, "delivery", plan, session=session_id, seconds=number(body, "seconds", 86400))
+        levers.for_session(conn, session_id, ways, number(body, "seconds", 86400))
         payment_id = outcomes.happen(conn, session, outcome)
         status = session["checkout_status"]
     return done(session=session_id, checkout_status=status, razorpay_payment_id=payment_id)
+
+
+@bp.post("/sessions/<session_id>/paid-again")
+def tell_again(session_id: str) -> ResponseReturnValue:
+    """Razorpay sends `payment_link.paid` once more: that heals a completion which stopped half way."""
+    with current_store().writing() as conn:
+        session = find(conn, sessions, session_id)
+        if session is None or session["link_state"] != "paid":
+            raise not_found(f"paid checkout session {session_id} not found", id=session_id)
+        razorpay.told_again(conn, session)
+        journal.note(conn, "payment_link.paid again", session_id)
+    return done(session=session_id, checkout_status=session["checkout_status"])
 
 
 @bp.post("/sessions/<session_id>/overwrite")

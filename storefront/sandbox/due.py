@@ -8,7 +8,7 @@ from typing import Any
 from flask import Flask
 from sqlalchemy import Connection, delete, func, select, update
 
-from storefront.sandbox import clock, endings, outcomes
+from storefront.sandbox import clock, endings, razorpay
 from storefront.sandbox.clock import now
 from storefront.sandbox.hooks import MINUTE
 from storefront.sandbox.schema import chores, deliveries, sessions
@@ -96,7 +96,7 @@ def _work_off(store: Store) -> None:
             conn.execute(delete(chores).where(chores.c.id == chore.id))
             session = find(conn, sessions, chore.session_id)
             if session:
-                outcomes.tell_of_money(conn, session)
+                razorpay.tell_of_money(conn, session)
 
 
 def _due_chores(conn: Connection) -> Any:

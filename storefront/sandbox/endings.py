@@ -2,7 +2,7 @@
 
 from sqlalchemy import Connection, select
 
-from storefront.sandbox import billing, switches
+from storefront.sandbox import billing, switches, wallets
 from storefront.sandbox.clock import now
 from storefront.sandbox.errors import Refusal
 from storefront.sandbox.events import tell
@@ -10,22 +10,38 @@ from storefront.sandbox.schema import invoices, payments, refunds, sessions, sub
 from storefront.sandbox.store import Body, add, need, new_id, random_letters, rfc3339, save
 from storefront.sandbox.views import TERMINAL
 
+# How a completion goes.
+AT_ONCE, IN_PARALLEL, HALF_DONE = "at_once", "in_parallel", "half_done"
 
-def complete(conn: Connection, session: Body) -> None:
+
+def complete(conn: Connection, session: Body, manner: str = AT_ONCE) -> None:
+    """In two halves, either of which may have been done before (contract C.1, C.7)."""
     at = now(conn)
     payment = need(conn, payments, session["payment_id"])
     invoice = need(conn, invoices, session["invoice_id"])
     subscription = need(conn, subscriptions, session["subscription_id"])
-    _succeed(conn, session, payment)
-    save(conn, invoices, invoice, **billing.paid_invoice(conn, invoice, at))
+    # Handled by two of its processes at once, all but the session's own news doubles.
+    times = 2 if manner == IN_PARALLEL else 1
+
+    def news(event_type: str, entity: Body) -> None:
+        for _ in range(times):
+            tell(conn, event_type, entity["id"])
+
+    if payment["payment_status"] != "SUCCEEDED":
+        save(conn, invoices, invoice, **billing.finalized(conn, at))
+        _succeed(conn, session, payment)
+        news("invoice.update.finalized", invoice)
+        news("payment.updated", payment)
+    if manner == HALF_DONE:
+        return
+    save(conn, invoices, invoice, **billing.paid(invoice, at))
     save(conn, subscriptions, subscription, subscription_status="active", version=2, updated_at=rfc3339(at))
     session.pop("payment_action", None)
     done = {"checkout_status": "completed", "completed_at": rfc3339(at), "updated_at": rfc3339(at)}
     save(conn, sessions, session, **done)
-    tell(conn, "invoice.update.finalized", invoice["id"])
-    tell(conn, "payment.updated", payment["id"])
-    tell(conn, "invoice.update.payment", invoice["id"])
-    tell(conn, "subscription.activated", subscription["id"])
+    news("invoice.update.payment", invoice)
+    wallets.grant(conn, subscription, times)
+    news("subscription.activated", subscription)
     tell(conn, "checkout.session.completed", session["id"])
 
 

@@ -16,10 +16,12 @@ from storefront.sandbox.schema import (
     refunds,
     sessions,
     subscriptions,
+    transactions,
+    wallets,
 )
 from storefront.sandbox.store import Body, find, need, random_letters, seen
 
-# An event's first word, the key its entity has in the body, where it is read and how it is shown.
+# An event's first word (or two), the key its entity has in the body, where it is read and how it is shown.
 ENTITIES: dict[str, tuple[str, Table]] = {
     "checkout": ("checkout_session", sessions),
     "customer": ("customer", customers),
@@ -27,7 +29,14 @@ ENTITIES: dict[str, tuple[str, Table]] = {
     "invoice": ("invoice", invoices),
     "payment": ("payment", payments),
     "refund": ("refund", refunds),
+    "wallet": ("wallet", wallets),
+    "wallet.transaction": ("transaction", transactions),
 }
+
+
+def _entity(event_type: str) -> tuple[str, Table]:
+    name = event_type.rpartition(".")[0]
+    return ENTITIES.get(name) or ENTITIES[name.split(".")[0]]
 
 
 class Plan(NamedTuple):
@@ -66,7 +75,7 @@ LAST_WORDS = {
 
 
 def tell(conn: Connection, event_type: str, entity_id: str) -> None:
-    kind, table = ENTITIES[event_type.split(".")[0]]
+    kind, table = _entity(event_type)
     at = now(conn).timestamp()
     event_id = f"msg_{random_letters(27)}"
     body = need(conn, table, entity_id)
@@ -106,7 +115,7 @@ def turn_round(conn: Connection) -> None:
 
 def written(conn: Connection, event_type: str, entity_id: str) -> str:
     """The body as of now, keys sorted as Svix does: a late `initiated` may well say `completed`."""
-    kind, table = ENTITIES[event_type.split(".")[0]]
+    kind, table = _entity(event_type)
     body = need(conn, table, entity_id)
     conn.execution_options(lag=levers.lag(conn, levers.who(conn, kind, body)))
     body = seen(conn, table, entity_id) or body

@@ -18,6 +18,7 @@ from storefront.sandbox.schema import (
 from storefront.sandbox.store import LAG, Body, find
 
 A = arrangements.c
+USUAL = ("normal", "at_once")
 LAG_SECONDS = 5.0  # unless something else was asked for
 
 # What an entity's id is called in the session it belongs to.
@@ -88,6 +89,14 @@ def arrange(conn: Connection, kind: str, name: str, *, times: int | None = None,
     made = conn.execute(insert(arrangements).values(values)).inserted_primary_key
     assert made is not None  # noqa: S101 (an insert has a key)
     return int(made[0])
+
+
+def for_session(conn: Connection, session_id: str, ways: dict[str, str], seconds: float | None) -> None:
+    """How this one's payment is taken and told of, by kind; what is usual needs no arrangement."""
+    times = {"completion": 1}
+    for kind, name in ways.items():
+        if name not in USUAL:
+            arrange(conn, kind, name, times=times.get(kind), session=session_id, seconds=seconds)
 
 
 def any_arranged(conn: Connection, kind: str) -> bool:

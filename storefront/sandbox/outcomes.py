@@ -7,13 +7,28 @@ from sqlalchemy import Connection, insert
 
 from storefront.sandbox import endings, journal, levers, razorpay
 from storefront.sandbox.clock import now
+from storefront.sandbox.endings import AT_ONCE, HALF_DONE, IN_PARALLEL
 from storefront.sandbox.errors import Refusal
 from storefront.sandbox.schema import chores
 from storefront.sandbox.store import Body
 from storefront.sandbox.views import TERMINAL
 
 DECLINED = "Your payment was declined by the bank."
+LATE = "late"
 HEARS_LATE = 5.0  # seconds, unless something else was asked for
+
+
+class Completion(NamedTuple):
+    says: str
+
+
+# What Flexprice makes of the money.
+COMPLETIONS = {
+    AT_ONCE: Completion("at once"),
+    LATE: Completion("some seconds later: the browser is sent back before"),
+    IN_PARALLEL: Completion("by two events in one moment: the news of invoice, payment and plan doubles"),
+    HALF_DONE: Completion("and stumbles: the money is booked, the session stays pending"),
+}
 
 
 class Outcome(NamedTuple):
@@ -25,17 +40,13 @@ class Outcome(NamedTuple):
 def pay(conn: Connection, session: Body) -> str:
     """Razorpay takes the money; Flexprice hears of it at once, or later if that was arranged."""
     payment_id = razorpay.take(conn, session)
-    late = levers.take(conn, "completion", levers.who(conn, "checkout_session", session))
-    if late is None:
-        tell_of_money(conn, session)
+    arranged = levers.take(conn, "completion", levers.who(conn, "checkout_session", session))
+    if arranged is None or arranged.name != LATE:
+        razorpay.tell_of_money(conn, session, arranged.name if arranged else AT_ONCE)
     else:
-        due_at = now(conn).timestamp() + (HEARS_LATE if late.seconds is None else late.seconds)
+        due_at = now(conn).timestamp() + (HEARS_LATE if arranged.seconds is None else arranged.seconds)
         conn.execute(insert(chores).values(session_id=session["id"], due_at=due_at))
     return payment_id
-
-
-def tell_of_money(conn: Connection, session: Body) -> None:
-    razorpay.tell_of_money(conn, session)
 
 
 def decline(conn: Connection, session: Body, reason: str = DECLINED) -> None:
@@ -61,7 +72,7 @@ def _refund(conn: Connection, session: Body) -> str | None:
     payment_id = None
     if session["link_state"] == "open":
         payment_id = razorpay.take(conn, session)
-        tell_of_money(conn, session)
+        razorpay.tell_of_money(conn, session)
     endings.refund(conn, session)
     return payment_id
 

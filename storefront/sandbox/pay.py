@@ -116,6 +116,7 @@ def _shown(conn: Connection, session: Body) -> Body:
         "session": session,
         "outcomes": outcomes.OUTCOMES,
         "plans": events.PLANS,
+        "completions": outcomes.COMPLETIONS,
     }
 
 
@@ -144,19 +145,17 @@ def leave(link: str) -> ResponseReturnValue:
 @bp.post("/<link>/stage")
 def stage(link: str) -> ResponseReturnValue:
     """The tester says what happens, and how the news of it travels."""
-    outcome, plan = request.form.get("outcome", ""), request.form.get("delivery", "normal")
-    seconds = request.form.get("seconds", type=float)
-    if outcome not in outcomes.OUTCOMES or plan not in events.PLANS or not 0 <= (seconds or 0) <= 86400:
+    form, seconds = request.form, request.form.get("seconds", type=float)
+    outcome = form.get("outcome", "")
+    ways = {"delivery": form.get("delivery", "normal"), "completion": form.get("completion", "at_once")}
+    known = outcome in outcomes.OUTCOMES and 0 <= (seconds or 0) <= 86400
+    if not (known and ways["delivery"] in events.PLANS and ways["completion"] in outcomes.COMPLETIONS):
         return _message("No such outcome or delivery plan", "Go back and choose one of the list.", 400)
     with current_store().writing() as conn:
         session = find(conn, sessions, link, "link")
         if session is None:
             return _unknown()
-        of = {"session": session["id"], "seconds": seconds}
-        if plan != "normal":
-            levers.arrange(conn, "delivery", plan, **of)
-        if request.form.get("early"):
-            levers.arrange(conn, "completion", "late", times=1, **of)
+        levers.for_session(conn, session["id"], ways, seconds)
     return _try(link, outcome, staged=True)
 
 

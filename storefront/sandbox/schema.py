@@ -101,6 +101,26 @@ refunds = Table(
     Column("body", JSON, nullable=False),
 )
 
+# Where the credits of a plan go, and how they came there.
+wallets = Table(
+    "wallets",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("customer_id", String, nullable=False),
+    Column("currency", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("body", JSON, nullable=False),
+    Index("wallets_of_a_customer", "customer_id", "currency", unique=True),
+)
+
+transactions = Table(
+    "transactions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("status", String, nullable=False),
+    Column("body", JSON, nullable=False),
+)
+
 events = Table(
     "events",
     metadata,
@@ -151,7 +171,7 @@ arrangements = Table(
     "arrangements",
     metadata,
     Column("id", Integer, primary_key=True),
-    Column("kind", String, nullable=False),  # fault, outcome, delivery, completion
+    Column("kind", String, nullable=False),  # fault, outcome, completion, delivery
     Column("name", String, nullable=False),
     Column("session", String),  # for this one alone; null: for all
     Column("customer", String),  # either of a customer's two ids; null: for all

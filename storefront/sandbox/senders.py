@@ -52,9 +52,8 @@ class Senders:
 
     def _help(self) -> None:
         with self._moved:
-            enough = self._hands >= self.settings.senders
-        if not enough:
-            self._lend_a_hand()
+            if self._hands < self.settings.senders:
+                self._lend_a_hand()
 
     def _lend_a_hand(self, customer: str | None = None) -> None:
         def work() -> None:

@@ -78,9 +78,7 @@ def _has_ended(price: Body, at: datetime) -> bool:
 
 def put(conn: Connection, key: str, asked: Body, at: datetime) -> None:
     plan_id = stable_id("plan", key)
-    name, fees = _text(asked, "name") or key, asked.get("prices") or []
-    if not isinstance(fees, list) or not all(isinstance(fee, dict) for fee in fees):
-        raise invalid("prices is a list of objects")
+    name, fees = _text(asked, "name") or key, _objects(asked, "prices")
     made = [_price(plan_id, name, key, number, fee, at) for number, fee in enumerate(fees, 1)]
     if twice := [one for one, count in Counter(price["id"] for price in made).items() if count > 1]:
         raise invalid("Two prices have the same lookup_key", price_ids=twice)
@@ -95,7 +93,7 @@ def put(conn: Connection, key: str, asked: Body, at: datetime) -> None:
         "display_order": validation.whole(asked, "display_order", 0),
         "metadata": validation.metadata(asked),
         "entitlements": [_entitlement(plan_id, *item, at) for item in entitlements.items()],
-        "credit_grants": [],
+        "credit_grants": [_grant(plan_id, one, at) for one in _objects(asked, "credit_grants")],
         "status": _choice(asked, "status", ("published", "archived")),
         **_stamps(at),
     }
@@ -113,6 +111,10 @@ def _stamps(at: datetime) -> Body:
 
 def _text(asked: Body, name: str) -> str:
     return validation.word(asked, name, f"{name} is text")
+
+
+def _objects(asked: Body, name: str) -> list[Body]:
+    return validation.objects(asked, name, f"{name} is a list of objects")
 
 
 def _choice(asked: Body, name: str, choices: tuple[str, ...]) -> str:
@@ -187,6 +189,22 @@ def _details(asked: Body) -> Body:
     if isinstance(asked.get("tiers"), list):
         told["tiers"] = asked["tiers"]
     return told
+
+
+def _grant(plan_id: str, asked: Body, at: datetime) -> Body:
+    name = _text(asked, "name") or "Credits"
+    return {
+        "id": stable_id("cg", f"{plan_id}/{name}"),
+        "name": name,
+        "scope": "PLAN",
+        "plan_id": plan_id,
+        "credits": _amount(asked, "credits"),
+        "cadence": "ONETIME",
+        "expiration_type": "NEVER",
+        "conversion_rate": "1",
+        "status": "published",
+        **_stamps(at),
+    }
 
 
 def _entitlement(plan_id: str, feature: str, value: Any, at: datetime) -> Body:

@@ -184,3 +184,46 @@ def test_paying_and_cancelling_in_the_same_moment_ends_as_flexprice_says(world: 
     assert world.order().state == state
     assert len(world.accesses()) == granted
     assert len(world.letters()) == granted
+
+
+def half_done(world: Any) -> Any:
+    """Paid, and Flexprice stumbled in the middle: it has booked the money and forgotten the sale."""
+    shopper = world.shopper()
+    url = shopper.buy().headers["Location"]
+    world.lever("completions", completion="half_done", times=1)
+    shopper.pay(url)
+    world.settle()
+    return shopper
+
+
+def test_money_that_flexprice_booked_without_the_sale_is_not_called_paid(world: Any) -> None:
+    shopper = half_done(world)
+    assert shopper.phase(world.order(), "success") == "checking"
+    assert world.accesses() == []
+
+    world.lever("clock", advance="46m", through=True)
+    for minutes in (1, 10, 60, 600):
+        world.work(after=timedelta(minutes=minutes))
+
+    assert shopper.phase(world.order(), "success") == "stuck"
+    assert "by hand" in world.order().flag
+    assert (world.accesses(), world.letters()) == ([], [])
+
+
+def test_a_sale_that_flexprice_finishes_later_is_delivered_once(world: Any) -> None:
+    half_done(world)
+    world.lever(f"sessions/{world.order().session_id}/paid-again")
+    world.settle()
+
+    assert world.order().state == "fulfilled"
+    assert world.letters() == ["welcome"]
+
+
+def test_a_plan_with_credits_is_sold_like_any_other(world: Any) -> None:
+    shopper = world.shopper()
+    shopper.pay(shopper.buy("Business").headers["Location"])
+    world.settle()
+
+    assert world.order().state == "fulfilled"
+    told = {row["event_type"]: row["response_status"] for row in world.deliveries()}
+    assert told["wallet.created"] == told["wallet.transaction.created"] == 204

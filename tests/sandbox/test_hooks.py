@@ -80,6 +80,20 @@ def test_a_sale_is_told_in_order(sandbox: Any, receiver: Any) -> None:
     assert receiver.last("invoice.update.payment")["invoice"]["payment_status"] == "SUCCEEDED"
 
 
+def test_a_plan_with_credits_tells_of_the_wallet_too(sandbox: Any, receiver: Any) -> None:
+    sandbox.customer()
+    for credits in ("500", "1000"):
+        receiver.got.clear()
+        sandbox.pay(sandbox.session("business"))
+        sandbox.deliver()
+
+        told = receiver.last("wallet.transaction.created")["transaction"]
+        assert (told["credit_amount"], told["credit_balance_after"]) == ("500", credits)
+        after = receiver.types.index("invoice.update.payment")
+        wallet = ["wallet.created"] if credits == "500" else []
+        assert receiver.types[after + 1 :] == [*wallet, "wallet.transaction.created", *ON_PAYMENT[3:]]
+
+
 def test_each_message_is_signed_with_wall_time(sandbox: Any, receiver: Any) -> None:
     sandbox.advance("100h")
     sandbox.customer()

@@ -95,7 +95,7 @@ def test_an_outcome_can_be_made_to_happen_to_one_session(sandbox: Any) -> None:
 def test_the_browser_may_be_back_before_the_payment_is_visible(sandbox: Any, receiver: Any) -> None:
     sandbox.customer()
     session = sandbox.session()
-    sandbox.page(session, "stage", outcome="paid", early="yes", seconds="300")
+    sandbox.page(session, "stage", outcome="paid", completion="late", seconds="300")
     sandbox.deliver()
     assert sandbox.read(session)["checkout_status"] == "pending"
     assert "already paid" in sandbox.page(session).text
@@ -104,6 +104,97 @@ def test_the_browser_may_be_back_before_the_payment_is_visible(sandbox: Any, rec
 
     assert sandbox.read(session)["checkout_status"] == "completed"
     assert receiver.types[-1] == "checkout.session.completed"
+
+
+ENTITY_NEWS = [
+    "invoice.update.finalized",
+    "payment.updated",
+    "invoice.update.payment",
+    "wallet.transaction.created",
+    "subscription.activated",
+]
+
+
+def test_two_events_at_once_double_all_news_but_the_sessions_own(api: Any) -> None:
+    """Contract C.1: the completion is claimed once; what is told of its parts is not."""
+    api.customer()
+    session = api.session("business")
+    before = len(api.told())
+    api.pull("completions", completion="in_parallel", times=1)
+
+    api.pay(session)
+
+    told = [name for name in api.told()[before:] if name != "wallet.created"]
+    assert told == [name for name in ENTITY_NEWS for _ in range(2)] + ["checkout.session.completed"]
+    payment = api.get(f"/v1/payments/{session['checkout_payment_id']}").json()
+    assert len(payment["attempts"]) == 1
+
+
+def test_one_event_alone_cannot_double_anything(api: Any) -> None:
+    api.turn(razorpay_events=["payment_link.paid"])
+    api.customer()
+    session = api.session()
+    before = len(api.told())
+    api.pull("completions", completion="in_parallel", times=1)
+
+    api.pay(session)
+
+    assert len(api.told()) - before == 5
+
+
+def stuck(api: Any) -> Any:
+    api.customer()
+    session = api.session()
+    api.pull("completions", completion="half_done", session=session["id"])
+    api.page(session, "stage", outcome="paid", delivery="normal")
+    return session
+
+
+def test_a_completion_can_stop_half_way(api: Any) -> None:
+    """Contract C.7: the money is there, nobody tries again, and in the end the session expires."""
+    session = stuck(api)
+
+    payment = api.get(f"/v1/payments/{session['checkout_payment_id']}").json()
+    assert (api.read(session)["checkout_status"], payment["payment_status"]) == ("pending", "SUCCEEDED")
+    bill = api.bill(session)
+    assert (bill["invoice_status"], bill["payment_status"]) == ("FINALIZED", "PENDING")
+    assert bill["subscription"]["subscription_status"] == "draft"
+    assert api.told()[-2:] == ["invoice.update.finalized", "payment.updated"]
+
+    api.walk("46m")
+    assert api.read(session)["checkout_status"] == "expired"
+    assert api.get(f"/v1/payments/{session['checkout_payment_id']}").json()["payment_status"] == "SUCCEEDED"
+
+
+def test_a_later_event_heals_what_stopped_half_way(api: Any) -> None:
+    session = stuck(api)
+    number = api.bill(session)["invoice_number"]
+
+    api.pull(f"sessions/{session['id']}/paid-again")
+
+    bill = api.bill(session)
+    assert api.read(session)["checkout_status"] == "completed"
+    assert (bill["payment_status"], bill["invoice_number"]) == ("SUCCEEDED", number)
+    assert api.told()[-5:] == [*ENTITY_NEWS[:3], "subscription.activated", COMPLETED]
+    assert len(api.get(f"/v1/payments/{session['checkout_payment_id']}").json()["attempts"]) == 1
+
+
+def test_after_the_end_the_same_event_gives_the_money_back(api: Any) -> None:
+    session = stuck(api)
+    api.walk("46m")
+
+    api.pull(f"sessions/{session['id']}/paid-again")
+
+    assert api.get(f"/v1/payments/{session['checkout_payment_id']}").json()["payment_status"] == "REFUNDED"
+    assert api.read(session)["checkout_status"] == "expired"
+
+
+def test_only_money_that_was_taken_is_told_of_again(api: Any) -> None:
+    api.customer()
+    session = api.session()
+
+    for name in (session["id"], "cs_0"):
+        assert api.post(f"/_sandbox/sessions/{name}/paid-again").status_code == 404
 
 
 # How the shop is told.

@@ -14,6 +14,8 @@ from flexprice.models import (
     WebhookDtoPaymentWebhookPayload,
     WebhookDtoRefundWebhookPayload,
     WebhookDtoSubscriptionWebhookPayload,
+    WebhookDtoTransactionWebhookPayload,
+    WebhookDtoWalletWebhookPayload,
 )
 from flexprice.models.errors import ErrorResponse, FlexpriceDefaultError
 
@@ -24,6 +26,8 @@ PAYLOADS = {
     "invoice": WebhookDtoInvoiceWebhookPayload,
     "payment": WebhookDtoPaymentWebhookPayload,
     "refund": WebhookDtoRefundWebhookPayload,
+    "wallet": WebhookDtoWalletWebhookPayload,
+    "transaction": WebhookDtoTransactionWebhookPayload,
 }
 
 
@@ -268,7 +272,8 @@ def test_every_webhook_fits_the_sdks_models_and_has_nothing_they_do_not_know(
     sandbox: Any, receiver: Any
 ) -> None:
     sandbox.customer(email="asha@example.test", address_country="IN")
-    paid, late = sandbox.session(params={"metadata": {"order_ref": "r1"}}), sandbox.session()
+    paid = sandbox.session("business", params={"metadata": {"order_ref": "r1"}})
+    late = sandbox.session()
     sandbox.deliver()
     sandbox.pay(paid)
     sandbox.advance("46m")
@@ -278,10 +283,12 @@ def test_every_webhook_fits_the_sdks_models_and_has_nothing_they_do_not_know(
     sandbox.post(f"/_sandbox/subscriptions/{subscription}/cancel", {})
     sandbox.deliver()
 
-    assert len({json.loads(body)["event_type"] for _, body in receiver.got}) == 15
+    assert len({json.loads(body)["event_type"] for _, body in receiver.got}) == 17
     for _, body in receiver.got:
         message = json.loads(body)
         name = message["event_type"].split(".")[0]
+        if message["event_type"].startswith("wallet.transaction"):
+            name = "transaction"
         payload = PAYLOADS[name].model_validate_json(body)
         key = "checkout_session" if name == "checkout" else name
         entity = getattr(payload, key)
