@@ -15,7 +15,7 @@ run: $(RUN_READY)  ## start shop, sandbox and worker on this machine (Ctrl-C sto
 	@$(BIN)/python wsgi.py
 
 test: $(DEV_READY)  ## run all tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 soak: $(DEV_READY)  ## the long tests: thousands of sales, messages and kills (minutes, bounded)
 	$(BIN)/python -m pytest -m soak -s

@@ -11,23 +11,31 @@ import tempfile
 import time
 import uuid
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 import pytest
 from flask import Flask, Response, appcontext_pushed, request, request_finished
+from jinja2 import FileSystemBytecodeCache
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.exc import OperationalError
+from werkzeug.security import generate_password_hash
 
+from storefront import shoppers
 from storefront.models import Base
 
 # On a developer's machine these meet PostgreSQL too, and the rest runs on SQLite alone. With REQUIRE_POSTGRES
 # set, as in CI, every test that asks for a database runs on both.
 ABOUT_DATABASES = ("test_database.py", "test_database_trouble.py", "test_migrations.py", "test_paying.py")
 
+# These take long: they start first, so that in the end no worker is left alone with one of them.
+LONG = ("e2e", "truth", "faults", "journeys")
+
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.parent.name not in LONG)
     if os.environ.get("REQUIRE_POSTGRES") or "postgres" in config.getoption("markexpr"):
         return
     left = [item for item in items if _once_more(item)]
@@ -151,6 +159,24 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+# -- haste --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session", autouse=True)
+def templates_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """For all the shops and sandboxes of a run, which are many: it was a third of the time of a journey."""
+    folder = tmp_path_factory.mktemp("templates")
+    Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache(str(folder))}
+
+
+@pytest.fixture(autouse=True)
+def _quick_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shop's own hash is slow on purpose, and one test alone is about that."""
+    quick = partial(generate_password_hash, method="pbkdf2:sha256:1")
+    monkeypatch.setattr(shoppers, "generate_password_hash", quick)
+    monkeypatch.setattr(shoppers, "_NOBODY", quick("nobody's password"))
 
 
 # -- secrets ------------------------------------------------------------------------------------------

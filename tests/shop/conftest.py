@@ -12,7 +12,6 @@ from functools import partial
 import pytest
 import responses
 from sqlalchemy import select
-from werkzeug.security import generate_password_hash
 
 from storefront import create_app, orders, shoppers
 from storefront.catalog import Offer
@@ -42,14 +41,6 @@ def env(database_url):
         "MAIL_FROM": "shop@shop.example",
         "PAYMENT_HOSTS": "127.0.0.1:8001",
     }
-
-
-@pytest.fixture(autouse=True)
-def _quick_passwords(monkeypatch):
-    """The shop's own hash is slow on purpose, and no test is about that."""
-    quick = partial(generate_password_hash, method="pbkdf2:sha256:1")
-    monkeypatch.setattr(shoppers, "generate_password_hash", quick)
-    monkeypatch.setattr(shoppers, "_NOBODY", quick("nobody's password"))
 
 
 @pytest.fixture
