@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy.session import Session
-from sqlalchemy import Connection, ExceptionContext, Select, Table, event, literal_column, make_url
+from sqlalchemy import Connection, ExceptionContext, Select, Table, event, literal_column, make_url, select
 from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import scoped_session
@@ -245,6 +245,12 @@ def beside_others(due: Select[Row]) -> Select[Row]:
     An order comes with its shopper, whose row stays free. SQLite has one writer and leaves this out.
     """
     return due.with_for_update(skip_locked=True, of=due.column_descriptions[0]["entity"])
+
+
+def hold(model: Any, row_id: int) -> None:
+    """Whoever else wants to hold this row waits until we commit. SQLite lets one write at a time anyway."""
+    if db.session.get_bind().dialect.name != "sqlite":
+        db.session.execute(select(model.id).where(model.id == row_id).with_for_update())
 
 
 def insert_or_ignore(session: scoped_session[Session], model: Any, **values: Any) -> bool:

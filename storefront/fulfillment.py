@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import Select, or_, select, update
 
 from storefront import orders, outbox, terms
+from storefront.database import hold
 from storefront.extensions import db
 from storefront.flexprice import (
     CheckoutSession,
@@ -306,7 +307,8 @@ def _signed(order: Order, deed: str, operator: str) -> str:
 def fulfill(order: Order, now: datetime) -> bool:
     """Deliver exactly once: everything here is one transaction with the order's last move."""
     # Two paid orders of one shopper are fulfilled one after the other: the second finds the plan granted.
-    db.session.execute(select(Shopper.id).where(Shopper.id == order.shopper_id).with_for_update())
+    shopper = order.shopper
+    hold(Shopper, shopper.id)
     held = db.session.scalar(
         select(Access).where(Access.shopper_id == order.shopper_id, Access.plan_id == order.plan_id)
     )
@@ -316,7 +318,7 @@ def fulfill(order: Order, now: datetime) -> bool:
     if not orders.advance(order, Fact.GOODS_DELIVERED, now, fulfilled_at=now):
         return False  # another worker got here first
     grant_access(order, held, now)
-    outbox.write("welcome", order.shopper, now, order)
+    outbox.write("welcome", shopper, now, order)
     return True
 
 

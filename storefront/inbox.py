@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import Select, case, or_, select, update
 
 from storefront.database import beside_others, insert_or_ignore
 from storefront.extensions import db
@@ -99,20 +99,30 @@ def _hinted_again(key: str, now: datetime) -> None:
     )
 
 
-def next_message(now: datetime, to_claim: bool = False) -> InboxMessage | None:
-    due = (
-        select(InboxMessage)
+def is_waiting(now: datetime) -> bool:
+    return db.session.scalar(_due(now).limit(1)) is not None
+
+
+def claim(now: datetime, most: int) -> list[InboxMessage]:
+    """Messages, the oldest first, that this worker alone may act on; as they are, apart from the session."""
+    ids = db.session.scalars(beside_others(_due(now).limit(most))).all()
+    taken = (
+        update(InboxMessage)
+        .where(InboxMessage.id.in_(ids))
+        .values(claimed_at=now, claimed_by=me(), attempts=InboxMessage.attempts + 1)
+        .returning(InboxMessage)
+    )
+    found = db.session.scalars(taken, execution_options={"synchronize_session": False}).all() if ids else []
+    for message in found:
+        db.session.expunge(message)
+    return sorted(found, key=lambda message: ids.index(message.id))
+
+
+def _due(now: datetime) -> Select[str]:
+    return (
+        select(InboxMessage.id)
         .where(InboxMessage.handled_at.is_(None), InboxMessage.next_try_at <= now, _unclaimed(now))
         .order_by(InboxMessage.next_try_at)
-        .limit(1)
-    )
-    return db.session.scalar(beside_others(due) if to_claim else due)
-
-
-def claim(message_id: str, now: datetime) -> bool:
-    """True for the one worker that may act on the message."""
-    return _update(
-        message_id, _unclaimed(now), claimed_at=now, claimed_by=me(), attempts=InboxMessage.attempts + 1
     )
 
 

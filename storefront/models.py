@@ -70,6 +70,7 @@ class Shopper(UserMixin, Base):
 
 
 _OPEN_SQL = text("state IN ('placed', 'awaiting_payment')")
+_PAID_SQL = text("state = 'paid'")
 
 
 class Order(Base):
@@ -84,6 +85,8 @@ class Order(Base):
             sqlite_where=_OPEN_SQL,
             postgresql_where=_OPEN_SQL,
         ),
+        # Somebody has paid and is waiting: found among however many that are looked after for other reasons.
+        Index("orders_to_hand_over", "next_look_at", sqlite_where=_PAID_SQL, postgresql_where=_PAID_SQL),
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)

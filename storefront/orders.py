@@ -1,18 +1,18 @@
 """What was bought: place an order, open its session, let news move it."""
 
 import logging
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, or_, select, update
-from sqlalchemy.exc import IntegrityError
+from sqlalchemy import Row, bindparam, case, literal_column, or_, select, update
 
 from storefront.catalog import Offer
-from storefront.database import beside_others
+from storefront.database import beside_others, hold, insert_or_ignore
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession
-from storefront.lifecycle import OPEN, SETTLED, Fact, State, moves
-from storefront.models import Access, Order, Shopper
+from storefront.lifecycle import OPEN, Fact, State, moves
+from storefront.models import Access, Order, Shopper, random_key
 
 log = logging.getLogger(__name__)
 
@@ -20,6 +20,9 @@ OPEN_TOO_LONG = "Open for more than an hour; it is asked about hourly"
 OPEN_TOO_LONG_AFTER = timedelta(hours=1)  # decision 15
 LOST_AFTER = timedelta(seconds=40)  # longer than the create call waits: no answer by then is no answer
 ASK_AT_MOST_EVERY = timedelta(seconds=3)  # shop → Flexprice, per order, however many tabs poll
+
+BOUGHT = (State.PAID, State.HELD, State.STUCK)  # paid for, and not yet theirs
+_IS_PAID = Order.state == literal_column("'paid'")  # word for word: only so its index is used
 
 Glance = Row[Any]  # an order as it stands in its row
 _LOOKED_AFTER = ("next_ask_at", "asked_at", "next_look_at", "looked_at", "looks")  # no page shows them
@@ -51,14 +54,23 @@ class AnotherOfferOpen(Exception):
         self.order = order
 
 
-def place(shopper: Shopper, offer: Offer, now: datetime) -> Order:
-    """A new order, or the open one for the same offer. Raises AlreadyYours, AlreadyPaid, AnotherOfferOpen."""
-    db.session.execute(select(Shopper.id).where(Shopper.id == shopper.id).with_for_update())
-    if _owned(shopper, offer.plan_id, now):
+def place(shopper: Shopper, offer: Offer, now: datetime, opening: bool = False) -> tuple[Order, bool]:
+    """The open order for this offer, and whether it is a new one.
+
+    With `opening` whoever makes a new one is also who may ask for its session (see claim_opening).
+    Raises AlreadyYours, AlreadyPaid, AnotherOfferOpen.
+    """
+    hold(Shopper, shopper.id)
+    bought = {order.state: order for order in _in_state(shopper, offer.plan_id, *BOUGHT)}
+    if State.PAID in bought or _has_access(shopper, offer.plan_id, now):
         raise AlreadyYours
-    if held := _in_state(shopper, offer.plan_id, State.HELD, State.STUCK):
-        raise AlreadyPaid(held)
-    order = Order(
+    if bought:
+        raise AlreadyPaid(next(iter(bought.values())))
+    ref = random_key()
+    new = insert_or_ignore(
+        db.session,
+        Order,
+        ref=ref,
         shopper_id=shopper.id,
         plan_id=offer.plan_id,
         plan_name=offer.plan_name,
@@ -66,26 +78,25 @@ def place(shopper: Shopper, offer: Offer, now: datetime) -> Order:
         billing_period=offer.billing_period,
         amount=offer.amount,
         created_at=now,
+        **(_being_opened(now) if opening else {}),
     )
-    try:
-        with db.session.begin_nested():
-            db.session.add(order)
-    except IntegrityError:  # a second click, or a second tab
-        return _same_offer(_in_state(shopper, offer.plan_id, *OPEN), offer)
-    log.info("order %s placed: %s, %s %s", order.ref, offer.plan_name, offer.amount, offer.currency)
-    return order
+    if not new:  # a second click, or a second tab
+        return _same_offer(next(iter(_in_state(shopper, offer.plan_id, *OPEN)), None), offer), False
+    log.info("order %s placed: %s, %s %s", ref, offer.plan_name, offer.amount, offer.currency)
+    return db.session.scalars(select(Order).where(Order.ref == ref)).one(), True
 
 
-def _owned(shopper: Shopper, plan_id: str, now: datetime) -> bool:
+def _has_access(shopper: Shopper, plan_id: str, now: datetime) -> bool:
     access = db.session.scalar(
         select(Access).where(Access.shopper_id == shopper.id, Access.plan_id == plan_id)
     )
-    return bool(access and access.active_at(now)) or _in_state(shopper, plan_id, State.PAID) is not None
+    return bool(access and access.active_at(now))
 
 
-def _in_state(shopper: Shopper, plan_id: str, *states: State) -> Order | None:
+def _in_state(shopper: Shopper, plan_id: str, *states: State) -> Sequence[Order]:
+    """The newest first."""
     wanted = select(Order).where(Order.shopper_id == shopper.id, Order.plan_id == plan_id)
-    return db.session.scalar(wanted.where(Order.state.in_(states)).order_by(Order.id.desc()).limit(1))
+    return db.session.scalars(wanted.where(Order.state.in_(states)).order_by(Order.id.desc())).all()
 
 
 def _same_offer(order: Order | None, offer: Offer) -> Order:
@@ -108,8 +119,8 @@ def _reprice(order: Order, offer: Offer) -> bool:
 
 def mismatch_seen_at(shopper: Shopper, plan_id: str) -> datetime | None:
     """When the shopper's order was found to charge something else: prices read before that are old."""
-    order = _in_state(shopper, plan_id, State.MISMATCHED, State.HELD, State.REFUNDED)
-    return order.moved_at if order else None
+    differed = _in_state(shopper, plan_id, State.MISMATCHED, State.HELD, State.REFUNDED)
+    return differed[0].moved_at if differed else None
 
 
 def find(ref: str, shopper: Shopper) -> Order | None:
@@ -139,8 +150,12 @@ def claim_opening(order_id: int, now: datetime) -> bool:
         update(Order)
         .where(Order.id == order_id, Order.state == State.PLACED)
         .where(Order.opening_at.is_(None), Order.session_id.is_(None))
-        .values(opening_at=now, next_look_at=now + LOST_AFTER, looks=0)
+        .values(**_being_opened(now))
     )
+
+
+def _being_opened(now: datetime) -> dict[str, Any]:
+    return {"opening_at": now, "next_look_at": now + LOST_AFTER, "looks": 0}
 
 
 def release_opening(order_id: int) -> None:
@@ -154,17 +169,17 @@ def release_opening(order_id: int) -> None:
 
 def session_opened(order: Order, session: CheckoutSession, now: datetime) -> None:
     """Keep what Flexprice says of the session, beside the order."""
-    adopt(order, session)
-    advance(order, Fact.SESSION_OPENED, now)
-
-
-def adopt(order: Order, session: CheckoutSession) -> None:
-    order.session_id = session.id
-    order.customer_id = session.customer_id
-    order.payment_url = session.payment_url or order.payment_url
-    order.expires_at = session.expires_at
-    know_records(order, session)
-    db.session.flush()
+    known = {
+        "session_id": session.id,
+        "customer_id": session.customer_id,
+        "payment_url": session.payment_url or order.payment_url,
+        "expires_at": session.expires_at,
+        "invoice_id": session.invoice_id or order.invoice_id,
+        "payment_id": session.payment_id or order.payment_id,
+    }
+    if not advance(order, Fact.SESSION_OPENED, now, **known):  # given up, or paid, meanwhile
+        db.session.execute(update(Order).where(Order.id == order.id).values(**known))
+        db.session.refresh(order)
 
 
 def know_records(order: Order, session: CheckoutSession) -> None:
@@ -176,7 +191,7 @@ def know_records(order: Order, session: CheckoutSession) -> None:
 def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
     """Move the order; True when *this call* moved it. Every side effect hangs on that True."""
     table = moves(fact)
-    moved = _changed(
+    moving = (
         update(Order)
         .where(Order.id == order.id, Order.state.in_(table))
         .values(
@@ -186,8 +201,12 @@ def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
             looks=0,
             **{"flag": case((Order.flag == OPEN_TOO_LONG, None), else_=Order.flag)} | values,
         )
+        .returning(Order)
     )
-    db.session.refresh(order)
+    as_it_is = {"synchronize_session": False, "populate_existing": True}
+    moved = db.session.scalar(moving, execution_options=as_it_is) is not None
+    if not moved:
+        db.session.refresh(order)
     if moved:
         log.info("order %s %s: %s (session %s)", order.ref, order.state, fact, order.session_id)
     else:
@@ -233,30 +252,38 @@ def look_soon(order: Order, now: datetime) -> None:
     )
 
 
-def alert_if_long_open(order_id: int, now: datetime) -> None:
+def is_one_due(now: datetime) -> bool:
+    return db.session.scalar(select(Order.id).where(Order.next_look_at <= now).limit(1)) is not None
+
+
+def claim_looks(now: datetime, again_at: Callable[[Order, datetime], datetime], most: int) -> list[int]:
+    """For this worker alone to look after now; the others see them `again_at`.
+
+    So many that are paid and only to be handed over; of what may need an answer from Flexprice, one.
+    """
+    due = select(Order).where(Order.next_look_at <= now).order_by(Order.next_look_at)
+    claimed = (
+        db.session.scalars(beside_others(due.where(_IS_PAID).limit(most))).all()
+        or db.session.scalars(beside_others(due.limit(1))).all()
+    )
+    for order in claimed:
+        order.looked_at, order.next_look_at, order.looks = now, again_at(order, now), order.looks + 1
+        alert_if_long_open(order, now)
+    return [order.id for order in claimed]
+
+
+def alert_if_long_open(order: Order, now: datetime) -> None:
     """Decision 15: never given up, but after an hour a person should know."""
-    long_open = _changed(
-        update(Order)
-        .where(Order.id == order_id, Order.flag.is_(None), Order.state.not_in(SETTLED))
-        .where(Order.opening_at <= now - OPEN_TOO_LONG_AFTER)
-        .values(flag=OPEN_TOO_LONG)
-    )
-    if long_open:
-        log.error("order %s: %s", order_id, OPEN_TOO_LONG)
+    opened = order.opening_at and order.opening_at <= now - OPEN_TOO_LONG_AFTER
+    if opened and order.flag is None and not order.settled:
+        order.flag = OPEN_TOO_LONG
+        log.error("order %s: %s", order.ref, OPEN_TOO_LONG)
 
 
-def next_to_look_after(now: datetime, to_claim: bool = False) -> Order | None:
-    due = select(Order).where(Order.next_look_at <= now).order_by(Order.next_look_at).limit(1)
-    return db.session.scalar(beside_others(due) if to_claim else due)
-
-
-def claim_look(order_id: int, now: datetime, again_at: datetime) -> bool:
-    """True for the one worker that looks after the order now; the others see it at `again_at`."""
-    return _changed(
-        update(Order)
-        .where(Order.id == order_id, Order.next_look_at <= now)
-        .values(looked_at=now, next_look_at=again_at, looks=Order.looks + 1)
-    )
+def these(order_ids: list[int]) -> list[Order]:
+    """As they are now, in one order whoever asks: two workers that need some of the same do not deadlock."""
+    wanted = select(Order).where(Order.id.in_(order_ids)).order_by(Order.shopper_id, Order.id)
+    return list(db.session.scalars(wanted))
 
 
 def give_back(looked_at: datetime, now: datetime) -> None:

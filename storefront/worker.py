@@ -3,8 +3,11 @@
 import logging
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -12,21 +15,32 @@ from storefront import aftercare, fulfillment, inbox, lifesigns, orders, outbox,
 from storefront.database import DATABASE_TROUBLE, DatabaseBusy, writing
 from storefront.extensions import db, flexprice, settings
 from storefront.flexprice import FlexpriceError, Invoice, NotFound, Subscription
+from storefront.fulfillment import Act
 from storefront.models import Access, InboxMessage, Order
 
 log = logging.getLogger(__name__)
 Going = Callable[[], bool]
+Thing = TypeVar("Thing")
+Lot = list[tuple[Thing, Act]]
 
 PAUSE = 0.1  # seconds between looks
 SET_ASIDE_AFTER = timedelta(minutes=60)  # a session nobody knows (decision 23)
 LONGEST_TRACEBACK = 8000  # characters; its end says most
-NEVER_MIND = 10_000  # of one kind in one pass: the others want their turn
+NEVER_MIND = 10_000  # in one pass
+TOGETHER = 10  # messages, or paid orders, in one transaction: others who want to write wait for it
+SLOW = 0.1  # seconds after which an answer of Flexprice's has kept the others waiting
 
 
 def one_pass(now: datetime | None = None, going: Going = lambda: True) -> int:
     """Do what is due, as long as it is `going`; returns how much was done."""
-    now = now or datetime.now(UTC)
-    return sum(step(now, going) for step in (read_inbox, look_after_orders, post_letters, ask_about_renewals))
+    now, done = now or datetime.now(UTC), 0
+    while done < NEVER_MIND and (more := one_turn(now, going)):
+        done += more
+    return done
+
+
+def one_turn(now: datetime, going: Going) -> int:
+    return sum(step(now, going, most) for step, most in TURN.items())
 
 
 def run(beat: Going = lambda: True, going: Going = lambda: True) -> None:
@@ -43,7 +57,7 @@ def run(beat: Going = lambda: True, going: Going = lambda: True) -> None:
                 if broken_off:
                     give_back(life.name, broken_off, now)
                     broken_off = None
-                done = one_pass(now, going)
+                done = one_turn(now, going)
             except DatabaseBusy:
                 log.warning("the database is busy; looking again")
                 done, broken_off = 0, broken_off or now
@@ -54,6 +68,20 @@ def run(beat: Going = lambda: True, going: Going = lambda: True) -> None:
                 db.session.remove()
             if not done:
                 time.sleep(PAUSE)
+
+
+def in_lots(things: list[Thing], ready: Callable[[Thing], Act | None]) -> Iterator[Lot[Thing]]:
+    """What is to be written for each, all together; but nobody waits for an answer that is slow to come."""
+    lot: Lot[Thing] = []
+    for thing in things:
+        began = time.monotonic()
+        if act := ready(thing):
+            lot.append((thing, act))
+        if lot and time.monotonic() - began > SLOW:
+            yield lot
+            lot = []
+    if lot:
+        yield lot
 
 
 def give_back(worker: str, broken_off: datetime, now: datetime) -> None:
@@ -72,41 +100,76 @@ def free(worker: str) -> None:
 # -- messages ---------------------------------------------------------------------------------------
 
 
-def read_inbox(now: datetime, going: Going = lambda: True) -> int:
+def read_inbox(now: datetime, going: Going = lambda: True, most: int = NEVER_MIND) -> int:
     done = 0
-    while going() and done < NEVER_MIND and inbox.next_message(now):
+    while going() and done < most and inbox.is_waiting(now):
         with writing():
-            message = inbox.next_message(now, to_claim=True)
-            ours = message and inbox.claim(message.id, now)
-        if message and ours:
-            with tracing.following(message.id):
-                try:
-                    read_message(message, now)
-                except inbox.LostClaim:  # we were held up for so long that another worker took us for dead
-                    log.warning("message %s is another worker's now", message.id)
-        done += 1
+            messages = inbox.claim(now, TOGETHER)
+        read_together(messages, now)
+        done += len(messages) or 1
     return done
 
 
-def read_message(message: InboxMessage, now: datetime) -> None:
-    try:
-        act = fulfillment.understand(flexprice(), message)
-        with writing():
-            outcome = act(now)
-            inbox.done(message, outcome, now)
-        tallies.count("storefront_messages_total", outcome="done")
-        waited = (now - message.received_at).total_seconds()
-        tallies.count("storefront_message_seconds_total", max(waited, 0))
+def read_together(messages: list[InboxMessage], now: datetime) -> None:
+    """What several mean is written at once; what is wrong with one is its own matter."""
+    for meant in in_lots(messages, partial(understood, now=now)):
+        try:
+            with writing():
+                outcomes = [carried_out(message, act, now) for message, act in meant]
+        except (DatabaseBusy, *DATABASE_TROUBLE):
+            raise
+        except Exception:  # nothing is written so far
+            write_one_by_one(meant, now)
+        else:
+            for (message, _), outcome in zip(meant, outcomes, strict=True):
+                note(message, outcome, now)
+
+
+def write_one_by_one(meant: Lot[InboxMessage], now: datetime) -> None:
+    for message, act in meant:
+        with its_own_matter(message, now):
+            with writing():
+                outcome = carried_out(message, act, now)
+            note(message, outcome, now)
+
+
+def understood(message: InboxMessage, now: datetime) -> Act | None:
+    with its_own_matter(message, now):
+        return fulfillment.understand(flexprice(), message)
+    return None
+
+
+def carried_out(message: InboxMessage, act: Act, now: datetime) -> str:
+    with tracing.following(message.id):
+        outcome = act(now)
+        inbox.done(message, outcome, now)
+        return outcome
+
+
+def note(message: InboxMessage, outcome: str, now: datetime) -> None:
+    tallies.count("storefront_messages_total", outcome="done")
+    waited = (now - message.received_at).total_seconds()
+    tallies.count("storefront_message_seconds_total", max(waited, 0))
+    with tracing.following(message.id):
         log.info("message %s (%s): %s", message.id, message.event_type, outcome)
-    except fulfillment.NotYet as reason:
-        wait_or_set_aside(message, str(reason), now)
-    except FlexpriceError as error:
-        put_back(message, str(error), now)
-    except (DatabaseBusy, *DATABASE_TROUBLE):
-        raise
-    except Exception as error:  # nothing received is lost: it is tried again, and shown to the operator
-        log.exception("message %s (%s) could not be read", message.id, message.event_type)
-        put_back(message, type(error).__name__, now, traceback.format_exc()[-LONGEST_TRACEBACK:])
+
+
+@contextmanager
+def its_own_matter(message: InboxMessage, now: datetime) -> Iterator[None]:
+    with tracing.following(message.id):
+        try:
+            yield
+        except fulfillment.NotYet as reason:
+            wait_or_set_aside(message, str(reason), now)
+        except FlexpriceError as error:
+            put_back(message, str(error), now)
+        except inbox.LostClaim:  # we were held up for so long that another worker took us for dead
+            log.warning("message %s is another worker's now", message.id)
+        except (DatabaseBusy, *DATABASE_TROUBLE):
+            raise
+        except Exception as error:  # nothing received is lost: tried again, and shown to the operator
+            log.exception("message %s (%s) could not be read", message.id, message.event_type)
+            put_back(message, type(error).__name__, now, traceback.format_exc()[-LONGEST_TRACEBACK:])
 
 
 def wait_or_set_aside(message: InboxMessage, why: str, now: datetime) -> None:
@@ -128,43 +191,55 @@ def put_back(message: InboxMessage, why: str, now: datetime, traceback: str | No
 # -- orders -----------------------------------------------------------------------------------------
 
 
-def look_after_orders(now: datetime, going: Going = lambda: True) -> int:
+def look_after_orders(now: datetime, going: Going = lambda: True, most: int = NEVER_MIND) -> int:
     done = 0
-    while going() and done < NEVER_MIND and orders.next_to_look_after(now):
+    while going() and done < most and orders.is_one_due(now):
         with writing():
-            order = orders.next_to_look_after(now, to_claim=True)
-            ours = order and orders.claim_look(order.id, now, aftercare.look_again_at(order, now))
-            if order and ours:
-                orders.alert_if_long_open(order.id, now)
-        if order and ours:
-            with tracing.following(f"order-{order.short_ref}"):
-                look_after(order, now)
-        done += 1
+            claimed = orders.claim_looks(now, aftercare.look_again_at, TOGETHER)
+        look_after(claimed, now)
+        done += len(claimed) or 1
     return done
 
 
-def look_after(order: Order, now: datetime) -> None:
+def look_after(order_ids: list[int], now: datetime) -> None:
+    """What several need is written at once; should that break, each is seen to by itself."""
     try:
-        act = aftercare.ask(order, now)
-        with writing():
-            outcome = act(now)
-        log.debug("order %s looked after: %s", order.ref, outcome)
-    except FlexpriceError as error:
-        log.warning(
-            "order %s: Flexprice could not be asked: %s (request %s)", order.ref, error, error.request_id
-        )
+        for lot in in_lots(orders.these(order_ids), partial(asked, now=now)):
+            with writing():
+                orders.these(order_ids)  # as they are by now, all in one question
+                for order, act in lot:
+                    with following(order):
+                        log.debug("order %s looked after: %s", order.ref, act(now))
     except (DatabaseBusy, *DATABASE_TROUBLE):
         raise
-    except Exception:  # the other orders want their turn; this one has it again after the gap
-        log.exception("order %s could not be looked after", order.ref)
+    except Exception:
+        if len(order_ids) == 1:  # the other orders want their turn; this one has it again after the gap
+            log.exception("order %s could not be looked after", order_ids[0])
+            return
+        for order_id in order_ids:
+            look_after([order_id], now)
+
+
+def asked(order: Order, now: datetime) -> Act | None:
+    with following(order):
+        try:
+            return aftercare.ask(order, now)
+        except FlexpriceError as error:
+            why = "order %s: Flexprice could not be asked: %s (request %s)"
+            log.warning(why, order.ref, error, error.request_id)
+            return None
+
+
+def following(order: Order) -> AbstractContextManager[None]:
+    return tracing.following(f"order-{order.short_ref}")
 
 
 # -- letters ----------------------------------------------------------------------------------------
 
 
-def post_letters(now: datetime, going: Going = lambda: True) -> int:
+def post_letters(now: datetime, going: Going = lambda: True, most: int = NEVER_MIND) -> int:
     done = 0
-    while going() and done < NEVER_MIND and outbox.next_letter(now):
+    while going() and done < most and outbox.next_letter(now):
         with writing():
             letter = outbox.next_letter(now, to_claim=True)
             ours = letter and outbox.claim(letter, now)
@@ -186,9 +261,9 @@ def post_letters(now: datetime, going: Going = lambda: True) -> int:
 # -- renewals ---------------------------------------------------------------------------------------
 
 
-def ask_about_renewals(now: datetime, going: Going = lambda: True) -> int:
+def ask_about_renewals(now: datetime, going: Going = lambda: True, most: int = NEVER_MIND) -> int:
     done, grace = 0, settings().renewal_grace
-    while going() and done < NEVER_MIND and (access := renewals.next_to_ask_about(now, grace)):
+    while going() and done < most and (access := renewals.next_to_ask_about(now, grace)):
         with writing():
             ours = renewals.claim_asking(access.id, now)
         if ours:
@@ -216,3 +291,7 @@ def what_flexprice_bills(subscription_id: str) -> tuple[Subscription | None, lis
     except NotFound:
         return None, []
     return subscription, flexprice().invoices_of(subscription.id)
+
+
+# How many of each kind are taken up before the next kind has its turn: a sale waits for no pile of letters.
+TURN = {read_inbox: TOGETHER, look_after_orders: 3, post_letters: 3, ask_about_renewals: 1}

@@ -44,7 +44,8 @@ def start() -> Any:
         return redirect(_plan_page(), 303)
     try:
         with writing():
-            order = orders.place(current_user, offer, now)
+            order, new = orders.place(current_user, offer, now, opening=True)
+            mine = new or orders.claim_opening(order.id, now)
     except orders.AlreadyYours:
         flash(_("You have %(plan)s already.", plan=offer.plan_name), "info")
         return redirect(url_for("account.show"), 303)
@@ -58,7 +59,8 @@ def start() -> Any:
         )
         flash(said, "info")
         return redirect(url_for("orders.failure", ref=open_payment.order.ref), 303)
-    open_session(order, now)
+    if mine:
+        open_session(order, now)  # once, however many clicks there were (decision 6)
     return redirect(where_to_pay(order), 303)
 
 
@@ -71,11 +73,7 @@ def chosen_offer(now: datetime) -> Offer:
 
 
 def open_session(order: Order, now: datetime) -> None:
-    """Ask Flexprice for the session, once, however many clicks there were (decision 6)."""
-    with writing():
-        mine = orders.claim_opening(order.id, now)
-    if not mine:
-        return  # another click is at it, or has done it
+    """Ask Flexprice for the session."""
     try:
         if order.created_at < now and paid_unnoticed(order, now):
             return

@@ -213,7 +213,7 @@ def order_of(app):
             values = {"terms_checked_at": NOW} | values
         with app.app_context(), writing():
             offer = Offer(plan_id, "Pro", "inr", "MONTHLY", Decimal(499))
-            order = orders.place(db.session.get_one(Shopper, shopper_id), offer, NOW)
+            order, _ = orders.place(db.session.get_one(Shopper, shopper_id), offer, NOW)
             for name, value in values.items():
                 setattr(order, name, value)
             return order.ref

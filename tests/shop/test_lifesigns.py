@@ -30,7 +30,7 @@ def hands(context, tell, rows):
 
     def take(one):
         with lifesigns.acting_as(one.name), writing():
-            return inbox.claim("msg_1", datetime.now(UTC))
+            return bool(inbox.claim(datetime.now(UTC), 1))
 
     take.whose = lambda: rows(InboxMessage)[0].claimed_by
     return take

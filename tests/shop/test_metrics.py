@@ -120,7 +120,9 @@ def seed(samples):
         with app.app_context(), app.test_request_context(), writing():
             shopper = shoppers.sign_up("Asha Rao", "asha@example.com", samples.PASSWORD, long_ago)
             db.session.flush()
-            order = orders.place(shopper, Offer("plan_01", "Pro", "inr", "MONTHLY", Decimal(499)), long_ago)
+            order, _ = orders.place(
+                shopper, Offer("plan_01", "Pro", "inr", "MONTHLY", Decimal(499)), long_ago
+            )
             order.state, order.flag = "stuck", "Look at me"
             outbox.write("welcome", shopper, long_ago, order)
             db.session.query(Letter).update({"error": "SMTPException"})

@@ -60,7 +60,7 @@ def test_the_steps_lead_to_what_the_models_say_and_back(migrate, engine):
     with engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, Base.metadata) == []
-    assert partial_indexes(engine) == {"one_open_order_per_shopper_and_plan"}
+    assert partial_indexes(engine) == {"one_open_order_per_shopper_and_plan", "orders_to_hand_over"}
 
     migrate("downgrade", "base")
     assert inspect(engine).get_table_names() == ["alembic_version"]

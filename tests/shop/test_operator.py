@@ -631,7 +631,7 @@ def test_a_message_that_broke_shows_where_and_is_read_again_at_a_press(
     work()
     page = desk.get("/operator/message?id=msg_1")
     assert "KeyError: &#39;a bug of ours&#39;" in page.text
-    assert "in read_message" in page.text
+    assert "in understood" in page.text
 
     breaking()
     page = press(page, "/again")

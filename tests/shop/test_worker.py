@@ -68,7 +68,7 @@ def test_the_loop_works_and_stops(context, received, message):
 
 
 def test_told_to_stop_it_finishes_what_it_has_in_its_hands_and_takes_nothing_more(context, tell, rows):
-    for number in range(3):
+    for number in range(worker.TOGETHER + 2):
         tell({"event_type": "brand.new", "brand": {"id": f"b_{number}"}}, message_id=f"msg_{number}")
 
     def none_is_read():
@@ -77,8 +77,8 @@ def test_told_to_stop_it_finishes_what_it_has_in_its_hands_and_takes_nothing_mor
     worker.run(beat=none_is_read, going=none_is_read)
 
     kept = rows(InboxMessage)
-    assert [message.handled_at is not None for message in kept].count(True) == 1
-    assert [message.claimed_at for message in kept] == [None] * 3
+    assert [message.handled_at is not None for message in kept].count(True) == worker.TOGETHER
+    assert {message.claimed_at for message in kept} == {None}
 
 
 def test_nothing_due_is_nothing_done(context, vendor, samples):
@@ -201,8 +201,8 @@ def test_a_message_in_the_hands_of_another_worker_is_left_until_that_one_must_ha
 ):
     now = received(event_type="brand.new")
     with writing():
-        assert inbox.claim("msg_1", now)
-        assert not inbox.claim("msg_1", now)
+        assert inbox.claim(now, 1)
+        assert not inbox.claim(now, 1)
     assert worker.read_inbox(now + inbox.CLAIM_LASTS) == 0
     assert worker.read_inbox(now + inbox.CLAIM_LASTS + SECOND) == 1
     assert message().outcome == "noted"
