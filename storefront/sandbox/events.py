@@ -80,7 +80,7 @@ def tell(conn: Connection, event_type: str, entity_id: str) -> None:
     event_id = f"msg_{random_letters(27)}"
     body = need(conn, table, entity_id)
     row = {"id": event_id, "event_type": event_type, "entity": kind, "entity_id": entity_id, "created_at": at}
-    conn.execute(insert(events).values(row | {"customer_id": levers.customer_of(conn, kind, body)}))
+    conn.execute(insert(events), row | {"customer_id": levers.customer_of(conn, kind, body)})
     plan, seconds = _plan(conn, kind, body)
     for _ in range(plan.copies):
         enqueue(conn, event_id, plan.state, at + seconds, plan.twist)
@@ -98,7 +98,7 @@ def _plan(conn: Connection, kind: str, body: Body) -> tuple[Plan, float]:
 
 def enqueue(conn: Connection, event_id: str, state: str, at: float, twist: str | None = None) -> int:
     row = {"event_id": event_id, "state": state, "due_at": at, "attempt": 0, "twist": twist}
-    made = conn.execute(insert(deliveries).values(row)).inserted_primary_key
+    made = conn.execute(insert(deliveries), row).inserted_primary_key
     assert made is not None  # noqa: S101 (an insert has a key)
     return int(made[0])
 

@@ -19,7 +19,7 @@ def note(
     conn: Connection, what: str, session_id: str | None = None, status: int | None = None, **detail: Any
 ) -> None:
     row = {"at": now(conn).timestamp(), "what": what, "session_id": session_id, "status": status}
-    made = conn.execute(insert(journal).values(row | {"detail": detail})).inserted_primary_key
+    made = conn.execute(insert(journal), row | {"detail": detail}).inserted_primary_key
     if made and made[0] % 500 == 0:
         conn.execute(delete(journal).where(journal.c.id <= made[0] - KEPT))
 

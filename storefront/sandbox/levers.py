@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from sqlalchemy import Connection, Row, Select, case, delete, insert, or_, select, update
+from sqlalchemy import Connection, Row, Select, bindparam, case, delete, insert, or_, select, update
 
 from storefront.sandbox.schema import (
     arrangements,
@@ -99,8 +99,11 @@ def for_session(conn: Connection, session_id: str, ways: dict[str, str], seconds
             arrange(conn, kind, name, times=times.get(kind), session=session_id, seconds=seconds)
 
 
+_ANY = select(A.id).where(A.kind == bindparam("of_kind"), or_(A.times.is_(None), A.times > 0)).limit(1)
+
+
 def any_arranged(conn: Connection, kind: str) -> bool:
-    return conn.execute(_open(kind).limit(1)).first() is not None
+    return conn.execute(_ANY, {"of_kind": kind}).first() is not None
 
 
 def _open(kind: str) -> Select[Any]:

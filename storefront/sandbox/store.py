@@ -18,6 +18,7 @@ from sqlalchemy import (
     Connection,
     MetaData,
     Table,
+    bindparam,
     create_engine,
     event,
     insert,
@@ -110,7 +111,7 @@ def _columns(table: Table, body: Body) -> dict[str, Any]:
 
 
 def add(conn: Connection, table: Table, body: Body) -> Body:
-    conn.execute(insert(table).values(_columns(table, body)))
+    conn.execute(insert(table), _columns(table, body))
     if _replica_lags(conn):
         _remember(conn, body, None)
     return body
@@ -143,10 +144,15 @@ def need(conn: Connection, table: Table, key: str) -> Body:
 # Reads that run behind, as they may when Flexprice asks a replica. Versions are kept while a lever says so.
 
 
+_LAGS = (
+    select(arrangements.c.id)
+    .where(arrangements.c.name == LAG, or_(arrangements.c.times.is_(None), arrangements.c.times > 0))
+    .limit(1)
+)
+
+
 def _replica_lags(conn: Connection) -> bool:
-    table = arrangements.c
-    lags = (table.name == LAG, or_(table.times.is_(None), table.times > 0))
-    return conn.execute(select(table.id).where(*lags).limit(1)).first() is not None
+    return conn.execute(_LAGS).first() is not None
 
 
 def _remember(conn: Connection, body: Body, before: Body | None) -> None:
@@ -180,11 +186,13 @@ def all_seen(conn: Connection, table: Table, bodies: list[Body]) -> list[Body]:
     return [old for body in bodies if (old := seen(conn, table, body["id"]))]
 
 
-# Levers.
+# Levers. Every call asks for several: the question is written once.
+
+_LEVER = select(levers.c.value).where(levers.c.name == bindparam("called"))
 
 
 def lever(conn: Connection, name: str, default: Any = None) -> Any:
-    value = conn.execute(select(levers.c.value).where(levers.c.name == name)).scalar()
+    value = conn.execute(_LEVER, {"called": name}).scalar()
     return default if value is None else value
 
 
