@@ -5,6 +5,8 @@ from functools import partial
 from pathlib import Path
 from urllib.parse import urlencode
 
+import requests as http
+
 from tests.bench import floors, rows
 from tests.bench.load import load, post
 from tests.bench.servers import served
@@ -35,11 +37,21 @@ def buy(name: str, template: Path, requests: list[bytes]) -> Figures:
         environ = rows.environ(url, port) | {"BENCH_TARGET": name}
         with served("tests.bench.target:app", environ) as server:
             left: Iterator[bytes] = iter(requests)
-            expect(load(server.port, 8, 0.3, left))
+            warm = expect(load(server.port, 8, 0.3, left))
+            before = server.cpu()
             result = load(server.port, 8, SECONDS, left)
-            expect(result)
-            assert set(result.statuses) == {303}, result.statuses
-            return {"rate": result.rate}
+            bought = expect(result)
+            assert sessions(port) == warm + bought, "exactly one call to Flexprice for each"
+            return {
+                "rate": bought / result.seconds,
+                "cpu": (server.cpu() - before) / bought,
+                "p99": result.percentile(0.99),
+            }
+
+
+def sessions(port: int) -> int:
+    """How many the upstream was asked to create."""
+    return int(http.get(f"http://127.0.0.1:{port}/asked", timeout=10).json()["sessions"])
 
 
 def measure(rounds: int, folder: Path) -> list[Row]:

@@ -97,6 +97,7 @@ def _order(number: int, now: datetime) -> dict[str, Any]:
         "expires_at": now + timedelta(minutes=15),
         "invoice_id": f"inv_{number}",
         "payment_id": f"pay_{number}",
+        "terms_checked_at": now,  # the session charges what was ordered
         "looks": 0,
     }
 

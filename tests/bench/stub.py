@@ -102,6 +102,7 @@ def known(path: str) -> dict[str, object]:
 
 ANSWERS: dict[tuple[str, str], tuple[int, Callable[[str], dict[str, object]]]] = {
     ("POST", "/v1/checkout/sessions"): (201, lambda path: session(next(NUMBERS))),
+    ("GET", "/asked"): (200, lambda path: {"sessions": next(NUMBERS)}),  # which is one more number taken
     ("GET", "/v1/checkout/sessions/"): (200, known),
     ("GET", "/v1/invoices/"): (200, invoice),
     ("POST", "/v1/plans/search"): (200, lambda path: plans()),
