@@ -10,6 +10,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from contextlib import suppress
 from importlib import import_module
@@ -20,7 +21,7 @@ from waitress import create_server, wasyncore  # type: ignore[import-untyped]
 
 log = logging.getLogger(__name__)
 
-GRACE = 30.0  # seconds that requests under way have after a SIGTERM
+GRACE = 30.0  # seconds that requests and calls under way have after a SIGTERM
 NEVER_SERVED = 3  # exit code of a process that could not start: another one could not either
 LIMITS = {
     "max_request_body_size": 1024 * 1024,  # the shop's own limit, with its page, is lower
@@ -123,6 +124,9 @@ class Process:
         while time.monotonic() < until and any(map(under_way, self.server.active_channels.values())):
             self._turn(0.05)
         self.server.task_dispatcher.shutdown()
+        for work in threading.enumerate():  # what was begun for somebody who has had their page
+            if not work.daemon and work is not threading.main_thread():
+                work.join(max(0.0, until - time.monotonic()))
 
     def _turn(self, seconds: float) -> None:
         wasyncore.loop(timeout=seconds, use_poll=True, map=self.channels, count=1)

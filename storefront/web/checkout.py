@@ -1,6 +1,8 @@
 """The story of a checkout: place the order, open its session, go and pay."""
 
 import logging
+import time
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +12,7 @@ from flask_login import current_user
 from storefront import aftercare, fulfillment, orders, shoppers
 from storefront.catalog import Offer
 from storefront.database import writing
-from storefront.extensions import catalog, flexprice, settings
+from storefront.extensions import catalog, db, flexprice, settings
 from storefront.flexprice import (
     CheckoutSession,
     CustomerMissing,
@@ -25,6 +27,7 @@ from storefront.flexprice import (
 )
 from storefront.lifecycle import Fact
 from storefront.models import Order
+from storefront.web import patience
 from storefront.web.security import is_payment_url
 from storefront.web.words import _
 
@@ -37,7 +40,7 @@ def start() -> Any:
     """Answers 303 to the payment page, or to a page of ours that says why not."""
     if not current_user.is_authenticated:
         return redirect(url_for("account.sign_up", next=_plan_page()), 303)
-    now = datetime.now(UTC)
+    now, clicked = datetime.now(UTC), time.monotonic()
     offer = chosen_offer(now)
     if offer.refusal:
         flash(_(offer.refusal), "error")
@@ -59,8 +62,8 @@ def start() -> Any:
         )
         flash(said, "info")
         return redirect(url_for("orders.failure", ref=open_payment.order.ref), 303)
-    if mine:
-        open_session(order, now)  # once, however many clicks there were (decision 6)
+    if mine:  # once, however many clicks there were (decision 6)
+        open_session(order, now, patience.SECONDS - (time.monotonic() - clicked))
     return redirect(where_to_pay(order), 303)
 
 
@@ -72,12 +75,19 @@ def chosen_offer(now: datetime) -> Offer:
     return shelf.offer(plan_id, form.get("currency", ""), form.get("billing_period", "")) or abort(404)
 
 
-def open_session(order: Order, now: datetime) -> None:
-    """Ask Flexprice for the session."""
+def open_session(order: Order, now: datetime, seconds: float) -> None:
+    """So long at most: later the order's page takes the shopper on as soon as the session is there."""
+    order_id, wanted = order.id, session_request(order)
+    with suppress(patience.TakesLonger):
+        patience.wait_for(lambda: ask_for_session(order_id, wanted, now), seconds)
+
+
+def ask_for_session(order_id: int, wanted: SessionRequest, now: datetime) -> None:
+    order = db.session.get_one(Order, order_id)
     try:
         if order.created_at < now and paid_unnoticed(order, now):
             return
-        session = _create(order)
+        session = _create(order, wanted)
     except (NoAnswer, SessionAlreadyOpen) as error:
         log.warning("order %s: the answer was lost (%s); waiting for its session", order.ref, error)
         return
@@ -107,9 +117,8 @@ def paid_unnoticed(order: Order, now: datetime) -> bool:
         return fulfillment.find_payment(order, found, now)
 
 
-def _create(order: Order) -> CheckoutSession:
+def _create(order: Order, wanted: SessionRequest) -> CheckoutSession:
     """One call when the customer exists. A customer Flexprice has lost is made again, once."""
-    wanted = session_request(order)
     if order.shopper.flexprice_id is None:
         know_customer(order)
         return flexprice().create_session(wanted)

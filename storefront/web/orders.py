@@ -12,12 +12,13 @@ from flask import Blueprint, abort, flash, redirect, render_template, request, s
 from flask_login import current_user, login_required
 
 from storefront import aftercare, fulfillment, inbox, orders, outbox, shoppers
+from storefront.catalog import for_shoppers
 from storefront.database import DatabaseBusy, writing
-from storefront.extensions import flexprice
+from storefront.extensions import db, flexprice
 from storefront.flexprice import CheckoutSession, FlexpriceError, NoAnswer, NotFound, Refused, RouteMissing
 from storefront.lifecycle import OPEN, Fact, State
 from storefront.models import Order
-from storefront.web import kept, pace
+from storefront.web import kept, pace, patience
 from storefront.web.words import _
 
 log = logging.getLogger(__name__)
@@ -31,6 +32,10 @@ LATE_MONEY = timedelta(minutes=2)  # so long money may be on its way behind an e
 AFTER_THE_END = 5  # seconds between looks, at least
 
 WAITED_FOR = OPEN | {State.PAID}
+
+BEING_PREPARED = for_shoppers("The payment is still being prepared. Please try again in a minute.")
+BEING_CANCELLED = for_shoppers("We have asked for it to be cancelled, and wait for the answer.")
+STAYS_PAYABLE = for_shoppers("This payment cannot be cancelled: the link stays payable until it lapses.")
 
 PHASES = {
     State.PAID: "paid",
@@ -213,29 +218,37 @@ def afterwards(order: Order, now: datetime) -> str:
 @login_required
 def cancel(ref: str) -> Any:
     order = own_order(ref)
-    now = datetime.now(UTC)
+    order_id, now = order.id, datetime.now(UTC)
     if order.is_open:
-        end_session(order, now)
+        try:
+            problem = patience.wait_for(lambda: end_session(order_id, now), patience.SECONDS)
+        except patience.TakesLonger:
+            problem = BEING_CANCELLED
+        if problem:
+            flash(_(problem), "info")
     return redirect(url_for("orders.failure", ref=ref), 303)
 
 
-def end_session(order: Order, now: datetime) -> None:
-    """Decision 11: end it at Flexprice first; what Flexprice answers is what the order becomes."""
+def end_session(order_id: int, now: datetime) -> str:
+    """Decision 11: end it at Flexprice first; what Flexprice answers is what the order becomes.
+
+    Gives a sentence for the shopper when it could not be ended.
+    """
+    order = db.session.get_one(Order, order_id)
     if order.session_id is None:
         if order.opening_at:
-            flash(_("The payment is still being prepared. Please try again in a minute."), "info")
-            return
+            return BEING_PREPARED
         with writing():
             orders.advance(order, Fact.SHOPPER_CANCELLED, now)
-        return
+        return ""
     with writing():
         orders.ask_cancel(order.id, now)
     session = ask_to_cancel(order, now)
     if session is None:
-        flash(_("This payment cannot be cancelled: the link stays payable until it lapses."), "info")
-        return
+        return STAYS_PAYABLE
     with writing():
         fulfillment.settle(order, session, now)
+    return ""
 
 
 def ask_to_cancel(order: Order, now: datetime) -> CheckoutSession | None:

@@ -1,12 +1,18 @@
 """From the click to the payment page: one order, one session, one call."""
 
+import json
+import threading
+from contextlib import contextmanager
+
 import pytest
 import requests
 
 from storefront.catalog import NOTHING_TO_CHARGE, WRONG_DECIMALS
 from storefront.lifecycle import State
 from storefront.models import Access, Order, Shopper
+from storefront.web import patience
 
+API = "http://127.0.0.1:8001/v1"
 PAY = "http://127.0.0.1:8001/pay/abc"
 OFFER = {"plan": "plan_01", "currency": "inr", "billing_period": "MONTHLY"}
 SESSIONS = ("POST", "/checkout/sessions")
@@ -22,6 +28,28 @@ def shop(vendor, samples):
     """A Flexprice that sells one plan."""
     vendor.sells(samples.plan(samples.price("499"), samples.price("4990", billing_period="ANNUAL")))
     return vendor
+
+
+@pytest.fixture
+def slowly(shop, monkeypatch):
+    """Flexprice takes its time over an answer: until the end of the block."""
+    monkeypatch.setattr(patience, "SECONDS", 0.2)
+
+    @contextmanager
+    def answering(path, body, status=200):
+        enough, before = threading.Event(), set(threading.enumerate())
+
+        def answer(_request):
+            assert enough.wait(60)
+            return status, {"Content-Type": "application/json"}, json.dumps(body)
+
+        shop.mock.add_callback("POST", API + path, answer)
+        yield
+        enough.set()
+        for work in set(threading.enumerate()) - before:
+            work.join(60)
+
+    return answering
 
 
 @pytest.fixture
@@ -202,6 +230,43 @@ def test_no_answer_waits_and_is_never_repeated_blindly(shop, buy, the_order):
     assert buy().location == order_page(the_order())
     assert len(creates(shop)) == 1
     assert the_order().state == State.PLACED
+
+
+def test_who_waits_for_long_has_a_page_and_is_taken_on_when_the_session_is_there(
+    shop, buy, asha, the_order, slowly, samples
+):
+    """R14. The one call goes on behind the page (decision 6), and what it brings is kept."""
+    with slowly("/checkout/sessions", samples.session(), 201):
+        answer = buy()
+        assert (answer.status_code, answer.location) == (303, f"/orders/{the_order().ref}/failure")
+        assert 'data-phase="preparing"' in asha.get(answer.location).text
+        assert buy().location == answer.location  # a second click waits for the same one
+    assert (the_order().state, the_order().payment_url) == (State.AWAITING_PAYMENT, PAY)
+    assert PAY in asha.get(answer.location).text
+    assert shop.calls.count(("POST", "/checkout/sessions")) == 1
+
+
+def test_what_goes_wrong_after_the_page_is_kept_too(shop, buy, the_order, slowly, caplog):
+    with slowly("/checkout/sessions", {"code": "x", "message": "busy"}, 503):
+        assert buy().status_code == 303
+    assert (the_order().state, the_order().opening_at) == (
+        State.PLACED,
+        None,
+    )  # the same key may be used again
+    assert "after the shopper had their page" in caplog.text
+
+
+def test_a_cancel_that_takes_long_is_waited_for_on_the_orders_page(
+    shop, buy, asha, the_order, slowly, samples
+):
+    shop.opens()
+    buy()
+    ended = samples.session(checkout_status="failed", terminal=True, cancelled_at="2026-09-01T10:01:00Z")
+    with slowly("/checkout/sessions/cs_01/cancel", ended):
+        assert asha.post(f"/orders/{the_order().ref}/cancel").status_code == 303
+        assert the_order().state == State.AWAITING_PAYMENT
+    assert the_order().state == State.CANCELLED
+    assert "We have asked for it to be cancelled" in asha.get(order_page(the_order())).text
 
 
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 401, 403])
