@@ -87,6 +87,12 @@ HALF_DONE = (
 ASK_SUPPORT = (
     "Resend payment_link.paid from Razorpay, or ask Flexprice's support with the session and payment ids."
 )
+HALF_COMPLETED = Hint(
+    state(State.STUCK),
+    LOOK,
+    "Money was taken, but the session did not complete. " + HALF_DONE,
+    ASK_SUPPORT,
+)
 
 HINTS: dict[str, tuple[Hint, ...]] = {
     "session": (
@@ -98,12 +104,7 @@ HINTS: dict[str, tuple[Hint, ...]] = {
             "Compare FLEXPRICE_API_KEY and FLEXPRICE_API_URL with where the order was placed.",
         ),
         COMPLETION_LOST,
-        Hint(
-            state(State.STUCK),
-            LOOK,
-            "Money was taken, but the session did not complete. " + HALF_DONE,
-            ASK_SUPPORT,
-        ),
+        HALF_COMPLETED,
         Hint(
             lambda case: not case.order.session_id and case.order.paid_at is not None,
             STOP,
@@ -235,12 +236,7 @@ HINTS: dict[str, tuple[Hint, ...]] = {
             "Look at it in Flexprice.",
         ),
         UNREACHABLE,
-        Hint(
-            state(State.STUCK),
-            LOOK,
-            "Money was taken, but the session did not complete. " + HALF_DONE,
-            ASK_SUPPORT,
-        ),
+        HALF_COMPLETED,
         Hint(
             always,
             WAIT,
@@ -283,12 +279,7 @@ HINTS: dict[str, tuple[Hint, ...]] = {
             ASK_SUPPORT,
         ),
         UNREACHABLE,
-        Hint(
-            state(State.STUCK),
-            LOOK,
-            "Money was taken, but the session did not complete. " + HALF_DONE,
-            ASK_SUPPORT,
-        ),
+        HALF_COMPLETED,
         Hint(
             always,
             WAIT,
