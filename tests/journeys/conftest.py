@@ -24,7 +24,7 @@ from storefront.models import Access, InboxMessage, Letter, Order
 from storefront.models import Shopper as ShopperRow
 from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.due import run_due
-from storefront.sandbox.schema import customers, invoices, prices, sessions, subscriptions
+from storefront.sandbox.schema import customers, deliveries, events, invoices, prices, sessions, subscriptions
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.shelf import all_prices
 from storefront.sandbox.store import need, save
@@ -270,7 +270,10 @@ class World:
         catalog._shelf = replace(catalog._shelf, read_at=catalog._shelf.read_at - timedelta(hours=1))
 
     def lose_customers(self) -> None:
+        """And what was still to be said about them."""
+        about_them = select(events.c.id).where(events.c.entity == "customer")
         with self.sandbox.extensions["sandbox"].writing() as conn:
+            conn.execute(delete(deliveries).where(deliveries.c.event_id.in_(about_them)))
             conn.execute(delete(customers))
 
     def set_order(self, **values: Any) -> None:
