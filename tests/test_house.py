@@ -34,7 +34,7 @@ ONLY = {
 }
 
 # The sign-in guard, the ladder of looks, and what else all doors have in common.
-COMMON_TO_DOORS = {f"storefront.web.{name}" for name in ("security", "pace", "words", "kept")}
+COMMON_TO_DOORS = {f"storefront.web.{name}" for name in ("security", "pace", "words", "kept", "patience")}
 
 
 def module(path: Path) -> str:
