@@ -25,4 +25,5 @@
   }
 
   setInterval(refresh, 2000);
+  document.addEventListener("visibilitychange", refresh);
 })();

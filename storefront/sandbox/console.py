@@ -76,7 +76,9 @@ KINDS = {
 def page_policy(response: Response) -> Response:
     response.headers["Content-Security-Policy"] = (
         f"default-src 'none'; style-src 'self'; script-src 'self' {HTMX}; connect-src 'self'; "
-        "img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+        # A form of the guided list leads to the shop, and Chromium applies this to the redirect too.
+        f"img-src 'self'; form-action 'self' {current_settings().shop_url}; "
+        "base-uri 'none'; frame-ancestors 'none'"
     )
     response.headers["Cache-Control"] = "no-store"
     return response

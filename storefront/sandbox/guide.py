@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from flask import Blueprint, Response, current_app, jsonify, render_template
+from flask import Blueprint, Response, current_app, jsonify, redirect, render_template, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Connection, delete, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -146,7 +146,10 @@ def live() -> ResponseReturnValue:
 def stage(key: str) -> ResponseReturnValue:
     _known(key)
     with current_store().writing() as conn:
+        _give_back(conn, _bought_for_the_list(conn))  # first: the stage is not for the news of it
         set_stage(conn, key)
+    if request.form.get("then") == "shop":
+        return redirect(current_settings().shop_url, 303)
     return controls.done(staged=key)
 
 
@@ -189,12 +192,23 @@ def restart() -> ResponseReturnValue:
 @bp.post("/give-back")
 def give_back() -> ResponseReturnValue:
     """Ends every subscription, so that each plan can be bought once more."""
-    active = select(subscriptions.c.body).where(subscriptions.c.subscription_status == "active")
     with current_store().writing() as conn:
-        found = list(conn.execute(active).scalars())
-        for subscription in found:
-            endings.end_subscription(conn, subscription, at_period_end=False)
-    return controls.done(ended=len(found))
+        return controls.done(ended=_give_back(conn, subscriptions.c.id.is_not(None)))
+
+
+def _give_back(conn: Connection, which: Any) -> int:
+    active = select(subscriptions.c.body).where(subscriptions.c.subscription_status == "active", which)
+    found = list(conn.execute(active).scalars())
+    for subscription in found:
+        endings.end_subscription(conn, subscription, at_period_end=False)
+    return len(found)
+
+
+def _bought_for_the_list(conn: Connection) -> Any:
+    """What was bought for lines that are ticked: a tester needs each plan more than once."""
+    seen = conn.execute(select(walks.c.evidence).where(walks.c.seen_at.is_not(None))).scalars()
+    ids = [evidence["session"] for evidence in seen if "session" in evidence]
+    return subscriptions.c.id.in_(select(sessions.c.subscription_id).where(sessions.c.id.in_(ids)))
 
 
 # The result.

@@ -42,9 +42,9 @@ class Scenario(NamedTuple):
     stage: tuple[Pull, ...] = ()
     switches: Body = {}  # what kind of Flexprice it is meanwhile
     buttons: tuple[Button, ...] = ()
-    calls: Callable[[], list[tuple[str, str, Body]]] | None = (
-        None  # what a shop would never send: sent for you
-    )
+    # What a shop would never send: sent for you.
+    calls: Callable[[], list[tuple[str, str, Body]]] | None = None
+    goes_on: bool = False  # where the line before it ended
 
 
 # How it is known.
@@ -242,15 +242,16 @@ GROUPS: dict[str, dict[str, Scenario]] = {
         ),
         "decline-then-pay": Scenario(
             "Declined, then paid",
-            "Pay the same order with a card that works.",
+            "Stay on that payment page and pay with a card that works.",
             "One order, one plan, one letter.",
             declined_then_paid,
+            goes_on=True,
         ),
     },
     "Endings": {
         "cancel": Scenario(
             "Cancelled by the shopper",
-            f"{BUY}, go back to the order’s page without paying and cancel it.",
+            f"{BUY}, go back without paying, open the order in your account and cancel it.",
             "The page says cancelled; the payment link takes no more money.",
             ended("failed", cancelled_at="20"),
         ),
@@ -318,7 +319,7 @@ GROUPS: dict[str, dict[str, Scenario]] = {
     "When the network has a bad day": {
         "api-down": Scenario(
             "Flexprice is down when you buy",
-            f"{BUY}: it cannot be opened. Try again on the order’s page and pay.",
+            f"{BUY}: it cannot be reached. See your orders, open this one, try again and pay.",
             "Nothing was charged, and the second try is the same order.",
             in_spite_of("down"),
             (Pull("fault", "down", {"times": 1, "method": "POST", "path": SESSIONS}),),

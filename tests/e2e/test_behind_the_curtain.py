@@ -33,7 +33,10 @@ def test_a_tick_appears_by_itself(shopper: Open, demo: Any, cdn: str) -> None:
     tester.expected = [] if there else [CDN_GONE]
     page = guide(tester)
     line = page.locator("#merchant-cancels")
-    line.get_by_role("button", name="Set the stage").click()
+    with page.expect_popup() as shop:
+        line.get_by_role("button", name="Set the stage and go to the shop").click()
+    expect(shop.value).to_have_url(f"{demo.shop}/")
+    page.bring_to_front()
     expect(line).to_contain_text("on stage")
     assert page.evaluate("Boolean(window.htmx)") is there
 

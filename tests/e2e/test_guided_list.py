@@ -161,7 +161,10 @@ def test_a_line_is_walked_ticked_and_proven(shopper: Open, demo: Any, line: str)
     guide: Page = asha.page.context.new_page()
     guide.goto(f"{demo.sandbox}/_sandbox/guide")
     if guide.locator(f"#stage-{line}").count():
-        guide.locator(f"#stage-{line}").click()
+        with guide.expect_popup() as shop:
+            guide.locator(f"#stage-{line}").click()
+        expect(shop.value).to_have_url(f"{demo.shop}/")
+        guide.bring_to_front()
         expect(guide.locator(f"#{line}")).to_contain_text("on stage")
     asha.guide = guide
     asha.passes_time = lambda line: guide.locator(f"#press-{line}-1").click()

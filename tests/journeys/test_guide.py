@@ -138,9 +138,9 @@ def test_each_test_card_ticks_its_own_line(world: Any, key: str) -> None:
 @pytest.mark.parametrize("key", list(WALKS))
 def test_a_scenario_ticks_by_itself_when_it_happened(world: Any, key: str) -> None:
     assert not result(world)[key]["seen"]
-    if SCENARIOS[key].stage or SCENARIOS[key].switches:
+    if not SCENARIOS[key].goes_on:
         press(world, f"{GUIDE}/{key}/stage")
-        assert "On stage" in page(world)
+        assert "(on stage)" in page(world)
         assert not result(world)[key]["seen"]
 
     WALKS[key](world)
@@ -160,6 +160,21 @@ def test_every_scenario_was_walked(world: Any) -> None:
     assert f"{len(SCENARIOS)} of {len(SCENARIOS)} seen" in told.text
     assert told.text.count("| ✓ |") == len(SCENARIOS)
     assert told.headers["Content-Type"].startswith("text/markdown")
+
+
+def test_one_press_sets_the_stage_and_leads_to_the_shop(world: Any) -> None:
+    """Where there is always a plan to buy: what was bought for ticked lines has ended."""
+    before = len([access for access in world.accesses() if access.revoked_at is None])
+    url, form = f"{world.sandbox_url}{GUIDE}/webhook-lost/stage", {"then": "shop"}
+
+    answer = requests.post(url, data=form, allow_redirects=False, timeout=20)
+    world.settle()
+
+    assert (answer.status_code, answer.headers["Location"]) == (303, world.shop_url)
+    assert world.shop_url in answer.headers["Content-Security-Policy"]
+    assert "(on stage)" in page(world)
+    still = [access for access in world.accesses() if access.revoked_at is None]
+    assert len(still) < before
 
 
 def test_the_list_can_be_started_over(world: Any) -> None:
