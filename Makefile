@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench check audit lint work sandbox clean texts pictures
+.PHONY: help run test soak bench check audit lint work sandbox clean texts gallery pictures
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -37,6 +37,9 @@ lint: $(DEV_READY)  ## ruff, format and mypy only
 texts: $(RUN_READY)  ## gather the texts for translators into translations/shop.pot
 	@mkdir -p translations
 	$(BIN)/pybabel -q extract -F babel.cfg -k lazy -k for_shoppers --sort-by-file -o translations/shop.pot .
+
+gallery: $(DEV_READY)  ## show every page in every state on one sheet, at three widths, by day and by night
+	$(BIN)/python -m tests.e2e.sheets
 
 pictures: $(DEV_READY)  ## take the pictures of the README anew, into docs/
 	$(BIN)/python -m tests.e2e.pictures

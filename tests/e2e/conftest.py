@@ -45,10 +45,18 @@ ARGUMENTS = [
     "--disable-component-update",
 ]
 HTMX = "htmx.org@2.0.11"
+HTMX_4 = "htmx.org@4.0.1"
 AXE = "axe-core@4.14.1"
 CDN = "https://cdn.jsdelivr.net/**"
+PINNED = re.compile(r' integrity="[^"]+" crossorigin="anonymous"')
+# Whether anybody sees the tab.
+SEEN = """seen => {
+  Object.defineProperty(document, "hidden", {configurable: true, get: () => !seen});
+  document.dispatchEvent(new Event("visibilitychange"));
+}"""
+# Time for whoever waits in a page: a second of its timers is a fifth of one. What the page does is the same.
+HASTE = "(real => window.setTimeout = (call, ms, ...more) => real(call, ms / 5, ...more))(window.setTimeout)"
 PATIENCE = 40.0  # seconds until the demo says that it can be tried
-FAILED = pytest.StashKey[bool]()
 
 
 def cannot(reason: str) -> NoReturn:
@@ -58,10 +66,34 @@ def cannot(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+# --- What is kept when a test fails: a picture of every tab, and the trace of how it came to be there ---
+
+browsers: list[Browser] = []
+
+
+def watched(browser: Browser, **options: Any) -> BrowserContext:
+    """A browser of somebody's own, that can tell afterwards what happened."""
+    context = browser.new_context(**{"reduced_motion": "reduce"} | options)
+    context.set_default_timeout(15_000)
+    context.tracing.start(snapshots=True)
+    return context
+
+
+def keep_evidence(test: str) -> None:
+    ARTIFACTS.mkdir(exist_ok=True)
+    name = re.sub(r"\W+", "-", test).strip("-")
+    for number, context in enumerate(context for browser in browsers for context in browser.contexts):
+        for tab, page in enumerate(context.pages):
+            page.screenshot(path=ARTIFACTS / f"{name}-{number}-{tab}.png", full_page=True)
+        context.tracing.stop(path=ARTIFACTS / f"{name}-{number}.zip")
+        context.tracing.start(snapshots=True)
+
+
 @pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Iterator[None]:
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
-    item.stash[FAILED] = item.stash.get(FAILED, False) or report.failed
+    if report.failed and call.when == "call":
+        keep_evidence(item.name)
     return report
 
 
@@ -221,6 +253,17 @@ def htmx(npm: Npm) -> bytes:
 
 
 @pytest.fixture(scope="session")
+def newer_htmx(npm: Npm) -> bytes:
+    return npm(HTMX_4, "dist/htmx.min.js")
+
+
+def unpinned(route: Route) -> None:
+    """The page as it is, but for the hash that lets htmx 2 in and no other."""
+    answer = route.fetch()
+    route.fulfill(response=answer, body=PINNED.sub(' crossorigin="anonymous"', answer.text()))
+
+
+@pytest.fixture(scope="session")
 def integrity(htmx: bytes) -> str:
     return "sha384-" + base64.b64encode(hashlib.sha384(htmx).digest()).decode()
 
@@ -234,7 +277,9 @@ def chromium() -> Iterator[Browser]:
         cannot(f"{CHROMIUM} is missing")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        browsers.append(browser)
         yield browser
+        browsers.remove(browser)
         browser.close()
 
 
@@ -246,8 +291,7 @@ class Visitors:
         self.known: dict[str, BrowserContext] = {}
 
     def context(self, who: str, **options: Any) -> BrowserContext:
-        context = self.browser.new_context(**options)
-        context.set_default_timeout(15_000)
+        context = watched(self.browser, **options)
         if who:
             page = context.new_page()
             page.goto(self.gallery.url + "/sign-in")
@@ -272,8 +316,8 @@ class Visitors:
         self.gallery.sells(sight.shelf)
         page.goto(self.gallery.url + sight.path)
         if sight.typed is not None:
-            for field, typed in sight.typed.items():
-                page.locator(f"input[name={field}]").fill(typed)
+            for name, typed in sight.typed.items():
+                page.locator(f"input[name={name}]").fill(typed)
             with page.expect_navigation():
                 page.locator("main").get_by_role("button").click()
         assert page.url == self.gallery.url + (sight.lands or sight.path)
@@ -317,13 +361,24 @@ class Shopper:
     def press(self, name: str | re.Pattern[str]) -> None:
         self.page.get_by_role("button", name=name).click()
 
+    def joins(self) -> None:
+        """Signs up without looking at it: most walks are about what comes afterwards."""
+        door, web = f"{self.demo.shop}/sign-up", self.page.request
+        token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', web.get(door).text())
+        assert token is not None
+        answer = web.post(door, form={"csrf_token": token[1], **self.papers()}, max_redirects=0)
+        assert answer.status == 303
+
+    def papers(self) -> dict[str, str]:
+        email = f"asha{next(self.numbers)}@example.com"
+        return {"name": "Asha Rao", "email": email, "password": PASSWORD}
+
     def sign_up_for(self, plan: str = "Starter", at: str = "/") -> None:
         """From the list of plans, by way of signing up, to the plan's own page."""
         self.see(at)
         self.press(f"Buy {plan}")
-        self.page.get_by_label("Name", exact=True).fill("Asha Rao")
-        self.page.locator("input[name=email]").fill(f"asha{next(self.numbers)}@example.com")
-        self.page.locator("input[name=password]").fill("a sentence to remember")
+        for name, typed in self.papers().items():
+            self.page.locator(f"input[name={name}]").fill(typed)
         self.page.locator("main").get_by_role("button", name="Sign up").click()
         expect(self.page.get_by_role("heading", level=1, name=plan)).to_be_visible()
 
@@ -332,7 +387,8 @@ class Shopper:
         self.is_at_payment()
 
     def order(self, plan: str = "Starter") -> None:
-        self.sign_up_for(plan)
+        self.joins()
+        self.see("/")
         self.buy(plan)
 
     def is_at_payment(self) -> None:
@@ -389,6 +445,14 @@ class Shopper:
             self.page.reload()
         self.sees_phase("late")
 
+    def waits_elsewhere(self, state: str) -> None:
+        """Until the account says so, which is looked at without a tab."""
+        for _ in range(100):
+            if state in self.page.request.get(f"{self.demo.shop}/account").text():
+                return
+            self.page.wait_for_timeout(100)
+        raise AssertionError(f"no order became {state}")
+
     def sees_orders(self, *states: str) -> None:
         """On the account's page, the newest first."""
         self.see("/account")
@@ -402,27 +466,31 @@ def shopper(
     """`shopper(...)` opens a fresh browser context; what its browser complains of fails the test."""
     opened: list[tuple[BrowserContext, Shopper]] = []
 
-    def serve(route: Route) -> None:
+    def serve(script: bytes) -> Callable[[Route], None]:
         allow = {"access-control-allow-origin": "*"}
-        route.fulfill(body=htmx, content_type="text/javascript", headers=allow)
+        return lambda route: route.fulfill(body=script, content_type="text/javascript", headers=allow)
 
-    def open_browser(cdn: Callable[[Route], None] = serve, **options: Any) -> Shopper:
-        context = chromium.new_context(**options)
+    def open_browser(
+        cdn: Callable[[Route], None] = serve(htmx),  # noqa: B008 - made once, on purpose
+        haste: bool = True,
+        newer: bytes = b"",
+        **options: Any,
+    ) -> Shopper:
+        context = watched(chromium, **options)
+        if newer:
+            cdn = serve(newer)
+            context.route(re.compile(r"/orders/\w+/(success|failure)"), unpinned)
+        if haste:
+            context.add_init_script(HASTE)
         context.route(CDN, cdn)
-        context.set_default_timeout(15_000)
-        context.tracing.start(screenshots=True, snapshots=True)
         opened.append((context, Shopper(context, demo)))
         return opened[-1][1]
 
     yield open_browser
-    complaints: list[str] = []
-    for number, (context, someone) in enumerate(opened):
-        complaints += someone.unexpected()
-        if complaints or request.node.stash.get(FAILED, False):
-            ARTIFACTS.mkdir(exist_ok=True)
-            name = re.sub(r"\W+", "-", request.node.name).strip("-")
-            someone.page.screenshot(path=ARTIFACTS / f"{name}-{number}.png", full_page=True)
-            context.tracing.stop(path=ARTIFACTS / f"{name}-{number}.zip")
+    complaints = [line for _, someone in opened for line in someone.unexpected()]
+    if complaints:
+        keep_evidence(request.node.name)
+    for context, _ in opened:
         context.unroute_all(behavior="ignoreErrors")
         context.close()
     if complaints:

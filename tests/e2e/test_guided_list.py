@@ -94,7 +94,8 @@ def pay_and_hear_it_again(asha: Any, line: str) -> None:
 
 def try_again(asha: Any, line: str) -> None:
     asha.expected += ["503", "502"]
-    asha.sign_up_for()
+    asha.joins()
+    asha.see("/")
     asha.press("Buy Starter")
     expect(asha.page.locator("main")).to_contain_text(re.compile("could not reach|cannot reach"))
     asha.opens_order()
@@ -106,7 +107,8 @@ def try_again(asha: Any, line: str) -> None:
 
 
 def wait_for_the_link(asha: Any, line: str) -> None:
-    asha.sign_up_for()
+    asha.joins()
+    asha.see("/")
     asha.press("Buy Starter")
     asha.sees_phase("waiting", 60)
     asha.page.locator("#order-pay").click()

@@ -48,11 +48,7 @@ def test_the_keyboard_alone_buys(shopper: Open) -> None:
     asha.tabs_to(page.get_by_role("button", name="Buy Starter"))
     keys.press("Enter")
     expect(page.get_by_role("heading", level=1, name="Sign up")).to_be_visible()
-    for field, typed in (
-        ("name", "Asha Rao"),
-        ("email", f"keys{next(asha.numbers)}@example.com"),
-        ("password", "a sentence to remember"),
-    ):
+    for field, typed in asha.papers().items():
         asha.tabs_to(page.locator(f"input[name={field}]"))
         keys.type(typed)
     keys.press("Enter")
@@ -70,7 +66,8 @@ def test_the_keyboard_alone_buys(shopper: Open) -> None:
 
 def test_a_double_click_makes_one_order(shopper: Open) -> None:
     asha = shopper()
-    asha.sign_up_for()
+    asha.joins()
+    asha.see("/")
     asha.page.get_by_role("button", name="Buy Starter").dblclick()
     asha.is_at_payment()
     asha.sees_orders("Open")
@@ -78,7 +75,8 @@ def test_a_double_click_makes_one_order(shopper: Open) -> None:
 
 def test_two_tabs_share_one_order(shopper: Open, demo: Any) -> None:
     asha = shopper()
-    asha.sign_up_for()
+    asha.joins()
+    asha.see("/")
     first, second = asha.page, asha.page.context.new_page()
     second.goto(first.url)
     asha.buy()
