@@ -1,12 +1,15 @@
 """The sandbox's own pages in a real browser: live with htmx, live without it, useful without any script."""
 
 import re
-from collections.abc import Callable
+import secrets
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 import requests
 from playwright.sync_api import Page, expect
+
+from tests.e2e.test_pages import HABITS, STANDARD, found, too_wide
 
 pytestmark = pytest.mark.browser
 
@@ -79,12 +82,82 @@ def test_a_tester_picks_outcome_and_delivery_on_the_payment_page(shopper: Open, 
     asha.sees_money_go_back()
 
 
-@pytest.mark.parametrize("path", ["", "guide", "sessions", "deliveries", "customers", "journal"])
-def test_no_page_is_wider_than_a_phone(shopper: Open, demo: Any, path: str) -> None:
-    tester = shopper(viewport={"width": 390, "height": 844})
-    tester.page.goto(f"{demo.sandbox}/_sandbox/{path}")
+@pytest.fixture
+def places(demo: Any) -> Iterator[dict[str, str]]:
+    """Every page of the sandbox, with a sale, a link to pay, a refused message and long words everywhere."""
+    http, key = requests.Session(), {"x-api-key": demo.environ["FLEXPRICE_API_KEY"]}
 
-    assert tester.page.evaluate("document.documentElement.scrollWidth") <= 390
+    def post(where: str, **body: Any) -> Any:
+        answer = http.post(demo.sandbox + where, json=body, headers=key, timeout=20)
+        answer.raise_for_status()
+        return answer.json()
+
+    name = secrets.token_hex(8)
+    customer = post("/v1/customers", external_id=name, name=f"{'Averylongname' * 8} <b>&amp;")
+    plan = post("/v1/plans/search", lookup_key="starter")["items"][0]["id"]
+
+    def session() -> Any:
+        params = {"plan_id": plan, "currency": "INR", "billing_period": "MONTHLY"}
+        return post(
+            "/v1/checkout/sessions",
+            customer_external_id=name,
+            action="create_subscription",
+            payment_provider="razorpay",
+            configuration={"create_subscription_params": params},
+            idempotency_key=secrets.token_hex(60),
+        )
+
+    sold, ours = session(), session()
+    post(f"/_sandbox/sessions/{sold['id']}/outcome", outcome="paid", delivery="bad_signature")
+    post("/_sandbox/deliver")
+    post("/_sandbox/faults", fault="slow", customer=name, path="/v1/" + "long" * 30)
+    invoice, payment = sold["checkout_invoice_id"], sold["checkout_payment_id"]
+    subscription = http.get(f"{demo.sandbox}/v1/invoices/{invoice}", headers=key, timeout=20).json()
+    refused = http.get(f"{demo.sandbox}/_sandbox/deliveries", timeout=20).json()["items"][0]["id"]
+    lists = (
+        "",
+        "guide",
+        "sessions",
+        "deliveries",
+        "customers",
+        "subscriptions",
+        "invoices",
+        "payments",
+        "journal",
+    )
+    pages = {path or "console": f"/_sandbox/{path}" for path in lists}
+    pages |= {
+        "a session that was sold": f"/_sandbox/sessions/{sold['id']}",
+        "a session": f"/_sandbox/sessions/{ours['id']}",
+        "a customer": f"/_sandbox/customers/{customer['id']}",
+        "a subscription": f"/_sandbox/subscriptions/{subscription['subscription_id']}",
+        "an invoice": f"/_sandbox/invoices/{invoice}",
+        "a payment": f"/_sandbox/payments/{payment}",
+        "a delivery": f"/_sandbox/deliveries/{refused}",
+        "the payment page": ours["payment_action"]["url"].removeprefix(demo.sandbox),
+        "a link that was paid": sold["payment_action"]["url"].removeprefix(demo.sandbox),
+    }
+    yield pages
+    post("/_sandbox/levers/clear")
+    http.close()
+
+
+def test_every_page_is_for_everybody(shopper: Open, demo: Any, places: dict[str, str], axe: str) -> None:
+    tester = shopper(cdn=lambda route: route.fulfill(body="", content_type="text/javascript"))
+    tester.expected = ["integrity"]
+    page = tester.page
+    for name, path in places.items():
+        page.set_viewport_size({"width": 1280, "height": 800})
+        page.emulate_media(color_scheme="light")
+        page.goto(demo.sandbox + path)
+        page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
+
+        assert found(page, axe, STANDARD + HABITS) == [], f"{name}, by day"
+        page.emulate_media(color_scheme="dark")
+        page.set_viewport_size({"width": 390, "height": 844})
+        assert found(page, axe, STANDARD + HABITS) == [], f"{name}, on a phone, at night"
+        page.set_viewport_size({"width": 320, "height": 640})
+        assert too_wide(page) == 0, f"{name}, on the smallest phone"
 
 
 def test_a_list_is_live_too(shopper: Open, demo: Any) -> None:
