@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.test_pages import HABITS, STANDARD, found, too_wide
 
@@ -93,7 +93,7 @@ def places(demo: Any) -> Iterator[dict[str, str]]:
         return answer.json()
 
     name = secrets.token_hex(8)
-    customer = post("/v1/customers", external_id=name, name=f"{'Averylongname' * 8} <b>&amp;")
+    post("/v1/customers", external_id=name, name=f"{'Averylongname' * 8} <b>&amp;")
     plan = post("/v1/plans/search", lookup_key="starter")["items"][0]["id"]
 
     def session() -> Any:
@@ -111,28 +111,16 @@ def places(demo: Any) -> Iterator[dict[str, str]]:
     post(f"/_sandbox/sessions/{sold['id']}/outcome", outcome="paid", delivery="bad_signature")
     post("/_sandbox/deliver")
     post("/_sandbox/faults", fault="slow", customer=name, path="/v1/" + "long" * 30)
-    invoice, payment = sold["checkout_invoice_id"], sold["checkout_payment_id"]
-    subscription = http.get(f"{demo.sandbox}/v1/invoices/{invoice}", headers=key, timeout=20).json()
+    bill = http.get(
+        f"{demo.sandbox}/v1/invoices/{sold['checkout_invoice_id']}", headers=key, timeout=20
+    ).json()
     refused = http.get(f"{demo.sandbox}/_sandbox/deliveries", timeout=20).json()["items"][0]["id"]
-    lists = (
-        "",
-        "guide",
-        "sessions",
-        "deliveries",
-        "customers",
-        "subscriptions",
-        "invoices",
-        "payments",
-        "journal",
-    )
+    lists = ("", "guide", "sessions", "deliveries", "customers", "journal")
     pages = {path or "console": f"/_sandbox/{path}" for path in lists}
     pages |= {
         "a session that was sold": f"/_sandbox/sessions/{sold['id']}",
         "a session": f"/_sandbox/sessions/{ours['id']}",
-        "a customer": f"/_sandbox/customers/{customer['id']}",
-        "a subscription": f"/_sandbox/subscriptions/{subscription['subscription_id']}",
-        "an invoice": f"/_sandbox/invoices/{invoice}",
-        "a payment": f"/_sandbox/payments/{payment}",
+        "a subscription": f"/_sandbox/subscriptions/{bill['subscription_id']}",
         "a delivery": f"/_sandbox/deliveries/{refused}",
         "the payment page": ours["payment_action"]["url"].removeprefix(demo.sandbox),
         "a link that was paid": sold["payment_action"]["url"].removeprefix(demo.sandbox),
@@ -142,10 +130,9 @@ def places(demo: Any) -> Iterator[dict[str, str]]:
     http.close()
 
 
-def test_every_page_is_for_everybody(shopper: Open, demo: Any, places: dict[str, str], axe: str) -> None:
-    tester = shopper(cdn=lambda route: route.fulfill(body="", content_type="text/javascript"))
-    tester.expected = ["integrity"]
-    page = tester.page
+def test_every_page_is_for_everybody(chromium: Browser, demo: Any, places: dict[str, str], axe: str) -> None:
+    page = chromium.new_page()
+    page.route("https://cdn.jsdelivr.net/**", lambda route: route.abort())
     for name, path in places.items():
         page.set_viewport_size({"width": 1280, "height": 800})
         page.emulate_media(color_scheme="light")
@@ -158,6 +145,7 @@ def test_every_page_is_for_everybody(shopper: Open, demo: Any, places: dict[str,
         assert found(page, axe, STANDARD + HABITS) == [], f"{name}, on a phone, at night"
         page.set_viewport_size({"width": 320, "height": 640})
         assert too_wide(page) == 0, f"{name}, on the smallest phone"
+    page.close()
 
 
 def test_a_list_is_live_too(shopper: Open, demo: Any) -> None:
