@@ -1,9 +1,9 @@
-# One image for both: the shop (as it stands) and the worker (its command is in docs/deploying.md).
+# One image for both: the shop (as it stands) and the worker (its command is in docs/going-live.md).
 # The sandbox is left out by .dockerignore: the shop runs without it.
 
 FROM python:3.11-slim AS packages
 COPY requirements.txt .
-RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir --no-compile -r requirements.txt
+RUN python -m venv /venv && /venv/bin/pip install --no-cache-dir -r requirements.txt
 
 FROM python:3.11-slim
 RUN useradd --system --uid 10001 --home-dir /shop shop
@@ -13,6 +13,8 @@ COPY wsgi.py ./
 COPY static ./static
 COPY templates ./templates
 COPY storefront ./storefront
+# Compiled once, here: who runs it may not write.
+RUN python -m compileall -q wsgi.py storefront
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1
 USER shop
 EXPOSE 8000

@@ -381,6 +381,7 @@ RULES = [
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule["alert"])
 def test_every_alert_watches_a_figure_we_show(rule, shop):
     assert rule["annotations"]["summary"]
+    assert re.search(rf"^\| .*\b{rule['alert']}\b", (ROOT / "docs/operating.md").read_text(), re.MULTILINE)
     figures = re.findall(r"\bstorefront_\w+", rule["expr"])
     assert figures
     assert set(figures) <= set(metrics.HELP)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.bench import table
 
-GROUPS = ("webhooks", "working", "buying", "pages", "engines", "practice", "starting", "slow")
+GROUPS = ("webhooks", "working", "buying", "pages", "engines", "practice", "starting", "slow", "serving")
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
@@ -17,15 +17,12 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", default=[], help=f"some of: {', '.join(GROUPS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=9)
     asked = parser.parse_args()
-    found: list[table.Row] = []
+    kept = table.Kept(DOCS)
     for name in asked.groups or GROUPS:
         began = time.monotonic()
         with tempfile.TemporaryDirectory() as folder:
             rows = import_module(f"tests.bench.{name}").measure(asked.rounds, Path(folder))
-        print(f"{name}: {time.monotonic() - began:.0f} s\n{table.markdown(rows, {})}", flush=True)
-        found += rows
-    if not asked.groups:
-        print(table.write(DOCS, found, asked.rounds))
+        print(f"{name}: {time.monotonic() - began:.0f} s\n{kept.add(name, rows, asked.rounds)}", flush=True)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from tests.bench.webhooks import copied, expect
 from tests.bench.working import upstream
 
 SHOPPERS = 2_500
-SECONDS = 2.0
+SECONDS = 1.0
 
 
 def clicks(url: str) -> list[bytes]:

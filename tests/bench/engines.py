@@ -17,7 +17,7 @@ from tests.bench.working import upstream, worker
 from tests.conftest import Postgres
 
 ORDERS = 10_000
-SECONDS = 2.0
+SECONDS = 1.0
 
 
 class Durable(Postgres):

@@ -87,7 +87,9 @@ class _Line:
         return status
 
 
-def load(port: int, connections: int, seconds: float, requests: Iterator[bytes]) -> Load:
+def load(
+    port: int, connections: int, seconds: float, requests: Iterator[bytes], patience: float = PATIENCE
+) -> Load:
     """Send until the time is up or the requests are, then wait for the answers still owed."""
     result = Load()
     watch = selectors.DefaultSelector()
@@ -97,7 +99,7 @@ def load(port: int, connections: int, seconds: float, requests: Iterator[bytes])
     for _ in range(connections):
         lines += _Line(port, requests, watch).send()
     while lines:
-        ready = watch.select(timeout=PATIENCE)
+        ready = watch.select(timeout=patience)
         if not ready:
             result.errors += lines
             break

@@ -7,11 +7,12 @@ import random
 import statistics
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 Figures = dict[str, float]
+NOTES = Path(__file__).with_name("notes.md")  # how the figures are made, and why some marks are missed
 
 
 class Rounds:
@@ -24,7 +25,7 @@ class Rounds:
         """All targets in each round, in another order each time: what drifts, drifts for all of them."""
         for _ in range(number):
             for name in random.sample(list(targets), len(targets)):
-                self.seen[name].append(targets[name]())
+                self.seen[name].append(_tried(targets[name]))
         return self
 
     def ratio(self, one: str, other: str, figure: str, of_other: str | None = None) -> float:
@@ -37,6 +38,16 @@ class Rounds:
 
     def worst(self, one: str, figure: str) -> float:
         return max(figures[figure] for figures in self.seen[one])
+
+
+def _tried(target: Callable[[], Figures]) -> Figures:
+    """A round that the machine spoilt (refusals, a process that did not start) is played again, and said."""
+    for _ in range(2):
+        try:
+            return target()
+        except (RuntimeError, AssertionError) as why:
+            print(f"once more: {why}", flush=True)
+    return target()
 
 
 @dataclass(frozen=True)
@@ -93,17 +104,33 @@ def machine() -> str:
     return f"{cores} cores, {platform.machine()}, Linux {kernel}, Python {platform.python_version()}"
 
 
-def write(folder: Path, rows: list[Row], rounds: int) -> str:
-    """Keep the figures for the next run (bench.json) and the table for readers (bench.md)."""
-    kept = folder / "bench.json"
-    before = json.loads(kept.read_text())["found"] if kept.exists() else {}
-    table = markdown(rows, before)
-    intro = (
-        "# What it costs\n\n"
-        f"Made by `make bench` on {datetime.now(UTC):%d %B %Y}: {machine()}; medians of {rounds} interleaved "
-        "rounds, ratios within the round. Load and servers share the machine.\n\n"
-    )
-    found = before | {row.key: round(row.found, 4) for row in rows}
-    kept.write_text(json.dumps({"found": found}, indent=1, ensure_ascii=False, sort_keys=True) + "\n")
-    (folder / "bench.md").write_text(intro + table)
-    return table
+class Kept:
+    """What each group showed when it was last run (bench.json), and the page for readers (bench.md)."""
+
+    def __init__(self, folder: Path) -> None:
+        self._json, self._page = folder / "bench.json", folder / "bench.md"
+        self._groups = json.loads(self._json.read_text()) if self._json.exists() else {}
+
+    def add(self, group: str, rows: list[Row], rounds: int) -> str:
+        """Returns the group's table, compared with its last run."""
+        last = self._groups.get(group, {}).get("rows", [])
+        before = {f"{row['path']} | {row['against']}": row["found"] for row in last}
+        table = markdown(rows, before)
+        self._groups[group] = {
+            "made": f"{datetime.now(UTC):%d %B %Y}",
+            "machine": machine(),
+            "rounds": rounds,
+            "rows": [asdict(row) | {"found": round(row.found, 4)} for row in rows],
+            "table": table,
+        }
+        self._json.write_text(json.dumps(self._groups, indent=1, ensure_ascii=False) + "\n")
+        self._page.write_text(self._written())
+        return table
+
+    def _written(self) -> str:
+        tables = [
+            f"## {name}\n\n{group['made']}, {group['machine']}, medians of {group['rounds']} rounds.\n\n"
+            f"{group['table']}"
+            for name, group in self._groups.items()
+        ]
+        return "\n".join([NOTES.read_text(), *tables])
