@@ -221,7 +221,10 @@ class Town:
         return list(dict.fromkeys((self.faults / "trace").read_text().splitlines()))
 
     def time_passes(self, gone: timedelta = timedelta(minutes=3)) -> None:
-        """For everything that waits: claims lapse, the next look is due, a failed delivery is tried again."""
+        """For everything that waits: claims lapse, the next look is due, a failed delivery is tried again.
+
+        Flexprice tries for hours; here those hours are seconds, so its tries are not counted.
+        """
         past = datetime.now(UTC) - gone
         with self.rows.connect() as connection:
             for model, columns in TIMES.items():
@@ -231,7 +234,7 @@ class Town:
                         connection.execute(update(model).where(column > past).values({name: past}))
         with self.flexprice.connect() as connection, connection.begin():
             due = update(deliveries).where(deliveries.c.state == "due")
-            connection.execute(due.values(due_at=deliveries.c.due_at - 24 * 3600, claimed_at=None))
+            connection.execute(due.values(due_at=deliveries.c.due_at - 24 * 3600, claimed_at=None, attempt=0))
 
     # What the books say.
 
