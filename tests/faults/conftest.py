@@ -174,16 +174,21 @@ class Town:
     def logs_whole(self) -> str:
         return "".join(log.read_text() for log in self.folder.glob("*.log"))
 
-    def weight(self) -> tuple[int, int]:
-        """What the shop's processes take: kilobytes of memory, open files."""
+    def weights(self) -> dict[int, tuple[int, int]]:
+        """What each of the shop's processes takes: kilobytes of memory, open files."""
         groups = {process.running.pid for name, process in self.processes.items() if name != "sandbox"}
-        memory = files = 0
+        found = {}
         for pid in (path for path in Path("/proc").iterdir() if path.name.isdigit()):
             with contextlib.suppress(OSError):
                 if os.getpgid(int(pid.name)) in groups:
-                    memory += int(re.findall(r"VmRSS:\s+(\d+)", (pid / "status").read_text())[0])
-                    files += len(list((pid / "fd").iterdir()))
-        return memory, files
+                    memory = re.findall(r"VmRSS:\s+(\d+)", (pid / "status").read_text())[0]
+                    found[int(pid.name)] = (int(memory), len(list((pid / "fd").iterdir())))
+        return found
+
+    def weight(self) -> tuple[int, int]:
+        """All together."""
+        memory, files = zip(*self.weights().values(), strict=True)
+        return sum(memory), sum(files)
 
     def signed(self, message_id: str, body: bytes) -> dict[str, str]:
         """As Flexprice would send it now."""
@@ -431,16 +436,29 @@ class Postman(socketserver.StreamRequestHandler):
         self.wfile.write(f"{words}\r\n".encode())
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], scope="module")
-def town(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
-    """Opened once for all tests of a file: each brings its own people."""
-    folder = tmp_path_factory.mktemp("town")
-    server = request.getfixturevalue("postgres") if request.param == "postgres" else None
-    town = Town(folder, server.database() if server else f"sqlite:///{folder}/shop.db", free_port)
-    try:
-        yield town
-    finally:
+@pytest.fixture(scope="module")
+def a_town(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Callable[[str], Town]]:
+    towns: list[Town] = []
+
+    def found(engine: str) -> Town:
+        folder = tmp_path_factory.mktemp("town")
+        server = request.getfixturevalue("postgres") if engine == "postgresql" else None
+        towns.append(Town(folder, server.database() if server else f"sqlite:///{folder}/shop.db", free_port))
+        return towns[-1]
+
+    yield found
+    for town in towns:
         town.close()
+
+
+@pytest.fixture(
+    params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres, id="postgres")], scope="module"
+)
+def town(request: pytest.FixtureRequest, a_town: Callable[[str], Town]) -> Town:
+    """Opened once for all tests of a file: each brings its own people."""
+    return a_town(request.param)
 
 
 def free_port() -> int:
