@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import os
 import socket
 import sqlite3
 import threading
@@ -169,6 +170,34 @@ def test_a_body_that_is_too_large_is_refused(town, door, tell, size, how):
         line.close()
     assert tell()[1].status_code == 204
     assert kept(town, ["msg_large"]) == 0
+
+
+@pytest.mark.soak
+@whatever_engine
+def test_large_bodies_are_refused_at_once_and_leave_nothing_in_memory(town, door, tell):
+    """R10. Ten of fifty megabytes: what the server does not read it does not keep."""
+    leader = town.processes["four"].running.pid
+    before, times = weight_of(town, leader), []
+    for _ in range(10):
+        line = http.client.HTTPConnection(urlsplit(door).netloc, timeout=60)
+        started = time.monotonic()
+        line.putrequest("POST", "/webhooks/flexprice")
+        for name, value in (town.signed("msg_large", b"") | {"Content-Length": str(50 * 1024**2)}).items():
+            line.putheader(name, value)
+        line.endheaders()
+        assert line.getresponse().status == 413
+        times.append(time.monotonic() - started)
+        line.close()
+    grown = (weight_of(town, leader) - before) / 1024
+    print(f"\nten bodies of 50 MB: refused within {max(times) * 1000:.0f} ms, memory {grown:+.1f} MB")
+    assert tell()[1].status_code == 204
+    assert sorted(times)[5] <= 0.05
+    assert grown <= 5
+
+
+def weight_of(town, leader):
+    """Of a process and its children, in kilobytes."""
+    return sum(memory for pid, (memory, _) in town.weights().items() if os.getpgid(pid) == leader)
 
 
 @whatever_engine

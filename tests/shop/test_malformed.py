@@ -8,7 +8,9 @@ import hashlib
 import hmac
 import http.client
 import json
+import statistics
 import threading
+import time
 from datetime import UTC, datetime
 from typing import NamedTuple
 
@@ -331,3 +333,22 @@ def test_ten_thousand_that_are_not_signed_stay_outside(app, fuzz):
 @given(raw=SIGNED_BODIES)
 def test_ten_thousand_signed_ones_are_never_an_error_of_ours(app, raw):
     no_signed_fuzz_is_an_error_of_ours(app, raw)
+
+
+@pytest.mark.soak
+@pytest.mark.usefixtures("quiet")
+def test_to_refuse_takes_no_longer_than_one_and_a_half_times_to_keep(app):
+    """R6. Each of the 72 in turn with a good one, so that both meet the same machine."""
+    ratios = {}
+    for name, make in MALFORMED.items():
+        spent = {True: [], False: []}
+        for number in range(40):
+            for ok in (True, False):
+                made = (good(id=f"{name} {number}".replace(" ", "_")).headers(), BODY) if ok else make()
+                started = time.perf_counter()
+                post(app, *made)
+                spent[ok].append(time.perf_counter() - started)
+        ratios[name] = statistics.median(spent[False]) / statistics.median(spent[True])
+    slowest = max(ratios, key=ratios.get)
+    print(f"\n72 malformed messages: at most {ratios[slowest]:.2f} times a good one ({slowest})")
+    assert ratios[slowest] <= 1.5

@@ -128,7 +128,8 @@ class Street:
 
     home = SHOP
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, folder: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.on_sqlite = database_url.startswith("sqlite")
         self.wire = Wire()
         monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", lambda *a, **k: self.wire.send(*a, **k))
         monkeypatch.setattr(signing, "time", SimpleNamespace(time=self._seconds))
@@ -150,7 +151,7 @@ class Street:
                     "FLEXPRICE_WEBHOOK_SECRET": SECRET,
                     "STOREFRONT_URL": SHOP,
                     "SECRET_KEY": "s" * 40,
-                    "DATABASE_URL": f"sqlite:///{folder}/shop.db",
+                    "DATABASE_URL": database_url,
                     "MAIL_URL": "keep:",
                     "MAIL_FROM": "shop@example.com",
                     "RATE_LIMITS": "off",
@@ -160,7 +161,8 @@ class Street:
         )
         self.shop.config["WTF_CSRF_ENABLED"] = False  # forged forms are another test's subject
         with self.shop.app_context():
-            _hurry(db.engine)
+            if self.on_sqlite:
+                _hurry(db.engine)
             db.metadata.create_all(db.engine.execution_options(writes_within=5))
             event.listen(db.engine, "commit", lambda _connection: self.wire.step())
         commit = db.session.commit
@@ -364,9 +366,16 @@ def _hurry(engine: Any) -> None:
     engine.dispose()
 
 
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], scope="module")
+def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path_factory.mktemp('shop')}/shop.db"
+    return str(request.getfixturevalue("postgres").database())
+
+
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
+def street(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Street]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        street = Street(tmp_path_factory.mktemp("street"), monkeypatch)
+        street = Street(tmp_path_factory.mktemp("street"), database_url, monkeypatch)
         yield street
         street.close()

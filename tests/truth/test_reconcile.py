@@ -8,8 +8,6 @@ from click.testing import CliRunner
 
 from storefront import cli, worker
 
-MANY = 200
-
 
 @pytest.fixture
 def street(street: Any) -> Any:
@@ -27,7 +25,9 @@ def run(street: Any) -> Any:
 
 
 def test_two_hundred_orders_without_one_webhook(street: Any) -> None:
-    for number in range(MANY):
+    many = 200 if street.on_sqlite else 40
+    paid, ended = many * 3 // 4, many // 8
+    for number in range(many):
         assert street.click(street.member(f"shopper{number}")).status_code == 303
     sessions = street.at_flexprice("sessions")
     for number, session in enumerate(sessions):
@@ -39,12 +39,13 @@ def test_two_hundred_orders_without_one_webhook(street: Any) -> None:
     before = street.everything()
     rehearsed = street.reconcile(dry=True)
     assert street.everything() == before
-    assert Counter(asked.after for asked in rehearsed) == {"paid": 150, "failed": 25, "awaiting_payment": 25}
+    ends = {"failed": ended, "awaiting_payment": ended}
+    assert Counter(asked.after for asked in rehearsed) == {"paid": paid} | ends
 
-    assert len(street.reconcile()) == MANY
+    assert len(street.reconcile()) == many
     states = Counter(order.state for order in street.orders())
-    assert states == {"fulfilled": 150, "failed": 25, "awaiting_payment": 25}
-    assert len(street.accesses()) == len(street.letters("welcome")) == 150
+    assert states == {"fulfilled": paid} | ends
+    assert len(street.accesses()) == len(street.letters("welcome")) == paid
 
     once = street.everything()
     street.reconcile()
@@ -52,7 +53,7 @@ def test_two_hundred_orders_without_one_webhook(street: Any) -> None:
 
     street.deliver(*street.messages("checkout.session."))
     with street.shop.app_context():
-        assert worker.read_inbox(street.now()) == MANY + 175  # each was opened, and most have ended
+        assert worker.read_inbox(street.now()) == many + paid + ended  # each was opened, and most have ended
     assert street.everything() == once
 
 
