@@ -68,6 +68,7 @@ subscriptions = Table(
     Column("status", String, nullable=False),
     Column("body", JSON, nullable=False),
     Index("subscriptions_of_a_customer", "customer_id", "subscription_status"),
+    Index("subscriptions_counted", "status", "subscription_status", "id"),
 )
 
 invoices = Table(
@@ -76,8 +77,11 @@ invoices = Table(
     Column("id", String, primary_key=True),
     Column("customer_id", String, nullable=False),
     Column("subscription_id", String, nullable=False),
+    Column("invoice_status", String, nullable=False),
+    Column("payment_status", String, nullable=False),
     Column("status", String, nullable=False),
     Column("body", JSON, nullable=False),
+    Index("invoices_counted", "status", "invoice_status", "payment_status", "id"),
     Index("invoices_of_a_customer", "customer_id"),
     Index("invoices_of_a_subscription", "subscription_id"),
 )
