@@ -13,7 +13,7 @@ from typing import Any
 
 from babel import Locale
 from babel.core import UnknownLocaleError
-from babel.dates import format_date, format_datetime, format_time, format_timedelta
+from babel.dates import format_date, format_time, format_timedelta, get_datetime_format
 from babel.numbers import format_currency, format_decimal
 from babel.support import LazyProxy, NullTranslations, Translations
 from flask import Flask, has_request_context, request
@@ -128,7 +128,8 @@ def date(when: datetime) -> str:
 
 
 def date_time(when: datetime) -> str:
-    return format_datetime(when, "d MMM y, HH:mm 'UTC'", locale=locale())
+    together = get_datetime_format("medium", locale())  # such as "{1}, {0}": the date, then the time
+    return str(together).replace("'", "").format(clock(when), date(when))
 
 
 def clock(when: datetime) -> str:

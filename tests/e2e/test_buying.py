@@ -30,7 +30,9 @@ def has_htmx(page: Page) -> bool:
 
 
 @pytest.mark.usefixtures("silence")
-def test_with_script_the_page_turns_ready_by_itself(shopper: Open, demo: Any, integrity: str) -> None:
+def test_a_month_is_bought_and_the_page_turns_ready_by_itself(
+    shopper: Open, demo: Any, integrity: str
+) -> None:
     asha = shopper(haste=False)
     asha.sign_up_for()
     asha.buy()
@@ -84,9 +86,13 @@ def test_a_whole_sale_with_htmx_4(shopper: Open, demo: Any, newer_htmx: bytes) -
 
 
 @pytest.mark.usefixtures("silence")
-def test_without_script_check_again_shows_the_news(shopper: Open, demo: Any) -> None:
+def test_without_script_a_year_is_chosen_bought_paid_and_received(shopper: Open, demo: Any) -> None:
     asha = shopper(java_script_enabled=False)
-    asha.order()
+    asha.see("/")
+    asha.page.get_by_label("One year").check()
+    asha.press("Show prices")
+    asha.sign_up_for(at=asha.page.url.removeprefix(demo.shop))
+    asha.buy()
     asha.pay()
     asha.sees_phase("checking")
     demo.speak()
@@ -95,6 +101,7 @@ def test_without_script_check_again_shows_the_news(shopper: Open, demo: Any) -> 
         assert time.monotonic() < deadline, "checked again and again, but the order did not become ready"
         asha.page.get_by_role("link", name="Check again").click()
         asha.page.wait_for_load_state()
+    expect(asha.page.locator(".facts")).to_contain_text("Starter, one year")
     asha.sees_orders("Completed")
 
 
@@ -182,7 +189,7 @@ def test_a_cancelled_order_can_be_bought_again(shopper: Open) -> None:
     asha.sees_orders("Completed", "Cancelled")
 
 
-def test_nothing_is_wider_than_a_phone(shopper: Open) -> None:
+def test_a_sale_on_a_phone_and_nothing_is_wider_than_it(shopper: Open) -> None:
     asha = shopper(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
 
     def fits() -> None:

@@ -78,10 +78,5 @@ def test_reconciling_finds_what_a_lost_message_told(shopper: Open, demo: Any) ->
     asha.page.wait_for_url(f"{demo.shop}/orders/**", wait_until="commit")
     asha.see("/")  # away from the order's page, which would ask by itself
     assert "waiting" in demo.command("reconcile")
-    asha.see("/account")
-    for _ in range(20):
-        if asha.page.get_by_text("Completed").count():
-            break
-        asha.page.wait_for_timeout(300)  # the worker delivers what the command found
-        asha.page.reload()
+    asha.waits_elsewhere("Completed")  # the worker delivers what the command found
     asha.sees_orders("Completed")

@@ -537,6 +537,16 @@ def test_the_account_lists_ones_own_orders(asha, enrol, order_of):
     assert theirs[-8:] not in page
 
 
+def test_whoever_signs_up_on_the_way_to_a_plan_sees_its_name(browser, vendor, samples):
+    vendor.sells(samples.plan(samples.price()))
+    browser.get("/")
+    assert "You chose Pro." in browser.get("/sign-up?next=/plans/plan_01?period%3DMONTHLY").text
+    assert "You chose Pro." in browser.get("/sign-in?next=/plans/plan_01").text
+    assert "You chose Pro." in browser.post("/sign-up", next="/plans/plan_01").text  # with errors, too
+    assert "You chose" not in browser.get("/sign-up?next=/plans/plan_02").text
+    assert "You chose" not in browser.get("/sign-up?next=/orders/plan_01/success").text
+
+
 @pytest.mark.parametrize("path", ["/account", "/members", "/letters", "/letters/1", "/orders/abc/success"])
 def test_without_a_sign_in_there_is_nothing_to_see(browser, path):
     answer = browser.get(path)

@@ -15,6 +15,8 @@ WHEN = datetime(2026, 9, 1, 10, 5, tzinfo=UTC)
     [
         ("en-IN", "123456.5", "inr", "₹1,23,456.50"),
         ("en-IN", "12345678", "INR", "₹1,23,45,678.00"),
+        ("hi-IN", "123456.5", "inr", "₹1,23,456.50"),
+        ("ja-JP", "123456.5", "inr", "₹123,456.50"),
         ("en-US", "123456.5", "inr", "₹123,456.50"),
         ("en-US", "1234.5", "usd", "$1,234.50"),
         ("en-GB", "1234.5", "gbp", "£1,234.50"),
@@ -46,6 +48,20 @@ def test_dates_and_clocks_name_their_zone(context):
     assert words.date(WHEN) == "1 Sept 2026"
     assert words.date_time(WHEN) == "1 Sept 2026, 10:05 UTC"
     assert words.clock(WHEN) == "10:05 UTC"
+
+
+@pytest.mark.parametrize(
+    ("language", "written"),
+    [
+        ("en-US", "Sep 1, 2026, 10:05 UTC"),
+        ("de-DE", "01.09.2026, 10:05 UTC"),
+        ("hi-IN", "1 सित॰ 2026, 10:05 UTC"),
+        ("ja", "2026/09/01 10:05 UTC"),
+    ],
+)
+def test_date_and_clock_stand_together_as_the_visitor_writes_them(context, language, written):
+    with context.test_request_context(headers={"Accept-Language": language}):
+        assert words.date_time(WHEN) == written
 
 
 def test_an_american_reads_dates_the_american_way(context):
