@@ -158,18 +158,25 @@ def note(message: InboxMessage, outcome: str, now: datetime) -> None:
 def its_own_matter(message: InboxMessage, now: datetime) -> Iterator[None]:
     with tracing.following(message.id):
         try:
-            yield
-        except fulfillment.NotYet as reason:
-            wait_or_set_aside(message, str(reason), now)
-        except FlexpriceError as error:
-            put_back(message, str(error), now)
+            with tried_again_later(message, now):
+                yield
         except inbox.LostClaim:  # we were held up for so long that another worker took us for dead
             log.warning("message %s is another worker's now", message.id)
-        except (DatabaseBusy, *DATABASE_TROUBLE):
-            raise
-        except Exception as error:  # nothing received is lost: tried again, and shown to the operator
-            log.exception("message %s (%s) could not be read", message.id, message.event_type)
-            put_back(message, type(error).__name__, now, traceback.format_exc()[-LONGEST_TRACEBACK:])
+
+
+@contextmanager
+def tried_again_later(message: InboxMessage, now: datetime) -> Iterator[None]:
+    try:
+        yield
+    except fulfillment.NotYet as reason:
+        wait_or_set_aside(message, str(reason), now)
+    except FlexpriceError as error:
+        put_back(message, str(error), now)
+    except (inbox.LostClaim, DatabaseBusy, *DATABASE_TROUBLE):
+        raise
+    except Exception as error:  # nothing received is lost, and the operator is shown why it waits
+        log.exception("message %s (%s) could not be read", message.id, message.event_type)
+        put_back(message, type(error).__name__, now, traceback.format_exc()[-LONGEST_TRACEBACK:])
 
 
 def wait_or_set_aside(message: InboxMessage, why: str, now: datetime) -> None:
@@ -209,7 +216,8 @@ def look_after(order_ids: list[int], now: datetime) -> None:
                 orders.these(order_ids)  # as they are by now, all in one question
                 for order, act in lot:
                     with following(order):
-                        log.debug("order %s looked after: %s", order.ref, act(now))
+                        outcome = act(now)
+                        log.debug("order %s looked after: %s", order.ref, outcome)
     except (DatabaseBusy, *DATABASE_TROUBLE):
         raise
     except Exception:

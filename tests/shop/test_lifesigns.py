@@ -150,6 +150,24 @@ def test_what_it_was_about_to_do_is_undone(context, enrol, order_of, tell, news,
     assert len(rows(Access)) == 1
 
 
+def test_a_message_lost_to_another_worker_is_not_set_aside(context, hands, rows, monkeypatch):
+    hands(life())  # so that there is one
+
+    def taken_over_meanwhile(*about):
+        with writing():
+            worker.free(lifesigns.me())
+        raise fulfillment.NotYet("nobody knows it")
+
+    monkeypatch.setattr(fulfillment, "understand", taken_over_meanwhile)
+    with writing():
+        db.session.execute(update(InboxMessage).values(claimed_at=None, claimed_by=None))
+    tomorrow = datetime.now(UTC) + timedelta(days=1)
+    with writing():
+        (message,) = inbox.claim(tomorrow, 1)
+    worker.read_together([message], tomorrow)
+    assert rows(InboxMessage)[0].handled_at is None
+
+
 def test_a_worker_beats_while_it_waits_for_an_answer(context, tell, rows, monkeypatch):
     monkeypatch.setattr(lifesigns, "BEAT_EVERY", 0.01)
     tell({"event_type": "brand.new", "brand": {"id": "b_1"}}, message_id="msg_1")

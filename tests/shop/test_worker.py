@@ -4,14 +4,15 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from storefront import inbox, lifesigns, worker
+from storefront import fulfillment, inbox, lifesigns, worker
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.lifecycle import State
-from storefront.models import Access, InboxMessage, Letter
+from storefront.models import Access, InboxMessage, Letter, Order
 from storefront.web import health
 
 SECOND = timedelta(seconds=1)
+NOW = datetime(2026, 9, 1, 10, 0, tzinfo=UTC)
 NOT_FOUND = {"code": "not_found", "message": "checkout session not found"}
 OPENED = {
     "state": State.AWAITING_PAYMENT,
@@ -206,6 +207,50 @@ def test_a_message_in_the_hands_of_another_worker_is_left_until_that_one_must_ha
     assert worker.read_inbox(now + inbox.CLAIM_LASTS) == 0
     assert worker.read_inbox(now + inbox.CLAIM_LASTS + SECOND) == 1
     assert message().outcome == "noted"
+
+
+def test_what_is_wrong_with_one_message_holds_no_other_back(
+    context, enrol, order_of, tell, news, samples, rows, monkeypatch
+):
+    """Read together, they are written in one transaction; the one that breaks it is left behind alone."""
+    for number in range(3):
+        whose = {"customer_id": f"cust_{number}"}
+        order_of(enrol(f"shopper{number}@example.com"), **OPENED | {"session_id": f"cs_{number}"} | whose)
+        session = samples.session(id=f"cs_{number}", checkout_status="completed", **whose)
+        tell(news(checkout_session=session), message_id=f"msg_{number}")
+    settle = fulfillment.settle
+
+    def trips_over_the_second(order, *about):
+        moved = settle(order, *about)
+        if order.session_id == "cs_1":
+            raise KeyError("a bug of ours")
+        return moved
+
+    monkeypatch.setattr(fulfillment, "settle", trips_over_the_second)
+    worker.read_inbox(datetime.now(UTC))
+    assert [order.state for order in rows(Order)] == ["paid", "awaiting_payment", "paid"]
+    assert [message.outcome for message in rows(InboxMessage)] == ["settled", "KeyError", "settled"]
+    monkeypatch.setattr(fulfillment, "settle", settle)
+    worker.read_inbox(datetime.now(UTC) + 2 * SECOND)
+    assert [order.state for order in rows(Order)] == ["paid"] * 3
+
+
+def test_what_is_wrong_with_one_paid_order_holds_no_other_back(context, enrol, order_of, rows, monkeypatch):
+    for number in range(3):
+        shopper = enrol(f"shopper{number}@example.com", f"cust_{number}")
+        order_of(shopper, **OPENED | {"session_id": f"cs_{number}", "state": State.PAID, "next_look_at": NOW})
+    grant = fulfillment.grant_access
+
+    def trips_over_the_second(order, *about):
+        grant(order, *about)
+        if order.session_id == "cs_1":
+            raise KeyError("a bug of ours")
+
+    monkeypatch.setattr(fulfillment, "grant_access", trips_over_the_second)
+    worker.look_after_orders(NOW, most=1)
+    assert [order.state for order in rows(Order)] == ["fulfilled", "paid", "fulfilled"]
+    assert [access.order_id for access in rows(Access)] == [1, 3]
+    assert len(rows(Letter)) == 2
 
 
 def test_a_lost_webhook_is_made_up_for_by_asking(context, enrol, order_of, samples, vendor, the_order):
