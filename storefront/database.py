@@ -135,10 +135,10 @@ def writing() -> Iterator[scoped_session[Session]]:
         except OperationalError as error:
             db.session.rollback()
             if is_busy(error):
-                raise DatabaseBusy from error
+                raise DatabaseBusy(f"{error.orig}") from error
             raise
         except NoConnectionFree as error:
-            raise DatabaseBusy from error
+            raise DatabaseBusy("no connection is free") from error
         except BaseException:
             db.session.rollback()
             raise
@@ -227,8 +227,10 @@ class Queue:
         now, passed = time.monotonic(), self._last_passed()
         if passed != self._seen:
             self._seen, self._until = passed, now + self._patience
-        if now >= min(self._until, self._at_most_until):
-            raise DatabaseBusy
+        if now >= self._until:
+            raise DatabaseBusy(f"nobody has passed the gate for {self._patience} s")
+        if now >= self._at_most_until:
+            raise DatabaseBusy(f"the queue at the gate is longer than {self.LONGEST} s")
 
 
 def _lock(file: int) -> bool:

@@ -114,7 +114,7 @@ def flexprice_trouble(error: FlexpriceError) -> Response:
 
 
 def database_busy(error: DatabaseBusy) -> Response:
-    log.warning("the database is busy: %s", request.path)
+    log.warning("the database is busy at %s: %s", request.path, error)
     return show_to_anybody(BUSY, retry_after=1)
 
 

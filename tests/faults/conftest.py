@@ -34,6 +34,7 @@ POINTS = Path(__file__).parent / "points"
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 KEY = "sk_sandbox_faults"
 PASSWORD = "a sentence to remember"
+SECRET_KEY = "a key of forty letters, told to nobody.."
 PATIENCE = 120.0  # seconds until a person or a test gives up: the machine may be busy
 TIMES = {
     InboxMessage: ("claimed_at", "next_try_at"),
@@ -106,7 +107,7 @@ class Town:
             "FLEXPRICE_API_KEY": KEY,
             "FLEXPRICE_WEBHOOK_SECRET": SECRET,
             "STOREFRONT_URL": self.shop_url,
-            "SECRET_KEY": "s" * 40,
+            "SECRET_KEY": SECRET_KEY,
             "DATABASE_URL": database_url,
             "MAIL_URL": f"smtp://127.0.0.1:{self.letterbox.port}",
             "MAIL_FROM": "shop@example.com",
@@ -451,6 +452,8 @@ def a_town(
     yield found
     for town in towns:
         town.close()
+    told = "".join(town.logs_whole() for town in towns)
+    assert [secret for secret in (SECRET, KEY, PASSWORD, SECRET_KEY) if secret in told] == []
 
 
 @pytest.fixture(

@@ -16,7 +16,7 @@ pytestmark = pytest.mark.soak
 
 MINUTES = float(os.environ.get("SOAK_MINUTES", "30"))
 SALES, COPIES = 200, 100  # 100,000 messages
-ROUNDS, EACH = 15, 60
+ROUNDS, EACH = 25, 60
 UNIQUE = {"id", "email", "recipient", "session_id", "object_id", "customer_id", "flexprice_id"}
 TABLES = (Shopper, Order, Access, Letter, InboxMessage)
 RANDOM = {"external_id", "session_key", "ref", "message_id"}

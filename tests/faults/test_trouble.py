@@ -145,6 +145,27 @@ def test_while_the_database_is_held_everybody_is_told_soon(town, held, tell):
     assert worst <= 3.5
 
 
+@pytest.mark.soak
+@pytest.mark.parametrize(
+    "town", [pytest.param("postgresql", marks=pytest.mark.postgres, id="postgres")], indirect=True
+)
+def test_a_database_server_that_restarts_is_told_of_soon_and_used_at_once(town, door, tell, postgres):
+    """R13, with real processes: how soon 503, and how soon the first one is kept again."""
+    postgres.stop()
+    refused = [tell() for _ in range(20)]
+    postgres.start()
+    back = time.monotonic()
+    while (answer := tell()[1]).status_code != 204:
+        assert answer.status_code == 503
+    again = time.monotonic() - back
+    assert {answer.status_code for _, answer, _ in refused} == {503}
+    worst = max(seconds for _, _, seconds in refused)
+    print(f"\nPostgreSQL away: refused within {worst:.2f} s; back: the next one is kept after {again:.2f} s")
+    assert kept(town, [message_id for message_id, _, _ in refused]) == 0
+    assert worst <= 2.5
+    assert again <= 2
+
+
 # -- bodies and slow clients ------------------------------------------------------------------------
 
 

@@ -2,6 +2,8 @@
 
 import fcntl
 import sqlite3
+import threading
+import time
 from pathlib import Path
 
 import psycopg
@@ -10,7 +12,7 @@ from sqlalchemy import delete, select, text, update
 from sqlalchemy.exc import IntegrityError, OperationalError, ProgrammingError
 
 from storefront import database
-from storefront.database import DatabaseBusy, NotWriting, Queue, insert_or_ignore, writing
+from storefront.database import DatabaseBusy, Gate, NotWriting, Queue, insert_or_ignore, writing
 from storefront.extensions import db
 from storefront.models import Heartbeat, Shopper
 
@@ -175,6 +177,37 @@ def test_the_queue_sees_that_another_process_has_passed(context, env):
     with writing():
         assert gate._last_passed() == before
     assert gate._last_passed() > before
+
+
+def test_processes_write_in_turn(tmp_path):
+    """Who has just been through and wants to again comes after those who wait."""
+    one, other = Gate(tmp_path / "gate"), Gate(tmp_path / "gate")  # each has its own, as in two processes
+    through = []
+
+    def wait_and_pass():
+        with other.passed(5):
+            through.append("other")
+
+    with one.passed(30):
+        through.append("one")
+        waiting = threading.Thread(target=wait_and_pass)
+        waiting.start()
+        while not is_locked(one._doorway):
+            assert waiting.is_alive(), "nobody stands in the doorway"
+            time.sleep(0.001)
+    with one.passed(30):
+        through.append("one")
+    waiting.join()
+    assert through == ["one", "other", "one"]
+
+
+def is_locked(path):
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        return False
 
 
 def test_readers_do_not_wait(hasty, other):
