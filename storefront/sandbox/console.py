@@ -216,7 +216,7 @@ def list_deliveries() -> ResponseReturnValue:
     return render_template("sandbox/deliveries.html", deliveries=items)
 
 
-@bp.get("/deliveries/<int:delivery_id>")
+@bp.get("/deliveries/<int(max=2147483647):delivery_id>")
 def one_delivery(delivery_id: int) -> ResponseReturnValue:
     with current_store().reading() as conn:
         found = recent_deliveries(conn, 1, deliveries.c.id == delivery_id)

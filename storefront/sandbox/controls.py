@@ -130,7 +130,7 @@ def deliver() -> ResponseReturnValue:
     return done(sent=due.run_due(current_app._get_current_object()))  # type: ignore[attr-defined]
 
 
-@bp.post("/deliveries/<int:delivery_id>/resend")
+@bp.post("/deliveries/<int(max=2147483647):delivery_id>/resend")
 def resend(delivery_id: int) -> ResponseReturnValue:
     """The same message once more: same svix-id, same body, a fresh timestamp."""
     with current_store().writing() as conn:
@@ -301,7 +301,7 @@ def list_levers() -> ResponseReturnValue:
         return jsonify(items=list(levers.in_force(conn)))
 
 
-@bp.post("/levers/<int:lever_id>/take-back")
+@bp.post("/levers/<int(max=2147483647):lever_id>/take-back")
 def take_back(lever_id: int) -> ResponseReturnValue:
     with current_store().writing() as conn:
         if not levers.take_back(conn, levers.A.id == lever_id):

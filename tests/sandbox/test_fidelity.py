@@ -5,9 +5,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from storefront.sandbox.switches import SWITCHES
 
-TEXT = (Path(__file__).parents[2] / "docs" / "fidelity.md").read_text()
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "fidelity.md").read_text()
 
 
 def test_every_switch_and_every_choice_is_explained() -> None:
@@ -42,3 +45,12 @@ def test_the_two_other_keys_are_what_they_are_said_to_be(api: Any) -> None:
 
     assert "sk_sandbox_read_only" in TEXT
     assert api.post("/v1/plans/search", {}, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("place", [".env.example", "README.md"])
+def test_every_variable_of_the_sandbox_is_told_where_people_look(place: str) -> None:
+    read = re.findall(r'env\.get\("(SANDBOX_\w+)"\)', (ROOT / "storefront/sandbox/settings.py").read_text())
+    told = (ROOT / place).read_text()
+
+    assert len(read) >= 8
+    assert [name for name in read if name not in told] == []

@@ -236,3 +236,54 @@ def test_any_price_of_ones_own(busy: Any, fee: Any) -> None:
     understood(stocked)
     if stocked.status_code == 200:
         understood(busy.post("/v1/checkout/sessions", busy.asked("fuzz")))
+
+
+# Behind the curtain and on the payment page.
+
+LEVERS = """advance through mode outcome completion delivery times seconds session customer target path method
+    signing retries name value back status at_period_end sure then limit type other stage"""
+SET = [
+    "5m",
+    "9999d",
+    "drop",
+    "hold",
+    "paid",
+    "refunded",
+    "late",
+    "half_done",
+    "twice",
+    "native",
+    "svix",
+    "yes",
+    "down",
+]
+lever_values = st.sampled_from(SET) | anything
+forms = st.dictionaries(st.sampled_from(LEVERS.split()), lever_values, max_size=4)
+
+
+def doors(api: Any) -> list[tuple[str, str]]:
+    rules = [rule for rule in api.app.url_map.iter_rules() if rule.rule.startswith(("/_sandbox", "/pay"))]
+    return sorted((rule.rule, method) for rule in rules for method in rule.methods - {"HEAD", "OPTIONS"})
+
+
+@MANY
+@given(data=st.data())
+def test_any_lever_any_page_and_any_payment(busy: Any, data: Any) -> None:
+    rule, method = data.draw(st.sampled_from(doors(busy)))
+    link = busy.get("/_sandbox/sessions").json()["items"][0]["link"]
+    numbers = st.integers(0, 3) | st.just(10**30)
+    name = data.draw(st.sampled_from([*busy.ids, link]) | numbers.map(str) | words.filter(bool))
+    path = "/".join(quote(name, safe="") if part.startswith("<") else part for part in rule.split("/"))
+    form, headers = data.draw(forms), {"Accept": data.draw(st.sampled_from(["text/html", "*/*"]))}
+    query = "&".join(f"{key}={quote(str(value))}" for key, value in data.draw(forms).items())
+
+    if data.draw(st.booleans()):
+        answer = busy.call(method, f"{path}?{query}", data=json.dumps(form), headers=headers)
+    else:
+        answer = busy.call(
+            method, f"{path}?{query}", data={k: str(v) for k, v in form.items()}, headers=headers
+        )
+
+    assert answer.status_code < 500, answer.text
+    busy.post("/_sandbox/levers/clear")
+    busy.post("/_sandbox/webhooks", {"mode": "drop"})

@@ -1,7 +1,10 @@
 """The official SDK talks to the sandbox as it does to Flexprice."""
 
+import inspect
 import json
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -175,6 +178,31 @@ def test_a_refund_through_the_official_sdk(sandbox: Any, sdk: Flexprice) -> None
     assert (refund.amount, refund.refund_status) == ("4990", "SUCCEEDED")
     assert sdk.payments.get_payment(id=session.checkout_payment_id).payment_status == "REFUNDED"
     assert sdk.checkout.get_checkout_session(id=session.id).checkout_status == "expired"
+
+
+SERVICES = ("customers", "plans", "prices", "checkout", "subscriptions", "invoices", "payments", "refunds")
+
+
+def operations() -> dict[tuple[str, str], str]:
+    """What the SDK offers: the method and path of a call, and its name."""
+    found = {}
+    with Flexprice(server_url="http://sandbox.test/v1", api_key_auth="k") as client:
+        for service in SERVICES:
+            for name, function in inspect.getmembers(type(getattr(client, service)), inspect.isfunction):
+                call = re.search(r'method="(\w+)",\s+path="([^"]+)"', inspect.getsource(function))
+                if call and not name.startswith("_"):
+                    found[call[1], re.sub(r"{[^}]*}", "…", call[2])] = f"sdk.{service}.{name}("
+    return found
+
+
+def test_every_route_is_called_by_its_operation_of_the_sdk(api: Any) -> None:
+    """In this file: a route that is new here, or new in the SDK, must have its call."""
+    here, offered = Path(__file__).read_text(), operations()
+    for rule in api.app.url_map.iter_rules():
+        if rule.rule.startswith("/v1/"):
+            path = re.sub(r"<[^>]*>", "…", rule.rule.removeprefix("/v1"))
+            for method in rule.methods - {"HEAD", "OPTIONS"}:
+                assert offered[method, path].replace("_async", "") in here, (method, path)
 
 
 REFUSALS = {
