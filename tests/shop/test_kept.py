@@ -51,6 +51,15 @@ def token(answer):
     return re.search(r'name="csrf_token" value="([^"]+)"', answer.text)[1]
 
 
+def test_who_asks_again_and_nothing_has_changed_is_told_just_that(asha, waiting, change):
+    known = {"If-None-Match": asha.get(waiting).headers["ETag"]}
+    again = asha.get(waiting, headers=known)
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["Cache-Control"] == "private, no-cache"
+    change(state="paid", paid_at=datetime.now(UTC))
+    assert phase(asha.get(waiting, headers=known)) == "paid"
+
+
 def test_what_has_happened_since_the_last_look_is_seen_at_the_next(asha, waiting, change):
     assert [phase(asha.get(waiting)) for _ in range(2)] == ["waiting", "waiting"]
     change(state="paid", paid_at=datetime.now(UTC))
