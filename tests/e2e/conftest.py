@@ -54,8 +54,11 @@ SEEN = """seen => {
   Object.defineProperty(document, "hidden", {configurable: true, get: () => !seen});
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
-# Time for whoever waits in a page: a second of its timers is a fifth of one. What the page does is the same.
-HASTE = "(real => window.setTimeout = (call, ms, ...more) => real(call, ms / 5, ...more))(window.setTimeout)"
+# Who comes back from paying only waits: on that page five seconds of the timers are one.
+HASTE = """(real => {
+  const faster = location.pathname.endsWith("/success") ? 5 : 1;
+  window.setTimeout = (call, ms, ...more) => real(call, ms / faster, ...more);
+})(window.setTimeout)"""
 PATIENCE = 40.0  # seconds until the demo says that it can be tried
 
 
