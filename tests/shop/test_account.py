@@ -353,12 +353,13 @@ ELSEWHERE = [
     "//user:pass@evil.example",
     "/\u2028/evil.example",
     "https://evil.example/",
-    "//evil.example",
+    "//evil.example/account",  # with a path that is one of ours
     "///evil.example",
     "/\\evil.example",
     "\\\\evil.example",
-    "/\t/evil.example",
-    "/\n/evil.example",
+    "/\t/evil.example/account",  # a browser leaves the tab out
+    "/\n/evil.example/account",
+    "/acc\nount",
     "\t//evil.example",
     " //evil.example",
     "javascript:alert(1)",
