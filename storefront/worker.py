@@ -48,6 +48,7 @@ def run(beat: Going = lambda: True, going: Going = lambda: True) -> None:
 
     Each pass is safe to be killed at any point.
     """
+    outbox.practise()
     with lifesigns.Life(free).lived() as life:
         broken_off: datetime | None = None
         while beat():

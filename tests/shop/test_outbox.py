@@ -1,5 +1,6 @@
 """Letters: owed with the sale, posted until the mail server takes them."""
 
+import re
 import smtplib
 from datetime import timedelta
 
@@ -81,6 +82,16 @@ def test_a_letter_is_written_once_for_an_order(owe, rows, kind):
     assert "\n" not in letter.subject
     assert "Asha Rao" in letter.body_text
     assert "Asha Rao" in letter.body_html
+
+
+def test_every_letter_about_an_order_is_practised_and_none_is_kept(context, rows):
+    loaded = context.jinja_env.cache
+    loaded.clear()
+    outbox.practise()
+    read = {name for _, name in loaded}
+    written = {name for name in context.jinja_env.list_templates() if re.match("email/[^_]", name)}
+    assert written - read == {name for name in written if name.startswith("email/password_reset/")}
+    assert rows(Letter) == []
 
 
 def test_a_name_is_text_in_the_letters_markup(context, enrol, samples):
