@@ -10,7 +10,6 @@ import json
 import os
 import sys
 from collections.abc import Callable
-from functools import wraps
 from typing import Any, NoReturn
 
 import click
@@ -127,18 +126,6 @@ def _each(row: Row, name: str) -> str:
 as_json = click.option("--json", "as_json", is_flag=True, help="For scripts.")
 
 
-def _for_whom(command: Callable[..., Any]) -> Callable[..., Any]:
-    @click.option("--session", help="For this session alone.")
-    @click.option("--customer", help="For this customer alone, by either of the two ids.")
-    @click.option("--times", type=int, help="So often; without it, until it is taken back.")
-    @click.option("--seconds", type=float, help="How long, where it takes time.")
-    @wraps(command)
-    def wrapped(**options: Any) -> Any:
-        return command(**options)
-
-    return wrapped
-
-
 # The commands.
 
 
@@ -172,7 +159,7 @@ def events(session: str | None, event_type: str | None, limit: int, as_json: boo
 @click.argument("event", type=click.Choice(list(TRIGGERS)), metavar="EVENT")
 @click.option("--session", required=True, help="Which one (cs_…, or last).")
 @click.option("--delivery", type=click.Choice(list(PLANS)), help="How it is told.")
-@click.option("--seconds", type=float)
+@click.option("--seconds", type=float, help="How long, where something comes later.")
 @as_json
 def trigger(event: str, session: str, delivery: str | None, seconds: float | None, as_json: bool) -> None:
     """Make it happen to a session of yours, so that EVENT is told of it.
@@ -249,10 +236,13 @@ def arrange() -> None:
     """Let things go wrong: faults of the API, outcomes and completions of payments, ways of telling."""
 
 
-def _arrangement(name: str, path: str, known: Any, argument: str) -> None:
+def _arrangement(name: str, path: str, known: Any, argument: str, times: int = 1) -> None:
     @arrange.command(name, help=f"One of: {', '.join(known)}.")
     @click.argument("what", type=click.Choice(list(known)), metavar=name.upper())
-    @_for_whom
+    @click.option("--session", help="For this session alone.")
+    @click.option("--customer", help="For this customer alone, by either of the two ids.")
+    @click.option("--times", default=times, show_default=True, help="So often; 0: until it is taken back.")
+    @click.option("--seconds", type=float, help="How long, where it takes time.")
     def arranged(what: str, **where: Any) -> None:
         post(path, **{argument: what}, **where)
         _levers(False)
@@ -261,7 +251,7 @@ def _arrangement(name: str, path: str, known: Any, argument: str) -> None:
 _arrangement("fault", "faults", FAULTS, "fault")
 _arrangement("outcome", "outcomes", OUTCOMES, "outcome")
 _arrangement("completion", "completions", COMPLETIONS, "completion")
-_arrangement("delivery", "webhooks", PLANS, "mode")
+_arrangement("delivery", "webhooks", PLANS, "mode", times=0)  # a sale is many messages
 
 
 def _levers(as_json: bool) -> None:

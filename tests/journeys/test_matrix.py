@@ -54,7 +54,7 @@ def world(outcome: str, tmp_path_factory: Any, a_world: Callable[[Path], Any]) -
 
 @pytest.mark.parametrize("plan", PLANS)
 def test_what_is_paid_is_delivered_once_and_the_page_tells_the_truth(
-    world: Any, outcome: str, plan: str
+    world: Any, phase_of: Any, outcome: str, plan: str
 ) -> None:
     of = OUTCOMES[outcome]
     completion, told = (plan, "normal") if plan in COMPLETIONS else ("at_once", plan)
@@ -71,7 +71,9 @@ def test_what_is_paid_is_delivered_once_and_the_page_tells_the_truth(
     page = "success" if of.comes_back else "failure"
     for moment in (at_once, news_comes, time_passes, shop_asks):
         moment(world)
-        said = shopper.phase(order, page)
+        shown = shopper.order_page(order, page)
+        said = phase_of(shown)
+        assert [phase for phase, words in WORDS.items() if words in shown.text] == [said], moment.__name__
         assert said in of.meanwhile | {of.at_last}, moment.__name__
         assert PROOF.get(said, nothing)(world, order), f"{moment.__name__}: “{said}” is not so"
         assert len(bought(world, order)) <= of.fulfilled, moment.__name__
@@ -100,6 +102,18 @@ def nothing(_world: Any, _order: Any) -> bool:
     """A page that waits claims nothing."""
     return True
 
+
+# What the page says, and says in no other phase.
+WORDS = {
+    "checking": "Checking your payment",
+    "waiting": "We have not received your payment yet",
+    "paid": "We are now opening Starter for you",
+    "ready": "Starter is yours",
+    "returned": "Your payment was refunded",
+    "failed": "The payment did not work",
+    "expired": "The time to pay is over",
+    "late": "Your payment came too late",
+}
 
 # What must be so when the page says it.
 PROOF: dict[str, Callable[[Any, Any], Any]] = {

@@ -157,13 +157,18 @@ def test_a_jump_does_late_what_fell_due(sandbox: Any, receiver: Any, run: Run) -
 
 def test_levers_are_arranged_shown_and_taken_back(sandbox: Any, run: Run) -> None:
     run("arrange", "fault", "rate_limited", "--times", "2", "--customer", "user-42")
-    run("arrange", "outcome", "declined", "--times", "1")
+    run("arrange", "fault", "down", "--times", "0")
+    run("arrange", "outcome", "declined")
+    run("arrange", "completion", "half_done")
     table = lines(run("arrange", "delivery", "drop"))
 
-    assert [row[:2] for row in table[1:]] == [
-        ["fault", "rate_limited"],
-        ["outcome", "declined"],
-        ["delivery", "drop"],
+    for_ever = ["until", "taken", "back"]
+    assert [(*row[:2], row[-1] if row[-1] != "back" else row[-3:]) for row in table[1:]] == [
+        ("fault", "rate_limited", "2"),
+        ("fault", "down", for_ever),
+        ("outcome", "declined", "1"),
+        ("completion", "half_done", "1"),
+        ("delivery", "drop", for_ever),
     ]
     assert read_json(run("levers", "--json"))[0]["customer"] == "user-42"
     assert run("levers", "--clear").output == "Nothing yet.\n"
