@@ -103,16 +103,16 @@ IN_WEBHOOK: dict[str, tuple[str, ...]] = {
         *("refund_reason", "refund_destination", "payment_gateway", "gateway_refund_id", "attempt"),
         *("succeeded_at", "failed_at", "failure_reason", "metadata"),
     ),
+    "wallet": (
+        *("id", "customer_id", "name", "currency", "balance", "credit_balance", "conversion_rate"),
+        *("wallet_status", "wallet_type"),
+    ),
+    "transaction": (
+        *("id", "wallet_id", "customer_id", "type", "amount", "credit_amount", "credit_balance_before"),
+        *("credit_balance_after", "currency", "description", "transaction_reason", "transaction_status"),
+        *("reference_type", "reference_id", "metadata"),
+    ),
 }
-IN_WEBHOOK["wallet"] = (
-    *("id", "customer_id", "name", "currency", "balance", "credit_balance", "conversion_rate"),
-    *("wallet_status", "wallet_type"),
-)
-IN_WEBHOOK["transaction"] = (
-    *("id", "wallet_id", "customer_id", "type", "amount", "credit_amount", "credit_balance_before"),
-    *("credit_balance_after", "currency", "description", "transaction_reason", "transaction_status"),
-    *("reference_type", "reference_id", "metadata"),
-)
 IN_A_LINE = (
     *("id", "price_id", "display_name", "plan_display_name", "amount", "quantity"),
     *("period_start", "period_end"),
