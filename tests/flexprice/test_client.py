@@ -358,7 +358,7 @@ def test_an_unreadable_success_of_a_read_may_be_asked_for_again(vendor, client, 
 
 def test_an_answer_without_end_is_cut_off(vendor, client, monkeypatch):
     monkeypatch.setattr(module, "LARGEST_ANSWER", 50_000)
-    vendor.post(f"{URL}/checkout/sessions", body=b" " * 200_000, status=201)
+    vendor.post(f"{URL}/checkout/sessions", body=json.dumps(SESSION) + " " * 200_000, status=201)
     with pytest.raises(NoAnswer):
         client.create_session(ORDER)
 
