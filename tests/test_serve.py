@@ -17,10 +17,15 @@ import requests
 ROOT = Path(__file__).parent.parent
 
 APP = """
-import os, time
+import os, threading, time
+def note():
+    time.sleep(1)
+    open("noted", "w").close()
 def app(environ, start_response):
     if environ["PATH_INFO"] == "/slow":
         time.sleep(1)
+    if environ["PATH_INFO"] == "/later":
+        threading.Thread(target=note, daemon=False).start()
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [str(os.getpid()).encode()]
 """
@@ -88,6 +93,13 @@ def test_a_request_under_way_is_answered_before_the_server_stops(start):
         time.sleep(0.3)
         assert server.end() == (0, "")
         assert slow.result().isdecimal()
+
+
+def test_what_goes_on_behind_an_answer_is_finished_before_the_server_stops(start, tmp_path):
+    server = start("--processes", "1")
+    server.get("/later")
+    assert server.end() == (0, "")
+    assert (tmp_path / "noted").exists()
 
 
 def test_a_process_that_dies_is_replaced(start, monkeypatch):

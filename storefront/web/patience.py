@@ -30,7 +30,10 @@ def wait_for(do: Callable[[], T], seconds: float) -> T:
     end_reading()
     work: Future[T] = Future()
     app = cast(Any, current_app)._get_current_object()
-    threading.Thread(target=_carry_out, args=(app, tracing.current(), do, work)).start()
+    going_on = (app, tracing.current(), do, work)
+    threading.Thread(
+        target=_carry_out, args=going_on, daemon=False
+    ).start()  # serve.py waits for it at its end
     try:
         return work.result(max(seconds, 0))
     except TimeoutError:
@@ -44,10 +47,10 @@ def _carry_out(app: Flask, name: str, do: Callable[[], T], work: Future[T]) -> N
         try:
             result = do()
         except BaseException as error:  # the shopper's request raises it
-            if not work.cancelled():
-                return work.set_exception(error)
-            log.warning("went wrong after the shopper had their page", exc_info=error)
+            try:
+                work.set_exception(error)
+            except InvalidStateError:
+                log.warning("went wrong after the shopper had their page", exc_info=error)
         else:
             with suppress(InvalidStateError):  # nobody waits any more; the rows know
                 work.set_result(result)
-    return None
