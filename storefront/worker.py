@@ -27,7 +27,8 @@ PAUSE = 0.1  # seconds between looks
 SET_ASIDE_AFTER = timedelta(minutes=60)  # a session nobody knows (decision 23)
 LONGEST_TRACEBACK = 8000  # characters; its end says most
 NEVER_MIND = 10_000  # in one pass
-TOGETHER = 10  # messages, or paid orders, in one transaction: others who want to write wait for it
+TOGETHER = 10  # messages, or paid orders, in one transaction
+HELD = 0.05  # seconds after which it ends all the same: on SQLite nobody else can write meanwhile
 SLOW = 0.1  # seconds after which an answer of Flexprice's has kept the others waiting
 
 
@@ -85,6 +86,15 @@ def in_lots(things: list[Thing], ready: Callable[[Thing], Act | None]) -> Iterat
         yield lot
 
 
+def in_time(lot: Lot[Thing]) -> Iterator[tuple[Thing, Act]]:
+    """Some of them, one at least: whoever else wants to write is not to wait for long."""
+    until = time.monotonic() + HELD
+    for one in lot:
+        yield one
+        if time.monotonic() > until:
+            return
+
+
 def give_back(worker: str, broken_off: datetime, now: datetime) -> None:
     """What a pass had claimed when the database let it down."""
     with writing():
@@ -114,16 +124,25 @@ def read_inbox(now: datetime, going: Going = lambda: True, most: int = NEVER_MIN
 def read_together(messages: list[InboxMessage], now: datetime) -> None:
     """What several mean is written at once; what is wrong with one is its own matter."""
     for meant in in_lots(messages, partial(understood, now=now)):
-        try:
-            with writing():
-                outcomes = [carried_out(message, act, now) for message, act in meant]
-        except (DatabaseBusy, *DATABASE_TROUBLE):
-            raise
-        except Exception:  # nothing is written so far
-            write_one_by_one(meant, now)
-        else:
-            for (message, _), outcome in zip(meant, outcomes, strict=True):
-                note(message, outcome, now)
+        while meant:
+            meant = meant[write_some(meant, now) :]
+
+
+def write_some(meant: Lot[InboxMessage], now: datetime) -> int:
+    """In one transaction, as many as there is time for; says how many."""
+    outcomes: list[str] = []
+    try:
+        with writing():
+            for message, act in in_time(meant):
+                outcomes.append(carried_out(message, act, now))
+    except (DatabaseBusy, *DATABASE_TROUBLE):
+        raise
+    except Exception:  # nothing is written so far
+        write_one_by_one(meant, now)
+        return len(meant)
+    for (message, _), outcome in zip(meant, outcomes, strict=False):
+        note(message, outcome, now)
+    return len(outcomes)
 
 
 def write_one_by_one(meant: Lot[InboxMessage], now: datetime) -> None:
@@ -213,12 +232,8 @@ def look_after(order_ids: list[int], now: datetime) -> None:
     """What several need is written at once; should that break, each is seen to by itself."""
     try:
         for lot in in_lots(orders.these(order_ids), partial(asked, now=now)):
-            with writing():
-                orders.these(order_ids)  # as they are by now, all in one question
-                for order, act in lot:
-                    with following(order):
-                        outcome = act(now)
-                        log.debug("order %s looked after: %s", order.ref, outcome)
+            while lot:
+                lot = lot[settle_some(lot, order_ids, now) :]
     except (DatabaseBusy, *DATABASE_TROUBLE):
         raise
     except Exception:
@@ -227,6 +242,19 @@ def look_after(order_ids: list[int], now: datetime) -> None:
             return
         for order_id in order_ids:
             look_after([order_id], now)
+
+
+def settle_some(lot: Lot[Order], order_ids: list[int], now: datetime) -> int:
+    """In one transaction, as many as there is time for; says how many."""
+    with writing():
+        orders.these(order_ids)  # as they are by now, all in one question
+        done = 0
+        for order, act in in_time(lot):
+            with following(order):
+                outcome = act(now)
+                log.debug("order %s looked after: %s", order.ref, outcome)
+            done += 1
+        return done
 
 
 def asked(order: Order, now: datetime) -> Act | None:

@@ -42,8 +42,8 @@ def dies_at(town, person, point, company=None):
         ("web before commit in start", None),  # the order is not there, whatever the shopper saw
         ("web after POST /v1/checkout/sessions", None),  # the session is open, and nobody here knows it
         ("web after commit in receive", "worker"),  # the message is kept and not acknowledged
-        ("worker before commit in look_after:", "web"),  # everything is granted, nothing is committed
-        ("worker after commit in look_after:", None),
+        ("worker before commit in settle_some:", "web"),  # everything is granted, nothing is committed
+        ("worker after commit in settle_some:", None),
         ("worker after letter", None),  # posted, and not noted
     ],
 )

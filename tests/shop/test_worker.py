@@ -235,6 +235,17 @@ def test_what_is_wrong_with_one_message_holds_no_other_back(
     assert [order.state for order in rows(Order)] == ["paid"] * 3
 
 
+def test_when_time_is_short_each_is_written_by_itself(context, tell, rows, monkeypatch):
+    for number in range(3):
+        tell({"event_type": "brand.new", "brand": {"id": f"b_{number}"}}, message_id=f"msg_{number}")
+    monkeypatch.setattr(worker, "HELD", -1)
+    transactions, writing = [], worker.writing
+    monkeypatch.setattr(worker, "writing", lambda: transactions.append(1) or writing())
+    worker.read_inbox(datetime.now(UTC))
+    assert [message.outcome for message in rows(InboxMessage)] == ["noted"] * 3
+    assert len(transactions) == 1 + 3  # to claim them, and for each
+
+
 def test_what_is_wrong_with_one_paid_order_holds_no_other_back(context, enrol, order_of, rows, monkeypatch):
     for number in range(3):
         shopper = enrol(f"shopper{number}@example.com", f"cust_{number}")
