@@ -87,6 +87,8 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
 
 
 def _begin_sqlite(connection: Connection) -> None:
+    if connection.get_execution_options().get("one_question"):
+        return  # sees one state of things by itself
     patience = _patience(connection)
     pragmas = (
         f"PRAGMA busy_timeout={int((PATIENCE if patience is None else patience) * 1000)}",

@@ -131,6 +131,7 @@ def find(ref: str, shopper: Shopper) -> Order | None:
 def glance(ref: str, session_key: str) -> Glance | None:
     """The shopper's order for a page that asks again and again: one query, found alike by nobody else."""
     with db.engine.connect() as connection:
+        connection.execution_options(one_question=True)
         return connection.execute(_GLANCE, {"of": ref, "by": session_key}).first()
 
 

@@ -8,7 +8,10 @@ from pathlib import Path
 
 from tests.bench import table
 
-GROUPS = ("webhooks", "working", "buying", "pages", "engines", "practice", "starting", "slow", "serving")
+GROUPS = (
+    *("webhooks", "working", "buying", "pages", "crowds"),
+    *("engines", "practice", "starting", "slow", "serving"),
+)
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 
 
