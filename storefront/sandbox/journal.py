@@ -50,7 +50,8 @@ def _note_call(response: Response) -> Response:
             f"{request.method} {request.path}",
             _session_id(answer),
             response.status_code,
-            **{name: value for name, value in detail.items() if value is not None},
+            # Whatever was sent: a NaN for a key would be JSON to Python and none to SQLite.
+            **{name: value for name, value in detail.items() if isinstance(value, str)},
         )
     return response
 

@@ -287,3 +287,10 @@ def test_any_lever_any_page_and_any_payment(busy: Any, data: Any) -> None:
     assert answer.status_code < 500, answer.text
     busy.post("/_sandbox/levers/clear")
     busy.post("/_sandbox/webhooks", {"mode": "drop"})
+
+
+def test_a_key_that_is_no_json_leaves_the_guided_list_readable(api: Any) -> None:
+    refused = send(api, "POST", "/v1/checkout/sessions", {"idempotency_key": float("nan")})
+
+    assert refused.status_code == 400
+    assert api.get("/_sandbox/guide/result.json").status_code == 200
