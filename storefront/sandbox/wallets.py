@@ -11,11 +11,12 @@ from storefront.sandbox.billing import stamps
 from storefront.sandbox.clock import now
 from storefront.sandbox.events import tell
 from storefront.sandbox.schema import plans, transactions, wallets
-from storefront.sandbox.store import Body, add, money, need, new_id, save
+from storefront.sandbox.store import Body, add, find, money, new_id, save
 
 
 def grant(conn: Connection, subscription: Body, times: int = 1) -> None:
-    for credit in need(conn, plans, subscription["plan_id"])["credit_grants"]:
+    plan = find(conn, plans, subscription["plan_id"])  # it may have been put away while the link was open
+    for credit in plan["credit_grants"] if plan else ():
         wallet = _wallet(conn, subscription)
         before, amount = Decimal(wallet["credit_balance"]), Decimal(credit["credits"])
         after = money(before + amount)
