@@ -3,6 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from storefront import fulfillment, inbox, lifesigns, worker
 from storefront.database import writing
@@ -179,6 +180,25 @@ def test_a_session_that_is_not_ours_is_not_adopted(
     worker.read_inbox(received())
     assert message().handled_at is not None
     assert (the_order().state, the_order().session_id) == (State.PLACED, None)
+
+
+def test_the_end_of_a_session_that_is_just_being_opened_waits_for_our_own_answer(
+    context, enrol, order_of, samples, received, vendor, the_order, message
+):
+    """It may have overtaken that; were it put away now, the order would wait for its next look."""
+    enrol()
+    ref = order_of(opening_at=datetime.now(UTC))
+    ended = samples.session(idempotency_key=ref, checkout_status="failed", terminal=True)
+    vendor.answers("GET", "/checkout/sessions/cs_01", ended)
+    now = received("failed")
+    worker.read_inbox(now)
+    assert (message().handled_at, the_order().state) == (None, State.PLACED)
+
+    with writing():
+        opened = {name: OPENED[name] for name in ("state", "session_id", "customer_id")}
+        db.session.execute(update(Order).values(opened))
+    worker.read_inbox(now + SECOND)
+    assert the_order().state == State.FAILED
 
 
 def test_flexprice_being_down_sets_nothing_aside_for_an_hour(context, received, message, vendor):
