@@ -1,14 +1,16 @@
-// Looks after a live page, beside htmx and, where htmx cannot be loaded, instead of it. Three things:
+// Looks after a live page, beside htmx and, where htmx cannot be loaded, instead of it. Four things:
 // 1. It asks by itself when no answer came in time: htmx is missing, the shop stumbled, the line was dropped.
 // 2. A tab that nobody sees rests; when it is seen again it asks at once.
 // 3. It tells the live region what is new, when something is, and not at every look.
+// 4. Nothing is put in another's place while somebody presses on it: the press would be lost.
 // The address and the pace are in the fragment (hx-get, hx-trigger); a fragment without them is the last one.
 (function () {
   "use strict";
   var LIVE = "[data-announce]";
   var GRACE = 8; // seconds htmx may be late before it is helped: longer than the shop's own patience
   var LONGEST = 15;
-  var busy = false, failures = 0, timer;
+  var LONGEST_PRESS = 5;
+  var busy = false, failures = 0, timer, pressed = false, missed = false;
 
   function root() { return document.querySelector(LIVE); }
   function over() { return !root() || !root().hasAttribute("hx-get"); }
@@ -45,7 +47,8 @@
       var fresh = box.content.querySelector(LIVE);
       if (!fresh) throw new Error("nothing live in the answer");
       if (over()) return;
-      show(fresh);
+      if (pressed) missed = true;
+      else show(fresh);
     } catch (problem) {
       failures += 1;
     } finally {
@@ -60,6 +63,22 @@
     root().replaceWith(fresh);
     if (held && document.getElementById(held)) document.getElementById(held).focus({ preventScroll: true });
     if (window.htmx) window.htmx.process(fresh); // htmx goes on from here
+  }
+
+  function press(event) {
+    pressed = Boolean(root() && root().contains(event.target));
+    if (pressed) setTimeout(release, LONGEST_PRESS * 1000);
+  }
+
+  function release() {
+    if (missed) setTimeout(ask); // after the click that belongs to the press
+    pressed = missed = false;
+  }
+
+  function hold(event) {
+    if (!pressed || !root()) return;
+    missed = true;
+    event.preventDefault();
   }
 
   function rest(event) {
@@ -87,9 +106,15 @@
     ["htmx:beforeRequest", "htmx:before:request"].forEach(function (name) {
       document.addEventListener(name, rest);
     });
+    ["htmx:beforeSwap", "htmx:before:swap"].forEach(function (name) {
+      document.addEventListener(name, hold);
+    });
     ["htmx:responseError", "htmx:sendError", "htmx:response:error", "htmx:error"].forEach(function (name) {
       document.addEventListener(name, stumbled);
     });
+    document.addEventListener("pointerdown", press);
+    document.addEventListener("pointerup", release);
+    document.addEventListener("pointercancel", release);
     document.addEventListener("visibilitychange", function () { if (!document.hidden) ask(); });
     later();
   }

@@ -224,6 +224,24 @@ def test_the_focus_stays_where_it_is(asha: Waiting) -> None:
     expect(cancel).to_be_focused()
 
 
+def test_a_press_is_heard_though_an_answer_comes_in_its_middle(asha: Waiting) -> None:
+    asha.path = asha.path.replace("success", "failure")
+    asha.arrives()
+    asha.page.evaluate(
+        """() => document.addEventListener("click", event => {
+          window.heard = event.target.textContent;
+          event.preventDefault();
+        })"""
+    )
+    asha.page.get_by_role("button", name="Cancel order").hover()
+    asha.page.mouse.down()
+    asha.asks(1)
+    asha.page.mouse.up()
+    assert asha.page.evaluate("heard").strip() == "Cancel order"
+    asha.hears(State.FULFILLED)
+    asha.sees("ready")
+
+
 def test_a_signed_out_shopper_is_led_to_the_sign_in(asha: Waiting) -> None:
     asha.arrives()
     asha.page.context.clear_cookies()
