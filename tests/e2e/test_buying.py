@@ -57,7 +57,7 @@ def test_a_month_is_bought_and_the_page_turns_ready_by_itself(
 def test_a_whole_sale_with_htmx_4(shopper: Open, demo: Any, newer_htmx: bytes) -> None:
     """And its bad moments: an answer that is an error, a line that drops, a tab that nobody looks at."""
     asha = shopper(newer=newer_htmx)
-    asha.expected += ["500", "net::ERR_CONNECTION_RESET", "integrity"]
+    asha.expected += ["500", "net::ERR_CONNECTION_RESET", "Failed to fetch", "integrity"]
     bad_moments = [
         lambda route: route.fulfill(status=500, body="<h1>broken</h1>", content_type="text/html"),
         lambda route: route.abort("connectionreset"),
