@@ -3,8 +3,8 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-# Twice as many as cores: much of a test is waiting.
-WORKERS = $$($(BIN)/python -c "import os; print(2 * os.cpu_count())")
+# One more than cores: some of a test is waiting.
+WORKERS = $$($(BIN)/python -c "import os; print(1 + os.cpu_count())")
 RUN_READY := .venv/.run-ready
 DEV_READY := .venv/.dev-ready
 

@@ -74,11 +74,11 @@ def cannot(reason: str) -> NoReturn:
 browsers: list[Browser] = []
 
 
-def watched(browser: Browser, **options: Any) -> BrowserContext:
-    """A browser of somebody's own, that can tell afterwards what happened."""
+def watched(browser: Browser, pictured: bool = True, **options: Any) -> BrowserContext:
+    """A browser of somebody's own, that can tell afterwards what happened, and how each page looked."""
     context = browser.new_context(**{"reduced_motion": "reduce"} | options)
     context.set_default_timeout(15_000)
-    context.tracing.start(snapshots=True)
+    context.tracing.start(snapshots=pictured)
     return context
 
 
@@ -294,7 +294,7 @@ class Visitors:
         self.known: dict[str, BrowserContext] = {}
 
     def context(self, who: str, **options: Any) -> BrowserContext:
-        context = watched(self.browser, **options)
+        context = watched(self.browser, pictured=False, **options)  # one page a test: its picture is enough
         if who:
             page = context.new_page()
             page.goto(self.gallery.url + "/sign-in")
