@@ -1,5 +1,6 @@
 """The guided list of the sandbox, walked from top to bottom through the real shop."""
 
+import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 import pytest
 import requests
 
-from storefront.sandbox.scenarios import SCENARIOS
+from storefront.sandbox.scenarios import GROUPS, SCENARIOS
 
 GUIDE = "/_sandbox/guide"
 
@@ -159,6 +160,7 @@ def test_every_scenario_was_walked(world: Any) -> None:
     assert all(row["seen"] for row in result(world).values())
     assert f"{len(SCENARIOS)} of {len(SCENARIOS)} seen" in told.text
     assert told.text.count("| ✓ |") == len(SCENARIOS)
+    assert re.findall("^## (.+)$", told.text, re.MULTILINE) == list(GROUPS)
     assert told.headers["Content-Type"].startswith("text/markdown")
 
 
