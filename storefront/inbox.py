@@ -8,10 +8,9 @@ from sqlalchemy import Select, case, or_, select, update
 from storefront.database import beside_others, insert_or_ignore
 from storefront.extensions import db
 from storefront.flexprice import Event
-from storefront.lifesigns import me
+from storefront.lifesigns import me, unclaimed
 from storefront.models import InboxMessage
 
-CLAIM_LASTS = timedelta(minutes=10)  # of a worker that lives and hangs; a dead one's are free at once
 GAPS = [timedelta(seconds=s) for s in (1, 2, 5, 15, 60, 300, 600, 900)]
 ASKED = "checkout.session.asked"  # our own note: a page saw a terminal answer (decision 14)
 OWN_TEST = "msg_doctor_"  # what selftest.py sends: signed by the shop itself, it says nothing of Flexprice
@@ -121,7 +120,9 @@ def claim(now: datetime, most: int) -> list[InboxMessage]:
 def _due(now: datetime) -> Select[str]:
     return (
         select(InboxMessage.id)
-        .where(InboxMessage.handled_at.is_(None), InboxMessage.next_try_at <= now, _unclaimed(now))
+        .where(
+            InboxMessage.handled_at.is_(None), InboxMessage.next_try_at <= now, unclaimed(InboxMessage, now)
+        )
         .order_by(InboxMessage.next_try_at)
     )
 
@@ -150,7 +151,7 @@ def once_more(message_id: str, attempts: int, now: datetime) -> bool:
     """
     result: Any = db.session.execute(
         update(InboxMessage)
-        .where(InboxMessage.id == message_id, InboxMessage.attempts == attempts, _unclaimed(now))
+        .where(InboxMessage.id == message_id, InboxMessage.attempts == attempts, unclaimed(InboxMessage, now))
         .values(handled_at=None, claimed_at=None, claimed_by=None, next_try_at=now)
     )
     return bool(result.rowcount)
@@ -173,10 +174,6 @@ def give_back(worker: str) -> None:
         .where(InboxMessage.claimed_by == worker, InboxMessage.handled_at.is_(None))
         .values(claimed_at=None, claimed_by=None)
     )
-
-
-def _unclaimed(now: datetime) -> Any:
-    return or_(InboxMessage.claimed_at.is_(None), InboxMessage.claimed_at < now - CLAIM_LASTS)
 
 
 def _let_go(message_id: str, *conditions: Any, **values: Any) -> bool:

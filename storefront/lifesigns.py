@@ -14,18 +14,19 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from flask import Flask, current_app
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import ColumnElement, Select, delete, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from storefront.database import DatabaseBusy, insert_or_ignore, writing
 from storefront.extensions import db
-from storefront.models import Heartbeat, random_key
+from storefront.models import Heartbeat, InboxMessage, Letter, random_key
 
 log = logging.getLogger(__name__)
 
 WORKER = "worker"  # how the names of all their beats begin
 BEAT_EVERY = 1.5  # seconds
 SILENT_FOR = 5.0  # seconds after which a worker is dead to the others
+CLAIM_LASTS = timedelta(minutes=10)  # of a worker that lives and hangs; a dead one's are free at once
 ALIVE_WITHIN = timedelta(seconds=30)  # for people: nobody need be called sooner
 
 _me: ContextVar[str] = ContextVar("worker", default=WORKER)
@@ -43,6 +44,11 @@ def acting_as(name: str) -> Iterator[None]:
         yield
     finally:
         _me.reset(token)
+
+
+def unclaimed(kind: type[InboxMessage] | type[Letter], now: datetime) -> ColumnElement[bool]:
+    """In nobody's hands, or in those of one who hangs."""
+    return or_(kind.claimed_at.is_(None), kind.claimed_at < now - CLAIM_LASTS)
 
 
 def is_alive(now: datetime) -> bool:

@@ -11,17 +11,16 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from flask import render_template
-from sqlalchemy import ColumnElement, or_, select, update
+from sqlalchemy import select, update
 
 from storefront.database import beside_others, end_reading, insert_or_ignore
 from storefront.extensions import db, settings
-from storefront.lifesigns import me
+from storefront.lifesigns import me, unclaimed
 from storefront.models import Letter, Order, Shopper, random_key
 from storefront.settings import Settings
 
 log = logging.getLogger(__name__)
 
-CLAIM_LASTS = timedelta(minutes=10)  # of a worker that lives and hangs; a dead one's are free at once
 LONGEST_GAP = timedelta(hours=1)
 ABOUT_ORDERS = ("welcome", "payment_failed", "refunded")
 
@@ -85,7 +84,7 @@ def of_order(order: Order, kind: str) -> Letter | None:
 def next_letter(now: datetime, to_claim: bool = False) -> Letter | None:
     due = (
         select(Letter)
-        .where(Letter.posted_at.is_(None), Letter.next_try_at <= now, _unclaimed(now))
+        .where(Letter.posted_at.is_(None), Letter.next_try_at <= now, unclaimed(Letter, now))
         .order_by(Letter.next_try_at)
         .limit(1)
     )
@@ -96,7 +95,7 @@ def claim(letter: Letter, now: datetime) -> bool:
     """True for the one worker that may post it."""
     result: Any = db.session.execute(
         update(Letter)
-        .where(Letter.id == letter.id, Letter.posted_at.is_(None), _unclaimed(now))
+        .where(Letter.id == letter.id, Letter.posted_at.is_(None), unclaimed(Letter, now))
         .values(claimed_at=now, claimed_by=me(), attempts=Letter.attempts + 1)
     )
     return bool(result.rowcount)
@@ -109,10 +108,6 @@ def give_back(worker: str) -> None:
         .where(Letter.claimed_by == worker, Letter.posted_at.is_(None))
         .values(claimed_at=None, claimed_by=None)
     )
-
-
-def _unclaimed(now: datetime) -> ColumnElement[bool]:
-    return or_(Letter.claimed_at.is_(None), Letter.claimed_at < now - CLAIM_LASTS)
 
 
 def posted(letter: Letter, now: datetime) -> None:
@@ -133,7 +128,7 @@ def once_more(letter_id: int, attempts: int, now: datetime) -> bool:
     """Post it now, again if need be. `attempts`: as the operator saw them; a second press finds more."""
     result: Any = db.session.execute(
         update(Letter)
-        .where(Letter.id == letter_id, Letter.attempts == attempts, _unclaimed(now))
+        .where(Letter.id == letter_id, Letter.attempts == attempts, unclaimed(Letter, now))
         .values(posted_at=None, claimed_at=None, claimed_by=None, next_try_at=now)
     )
     return bool(result.rowcount)

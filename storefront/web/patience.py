@@ -31,9 +31,8 @@ def wait_for(do: Callable[[], T], seconds: float) -> T:
     work: Future[T] = Future()
     app = cast(Any, current_app)._get_current_object()
     going_on = (app, tracing.current(), do, work)
-    threading.Thread(
-        target=_carry_out, args=going_on, daemon=False
-    ).start()  # serve.py waits for it at its end
+    # Not a daemon, though the server's own threads are: serve.py waits for it at its end.
+    threading.Thread(target=_carry_out, args=going_on, daemon=False).start()
     try:
         return work.result(max(seconds, 0))
     except TimeoutError:

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from storefront import outbox, worker
+from storefront import lifesigns, outbox, worker
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.models import Letter, Order, Shopper
@@ -187,5 +187,5 @@ def test_a_letter_in_the_hands_of_another_worker_is_left_until_that_one_must_han
     with writing():
         assert outbox.claim(letter, samples.NOW)
         assert not outbox.claim(letter, samples.NOW)
-    assert posting(samples.NOW + outbox.CLAIM_LASTS) == 0
-    assert posting(samples.NOW + outbox.CLAIM_LASTS + timedelta(seconds=1)) == 1
+    assert posting(samples.NOW + lifesigns.CLAIM_LASTS) == 0
+    assert posting(samples.NOW + lifesigns.CLAIM_LASTS + timedelta(seconds=1)) == 1

@@ -224,8 +224,8 @@ def test_a_message_in_the_hands_of_another_worker_is_left_until_that_one_must_ha
     with writing():
         assert inbox.claim(now, 1)
         assert not inbox.claim(now, 1)
-    assert worker.read_inbox(now + inbox.CLAIM_LASTS) == 0
-    assert worker.read_inbox(now + inbox.CLAIM_LASTS + SECOND) == 1
+    assert worker.read_inbox(now + lifesigns.CLAIM_LASTS) == 0
+    assert worker.read_inbox(now + lifesigns.CLAIM_LASTS + SECOND) == 1
     assert message().outcome == "noted"
 
 
