@@ -109,7 +109,7 @@ def _adopted(ref: str, session: CheckoutSession, now: datetime) -> str:
     order = orders.by_ref(ref)
     if order is None or order.session_id not in (None, session.id):
         raise NotYet("the order changed meanwhile")
-    orders.session_opened(order, session, now)
+    orders.session_opened(order.id, session, now)
     if not order.is_open:
         orders.look_now(order.id, now)  # given up before its link turned up: to be withdrawn
     settle(order, session, now)

@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Select, case, or_, select, update
+from sqlalchemy import Connection, Select, case, or_, select, update
 
 from storefront.database import beside_others, insert_or_ignore
 from storefront.extensions import db
@@ -26,11 +26,11 @@ class LostClaim(Exception):
     """Another worker has taken the message over meanwhile; what was to be written is left to that one."""
 
 
-def store(message_id: str, event: Event, body: bytes, now: datetime) -> bool:
+def store(rows: Connection, message_id: str, event: Event, body: bytes, now: datetime) -> bool:
     """Keep a message; False when it is known already. Other people's data is not kept (decision 23)."""
     ours = event.type.startswith("checkout.session.")
     return insert_or_ignore(
-        db.session,
+        rows,
         InboxMessage,
         id=message_id,
         event_type=event.type,
@@ -57,7 +57,7 @@ def note_answer(session_id: str, status: str, now: datetime) -> bool:
     )
 
 
-def hint(event: Event, now: datetime) -> bool:
+def hint(rows: Connection, event: Event, now: datetime) -> bool:
     """Unsigned news (contract E.5): remember only that there is something to ask Flexprice about.
 
     One row for each thing, asked about at most once in HINT_PAUSE however often somebody hints.
@@ -69,7 +69,7 @@ def hint(event: Event, now: datetime) -> bool:
         return False
     key = f"hint:{kind}:{about}"[:255]
     new = insert_or_ignore(
-        db.session,
+        rows,
         InboxMessage,
         id=key,
         event_type=kind,
@@ -79,11 +79,11 @@ def hint(event: Event, now: datetime) -> bool:
         next_try_at=now,
     )
     if not new:
-        _hinted_again(key, now)
+        _hinted_again(rows, key, now)
     return True
 
 
-def _hinted_again(key: str, now: datetime) -> None:
+def _hinted_again(rows: Connection, key: str, now: datetime) -> None:
     """A waiting hint notes the time only, so that a look under way is followed by another (see `done`)."""
     handled = InboxMessage.handled_at
     again_at = case(
@@ -91,7 +91,7 @@ def _hinted_again(key: str, now: datetime) -> None:
         (handled > now - HINT_PAUSE, now + HINT_PAUSE),
         else_=now,
     )
-    db.session.execute(
+    rows.execute(
         update(InboxMessage)
         .where(InboxMessage.id == key)
         .values(received_at=now, handled_at=None, next_try_at=again_at)

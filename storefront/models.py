@@ -136,6 +136,11 @@ class Order(Base):
         return self.state in OPEN
 
     @property
+    def link(self) -> str | None:
+        """Where it can be paid."""
+        return self.payment_url if self.is_open else None
+
+    @property
     def ended_unpaid(self) -> bool:
         return self.state in ENDED_UNPAID
 

@@ -32,6 +32,14 @@ _GLANCE = (
     .join(Shopper.__table__, _BUYERS.id == _ROWS.shopper_id)
     .where(_ROWS.ref == bindparam("of"), _BUYERS.session_key == bindparam("by"))
 )
+_BY_REF = select(Order).where(Order.ref == bindparam("of"))
+_OF_PLAN = (
+    select(Order)
+    .where(Order.shopper_id == bindparam("shopper"), Order.plan_id == bindparam("plan"))
+    .where(Order.state.in_(bindparam("states", expanding=True)))
+    .order_by(Order.id.desc())
+)
+_ACCESS = select(Access).where(Access.shopper_id == bindparam("shopper"), Access.plan_id == bindparam("plan"))
 
 
 class AlreadyYours(Exception):
@@ -54,15 +62,15 @@ class AnotherOfferOpen(Exception):
         self.order = order
 
 
-def place(shopper: Shopper, offer: Offer, now: datetime, opening: bool = False) -> tuple[Order, bool]:
+def place(shopper_id: int, offer: Offer, now: datetime, opening: bool = False) -> tuple[Order, bool]:
     """The open order for this offer, and whether it is a new one.
 
     With `opening` whoever makes a new one is also who may ask for its session (see claim_opening).
     Raises AlreadyYours, AlreadyPaid, AnotherOfferOpen.
     """
-    hold(Shopper, shopper.id)
-    bought = {order.state: order for order in _in_state(shopper, offer.plan_id, *BOUGHT)}
-    if State.PAID in bought or _has_access(shopper, offer.plan_id, now):
+    hold(Shopper, shopper_id)
+    bought = {order.state: order for order in _in_state(shopper_id, offer.plan_id, *BOUGHT)}
+    if State.PAID in bought or _has_access(shopper_id, offer.plan_id, now):
         raise AlreadyYours
     if bought:
         raise AlreadyPaid(next(iter(bought.values())))
@@ -71,7 +79,7 @@ def place(shopper: Shopper, offer: Offer, now: datetime, opening: bool = False) 
         db.session,
         Order,
         ref=ref,
-        shopper_id=shopper.id,
+        shopper_id=shopper_id,
         plan_id=offer.plan_id,
         plan_name=offer.plan_name,
         currency=offer.currency,
@@ -81,22 +89,20 @@ def place(shopper: Shopper, offer: Offer, now: datetime, opening: bool = False) 
         **(_being_opened(now) if opening else {}),
     )
     if not new:  # a second click, or a second tab
-        return _same_offer(next(iter(_in_state(shopper, offer.plan_id, *OPEN)), None), offer), False
+        return _same_offer(next(iter(_in_state(shopper_id, offer.plan_id, *OPEN)), None), offer), False
     log.info("order %s placed: %s, %s %s", ref, offer.plan_name, offer.amount, offer.currency)
-    return db.session.scalars(select(Order).where(Order.ref == ref)).one(), True
+    return db.session.scalars(_BY_REF, {"of": ref}).one(), True
 
 
-def _has_access(shopper: Shopper, plan_id: str, now: datetime) -> bool:
-    access = db.session.scalar(
-        select(Access).where(Access.shopper_id == shopper.id, Access.plan_id == plan_id)
-    )
+def _has_access(shopper_id: int, plan_id: str, now: datetime) -> bool:
+    access = db.session.scalar(_ACCESS, {"shopper": shopper_id, "plan": plan_id})
     return bool(access and access.active_at(now))
 
 
-def _in_state(shopper: Shopper, plan_id: str, *states: State) -> Sequence[Order]:
+def _in_state(shopper_id: int, plan_id: str, *states: State) -> Sequence[Order]:
     """The newest first."""
-    wanted = select(Order).where(Order.shopper_id == shopper.id, Order.plan_id == plan_id)
-    return db.session.scalars(wanted.where(Order.state.in_(states)).order_by(Order.id.desc())).all()
+    wanted = {"shopper": shopper_id, "plan": plan_id, "states": states}
+    return db.session.scalars(_OF_PLAN, wanted).all()
 
 
 def _same_offer(order: Order | None, offer: Offer) -> Order:
@@ -117,9 +123,9 @@ def _reprice(order: Order, offer: Offer) -> bool:
     )
 
 
-def mismatch_seen_at(shopper: Shopper, plan_id: str) -> datetime | None:
+def mismatch_seen_at(shopper_id: int, plan_id: str) -> datetime | None:
     """When the shopper's order was found to charge something else: prices read before that are old."""
-    differed = _in_state(shopper, plan_id, State.MISMATCHED, State.HELD, State.REFUNDED)
+    differed = _in_state(shopper_id, plan_id, State.MISMATCHED, State.HELD, State.REFUNDED)
     return differed[0].moved_at if differed else None
 
 
@@ -168,19 +174,22 @@ def release_opening(order_id: int) -> None:
     )
 
 
-def session_opened(order: Order, session: CheckoutSession, now: datetime) -> None:
+def session_opened(order_id: int, session: CheckoutSession, now: datetime) -> Order:
     """Keep what Flexprice says of the session, beside the order."""
-    known = {
+    said = {
         "session_id": session.id,
         "customer_id": session.customer_id,
-        "payment_url": session.payment_url or order.payment_url,
+        "payment_url": session.payment_url,
         "expires_at": session.expires_at,
-        "invoice_id": session.invoice_id or order.invoice_id,
-        "payment_id": session.payment_id or order.payment_id,
+        "invoice_id": session.invoice_id,
+        "payment_id": session.payment_id,
     }
-    if not advance(order, Fact.SESSION_OPENED, now, **known):  # given up, or paid, meanwhile
-        db.session.execute(update(Order).where(Order.id == order.id).values(**known))
-        db.session.refresh(order)
+    known = {name: value for name, value in said.items() if value is not None}
+    order = _moved(order_id, Fact.SESSION_OPENED, now, **known)
+    if order is None:  # given up, or paid, meanwhile
+        db.session.execute(update(Order).where(Order.id == order_id).values(**known))
+        order = db.session.get_one(Order, order_id, populate_existing=True)
+    return order
 
 
 def know_records(order: Order, session: CheckoutSession) -> None:
@@ -191,10 +200,18 @@ def know_records(order: Order, session: CheckoutSession) -> None:
 
 def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
     """Move the order; True when *this call* moved it. Every side effect hangs on that True."""
+    if _moved(order.id, fact, now, **values):
+        return True
+    db.session.refresh(order)
+    log.info("order %s stays %s: %s is old news", order.ref, order.state, fact)
+    return False
+
+
+def _moved(order_id: int, fact: Fact, now: datetime, **values: Any) -> Order | None:
     table = moves(fact)
     moving = (
         update(Order)
-        .where(Order.id == order.id, Order.state.in_(table))
+        .where(Order.id == order_id, Order.state.in_(table))
         .values(
             state=case({str(old): str(new) for old, new in table.items()}, value=Order.state),
             moved_at=now,
@@ -205,14 +222,10 @@ def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
         .returning(Order)
     )
     as_it_is = {"synchronize_session": False, "populate_existing": True}
-    moved = db.session.scalar(moving, execution_options=as_it_is) is not None
-    if not moved:
-        db.session.refresh(order)
-    if moved:
+    order = db.session.scalar(moving, execution_options=as_it_is)
+    if order:
         log.info("order %s %s: %s (session %s)", order.ref, order.state, fact, order.session_id)
-    else:
-        log.info("order %s stays %s: %s is old news", order.ref, order.state, fact)
-    return moved
+    return order
 
 
 def look_again(order_id: int, seen: State, when: datetime | None) -> None:
@@ -227,7 +240,7 @@ def by_session(session_id: str) -> Order | None:
 
 
 def by_ref(ref: str) -> Order | None:
-    return db.session.scalar(select(Order).where(Order.ref == ref))
+    return db.session.scalar(_BY_REF, {"of": ref})
 
 
 def by_payment(payment_id: str) -> Order | None:

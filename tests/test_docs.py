@@ -21,7 +21,7 @@ from sqlalchemy import delete
 from werkzeug.serving import make_server
 
 from storefront import create_app, inbox, shoppers
-from storefront.database import writing
+from storefront.database import writing, writing_rows
 from storefront.extensions import db
 from storefront.flexprice import Event
 from storefront.lifecycle import State
@@ -85,10 +85,10 @@ class Shop:
         """Two messages as they came: the first waits, the second is handled."""
         now, body = datetime.now(UTC), b'{"event_type":"brand.new","brand":{"id":"b"}}'
         with self.app.app_context():
-            with writing():
-                db.session.execute(delete(InboxMessage))
+            with writing_rows() as kept:
+                kept.execute(delete(InboxMessage))
                 for message_id in ("msg_1", "msg_2"):
-                    inbox.store(message_id, Event.from_body(body), body, now)
+                    inbox.store(kept, message_id, Event.from_body(body), body, now)
             with writing():
                 first, second = inbox.claim(now, 2)
                 inbox.again(first, "Flexprice does not say so yet", now)

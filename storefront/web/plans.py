@@ -38,7 +38,7 @@ def index() -> Any:
 @bp.get("/plans/<plan>")
 def show(plan: str) -> Any:
     now = datetime.now(UTC)
-    since = orders.mismatch_seen_at(current_user, plan) if current_user.is_authenticated else None
+    since = orders.mismatch_seen_at(current_user.id, plan) if current_user.is_authenticated else None
     try:
         shelf, stale = catalog().shelf(now, since)
     except CatalogUnavailable:

@@ -7,7 +7,7 @@ from typing import Any
 from flask import Blueprint, request
 
 from storefront import doorman, inbox, tallies
-from storefront.database import writing
+from storefront.database import writing_rows
 from storefront.extensions import csrf
 from storefront.flexprice import BadSignature, Event, UnreadableObject
 
@@ -32,11 +32,11 @@ def receive() -> Any:
         doorman.note_unreadable(why, delivery)
         tallies.count("storefront_webhooks_total", outcome="unreadable", cause="")
         return {"error": "not an event"}, 400
-    with writing():
+    with writing_rows() as rows:
         if message_id:
-            new = inbox.store(message_id, event, body, delivery.at)
+            new = inbox.store(rows, message_id, event, body, delivery.at)
         else:
-            new = inbox.hint(event, delivery.at)
+            new = inbox.hint(rows, event, delivery.at)
     tallies.count("storefront_webhooks_total", outcome="new" if new else "known", cause="")
     log.info("message %s (%s) %s", message_id or "unsigned", event.type, "kept" if new else "known already")
     return "", 204

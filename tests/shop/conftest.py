@@ -17,7 +17,7 @@ from storefront import create_app, orders, shoppers
 from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import db
-from storefront.models import InboxMessage, Order, Shopper
+from storefront.models import InboxMessage, Order
 from storefront.settings import Settings
 
 HOME = "http://127.0.0.1:8000"
@@ -213,7 +213,7 @@ def order_of(app):
             values = {"terms_checked_at": NOW} | values
         with app.app_context(), writing():
             offer = Offer(plan_id, "Pro", "inr", "MONTHLY", Decimal(499))
-            order, _ = orders.place(db.session.get_one(Shopper, shopper_id), offer, NOW)
+            order, _ = orders.place(shopper_id, offer, NOW)
             for name, value in values.items():
                 setattr(order, name, value)
             return order.ref

@@ -350,9 +350,9 @@ def test_today_s_price_counts_only_while_no_link_was_asked_for(
     shopper = db.session.get_one(Shopper, 1)
     if mine:
         with writing():
-            orders.place(shopper, offer, START)
+            orders.place(shopper.id, offer, START)
         assert the_order().amount == 599
     else:
         with pytest.raises(orders.AnotherOfferOpen), writing():
-            orders.place(shopper, offer, START)
+            orders.place(shopper.id, offer, START)
         assert the_order().amount == 499

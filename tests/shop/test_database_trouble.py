@@ -115,9 +115,9 @@ def test_a_connection_dropped_in_the_middle_of_a_write_leaves_nothing_behind(
 ):
     store = worker.inbox.store
 
-    def store_and_lose_the_line(*args):
-        store(*args)
-        me = db.session.scalar(text("SELECT pg_backend_pid()"))
+    def store_and_lose_the_line(kept, *args):
+        store(kept, *args)
+        me = kept.scalar(text("SELECT pg_backend_pid()"))
         with db.engine.connect() as other:
             other.execute(text(f"SELECT pg_terminate_backend({me})"))
         return True

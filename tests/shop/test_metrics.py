@@ -121,7 +121,7 @@ def seed(samples):
             shopper = shoppers.sign_up("Asha Rao", "asha@example.com", samples.PASSWORD, long_ago)
             db.session.flush()
             order, _ = orders.place(
-                shopper, Offer("plan_01", "Pro", "inr", "MONTHLY", Decimal(499)), long_ago
+                shopper.id, Offer("plan_01", "Pro", "inr", "MONTHLY", Decimal(499)), long_ago
             )
             order.state, order.flag = "stuck", "Look at me"
             outbox.write("welcome", shopper, long_ago, order)
