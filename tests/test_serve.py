@@ -164,6 +164,21 @@ def test_clients_that_say_little_or_nothing_keep_nobody_waiting(start, sent):
         line.close()
 
 
+IMPATIENT = """
+import __main__ as serve
+serve.LIMITS["channel_timeout"] /= 30
+serve.LIMITS["cleanup_interval"] = 1  # how often it looks
+"""
+
+
+def test_a_line_that_stays_silent_is_closed_by_the_server(start):
+    server = start("--processes", "1", app=IMPATIENT + APP)
+    server.get()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as line:
+        line.sendall(b"POST / HTTP/1.1\r\nHost: x\r\n")
+        assert line.recv(1) == b""
+
+
 def test_a_body_beyond_all_limits_is_refused_before_it_is_read(start):
     server = start("--processes", "1")
     server.get()

@@ -190,6 +190,7 @@ def test_processes_write_in_turn(tmp_path):
 
     with one.passed(30):
         through.append("one")
+        assert not is_locked(one._doorway), "who is inside still bars the doorway"
         waiting = threading.Thread(target=wait_and_pass)
         waiting.start()
         while not is_locked(one._doorway):
