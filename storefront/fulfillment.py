@@ -254,7 +254,8 @@ def _flag(order: Order, fact: Fact) -> dict[str, str | None]:
     """A sentence for the operator, taken back when Flexprice's word makes it untrue."""
     if fact in FLAGS:
         return {"flag": FLAGS[fact]}
-    return {"flag": None} if fact is Fact.PAYMENT_COMPLETED and order.flag in FLAGS.values() else {}
+    untrue = (order.flag or "").startswith((LOST, *FLAGS.values()))
+    return {"flag": None} if fact is Fact.PAYMENT_COMPLETED and untrue else {}
 
 
 def news(order: Order, session: CheckoutSession, announced: str = "") -> Fact | None:
@@ -387,7 +388,8 @@ def find_payment(order: Order, found: list[Subscription], now: datetime) -> bool
         return False
     order.subscription_id, order.invoice_id = active.id, active.latest_invoice_id
     db.session.flush()
-    return orders.advance(order, Fact.PAYMENT_COMPLETED, now, paid_at=now)
+    paid = Fact.PAYMENT_COMPLETED
+    return orders.advance(order, paid, now, paid_at=now, **_flag(order, paid))
 
 
 def _of_order(order: Order, found: list[Subscription]) -> list[Subscription]:

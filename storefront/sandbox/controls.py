@@ -4,7 +4,7 @@ from typing import Any
 
 from flask import Blueprint, Response, current_app, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import delete, select, update
+from sqlalchemy import Connection, delete, select, update
 
 from storefront.sandbox import (
     catalog,
@@ -20,7 +20,7 @@ from storefront.sandbox import (
     switches,
 )
 from storefront.sandbox.errors import Refusal, invalid, not_found
-from storefront.sandbox.schema import deliveries, metadata, sessions, subscriptions
+from storefront.sandbox.schema import deliveries, metadata, payments, sessions, subscriptions
 from storefront.sandbox.schema import events as messages
 from storefront.sandbox.store import Body, current_store, find, pull, rfc3339
 
@@ -256,6 +256,26 @@ def overwrite(session_id: str) -> ResponseReturnValue:
             raise not_found(f"completed checkout session {session_id} not found", id=session_id)
         endings.overwrite(conn, session, status)
     return done(session=session_id, checkout_status=status)
+
+
+@bp.post("/sessions/<session_id>/repair")
+def repair(session_id: str) -> ResponseReturnValue:
+    """One that ended unpaid completes by hand, with money that came all the same and was not sent back."""
+    with current_store().writing() as conn:
+        session = find(conn, sessions, session_id)
+        if session is None or not _repairable(conn, session):
+            raise not_found(f"unpaid, ended checkout session {session_id} not found", id=session_id)
+        if session["link_state"] != "paid":
+            razorpay.take(conn, session)
+        endings.repair(conn, session)
+        journal.note(conn, "repaired", session_id)
+    return done(session=session_id, checkout_status=session["checkout_status"])
+
+
+def _repairable(conn: Connection, session: Body) -> bool:
+    ended = session["checkout_status"] in ("failed", "expired") and not session.get("completed_at")
+    payment = find(conn, payments, session.get("payment_id"))
+    return ended and payment is not None and payment["payment_status"] != "REFUNDED"
 
 
 @bp.post("/subscriptions/<subscription_id>/cancel")

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 SESSIONS = "/v1/checkout/sessions"
+REFUND_IT = "Paid although the plan was already granted: refund it"
 
 
 def minutes(count: float) -> timedelta:
@@ -118,12 +119,39 @@ def test_a_link_that_turns_up_after_the_order_was_given_up_is_never_offered_and_
 
 def test_an_abandoned_order_that_was_paid_without_a_word_is_still_found(world: Any, lost: Any) -> None:
     """Razorpay mails the link; the messages are lost, too."""
-    world.set_order(state="abandoned", next_look_at=datetime.now(UTC))
+    world.work(after=minutes(90))
+    assert world.order().state == "abandoned"
+    world.set_order(next_look_at=datetime.now(UTC))
     lost.pay(world.pay_url())
 
     world.work()
 
     assert lost.phase(world.order()) == "ready"
+    assert world.order().flag is None
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["once", "bought again"])
+def test_an_abandoned_order_that_was_paid_is_delivered_or_owed_a_refund(
+    world: Any, lost: Any, again: bool
+) -> None:
+    url = world.pay_url()
+    world.work(after=minutes(90))
+    first = world.order()
+    assert first.state == "abandoned"
+    if again:
+        lost.pay(lost.try_again(first).headers["Location"])
+        resend(world, "checkout.session.completed")
+        world.work()
+
+    lost.pay(url)  # which Razorpay had mailed
+    world.webhooks("normal")
+    world.settle()
+
+    first = world.find(first)
+    assert (first.state, first.flag) == (("paid_twice", REFUND_IT) if again else ("fulfilled", None))
+    assert lost.phase(first) == ("twice" if again else "ready")
+    assert len(world.accesses()) == 1
+    assert world.letters() == ["welcome"]
 
 
 def test_an_aborted_create_blocks_nobody_for_ever(world: Any) -> None:

@@ -126,6 +126,40 @@ def test_a_completed_session_that_was_overwritten_is_a_case_for_a_person(world: 
     assert world.letters() == []
 
 
+def expired(world: Any, shopper: Any) -> None:
+    world.later("16m")
+    world.lever("sweep")
+
+
+def cancelled(world: Any, shopper: Any) -> None:
+    shopper.cancel(world.order())
+
+
+@pytest.mark.parametrize("end", [expired, cancelled])
+@pytest.mark.parametrize("again", [False, True], ids=["once", "bought again"])
+def test_a_sale_that_flexprice_lets_count_after_its_end_is_delivered_or_owed_a_refund(
+    world: Any, end: Any, again: bool
+) -> None:
+    """Its own code sends such money back; its people may decide otherwise."""
+    shopper = world.shopper()
+    shopper.buy()
+    end(world, shopper)
+    world.settle()
+    first = world.order()
+    assert first.state == end.__name__
+    if again:
+        shopper.pay(shopper.try_again(first).headers["Location"])
+        world.settle()
+
+    world.lever(f"sessions/{first.session_id}/repair")
+    world.settle()
+
+    assert world.find(first).state == ("paid_twice" if again else "fulfilled")
+    assert shopper.phase(first) == ("twice" if again else "ready")
+    assert len(world.accesses()) == 1
+    assert world.letters() == ["welcome"]
+
+
 def test_a_session_deleted_at_flexprice_expires_with_the_sweep(world: Any) -> None:
     shopper = world.shopper()
     shopper.buy()

@@ -471,6 +471,28 @@ def test_only_a_completed_session_is_written_over(api: Any) -> None:
     assert api.post(f"/_sandbox/sessions/{session['id']}/overwrite", {"status": "paid"}).status_code == 400
 
 
+@pytest.mark.parametrize("end", ["cancelled", "not_paid_in_time"])
+def test_a_session_that_ended_can_be_made_to_count(api: Any, end: str) -> None:
+    api.customer()
+    session = api.session()
+    api.page(session, "stage", outcome=end, delivery="normal")
+
+    api.pull(f"sessions/{session['id']}/repair")
+
+    bill = api.bill(session)
+    assert api.read(session)["checkout_status"] == "completed"
+    assert (bill["payment_status"], bill["subscription"]["subscription_status"]) == ("SUCCEEDED", "active")
+    assert api.told()[-1] == "checkout.session.completed"
+
+
+def test_only_what_ended_unpaid_and_was_not_refunded_is_made_to_count(api: Any) -> None:
+    api.customer()
+    for outcome in ("pending", "paid", "paid_too_late"):
+        session = api.session()
+        api.page(session, "stage", outcome=outcome, delivery="normal")
+        assert api.post(f"/_sandbox/sessions/{session['id']}/repair").status_code == 404
+
+
 def test_a_mandates_link_knows_no_way_back(api: Any) -> None:
     api.customer(contact="+919000000001")
     session = api.session(payment_provider_config=MANDATE | {"payment_method": "CARD"})
