@@ -158,7 +158,7 @@ def overwrite(conn: Connection, session: Body, status: str) -> None:
 
 
 def repair(conn: Connection, session: Body) -> None:
-    """People at Flexprice let a sale count that had ended; its own code sends such money back (contract D.4)."""
+    """Its people let a sale count that had ended; its code would send the money back (contract D.4)."""
     _put(conn, session, "published", "published")
     complete(conn, session)
 
