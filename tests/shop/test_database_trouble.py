@@ -5,7 +5,9 @@ import sqlite3
 from contextlib import contextmanager
 
 import pytest
+from flask import Flask
 from sqlalchemy import text
+from sqlalchemy.exc import InternalError
 
 from storefront import create_app, database, worker
 from storefront.database import writing
@@ -21,6 +23,12 @@ ON = {
 PAGES = ["/account", "/members", "/letters", "/sign-in"]
 
 
+@pytest.fixture(autouse=True)
+def templates_in_memory(monkeypatch):
+    """The disk that is full is the shop's, not that of the tests."""
+    monkeypatch.setattr(Flask, "jinja_options", {})
+
+
 @pytest.fixture
 def server(app, request):
     """The PostgreSQL server, to be stopped and started; running again afterwards."""
@@ -31,14 +39,55 @@ def server(app, request):
 
 
 @contextmanager
-def disk_full():
-    """No file grows: what the system says then is what it says of a full disk, as far as SQLite can tell."""
+def disk_full(largest=1):
+    """No file grows beyond: what the system says then is, as far as a database can tell, of a full disk."""
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (1, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, hard))
     try:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@contextmanager
+def largest_file_is_full(server, app):
+    """The inbox has grown as far as a file may; the server's log, in files of 16 MB, still has room."""
+    server.stop()
+    with disk_full(largest=16 * 1024 * 1024):
+        server.start()
+    with pytest.raises(InternalError, match="could not extend file"):
+        run(app, A_PAGE_EACH)
+    yield
+    server.stop()
+    server.start()
+
+
+A_PAGE_EACH = """
+ALTER TABLE inbox ALTER body SET STORAGE PLAIN;
+INSERT INTO inbox (id, event_type, object_id, customer_id, body, received_at, attempts, next_try_at)
+SELECT n::text, 'x', 'x', 'x', repeat('x', 8000), now(), 1, now() FROM generate_series(1, 3000) n
+"""
+
+
+@contextmanager
+def no_space_left(_server, app):
+    """In PostgreSQL's own words, 53100, which it has for ENOSPC alone: that cannot be had without a disk."""
+    run(app, NO_SPACE)
+    yield
+    run(app, "DROP TRIGGER no_space ON inbox")
+
+
+NO_SPACE = """
+CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+    RAISE 'could not extend file "base/1/1": No space left on device' USING ERRCODE = 'disk_full';
+END $$;
+CREATE TRIGGER no_space BEFORE INSERT ON inbox EXECUTE FUNCTION no_space()
+"""
+
+
+def run(app, statements):
+    with app.app_context(), writing():
+        db.session.execute(text(statements))
 
 
 def is_refused_politely(answer):
@@ -56,6 +105,20 @@ def test_on_a_full_disk_no_message_is_acknowledged(tell, news, rows):
 
     assert tell(news()).status_code == 204  # there is room again, and it comes again
     assert [message.id for message in rows(InboxMessage)] == ["msg_before", "msg_1"]
+
+
+@ON["postgres"]
+@pytest.mark.parametrize("full", [largest_file_is_full, no_space_left])
+def test_on_the_servers_full_disk_no_message_is_acknowledged_and_pages_are_read(
+    server, app, asha, tell, news, rows, full
+):
+    with full(server, app):
+        assert is_refused_politely(tell(news()))
+        assert asha.get("/account").status_code == 200
+        assert rows(InboxMessage) == []
+
+    assert tell(news()).status_code == 204
+    assert [message.id for message in rows(InboxMessage)] == ["msg_1"]
 
 
 @ON["sqlite"]
