@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 WORKER = "worker"  # how the names of all their beats begin
 BEAT_EVERY = 1.5  # seconds
 SILENT_FOR = 5.0  # seconds after which a worker is dead to the others
+LONGEST_LOOK = timedelta(minutes=1)  # at the orders that were taken up together; Flexprice may be slow
 CLAIM_LASTS = timedelta(minutes=10)  # of a worker that lives and hangs; a dead one's are free at once
 ALIVE_WITHIN = timedelta(seconds=30)  # for people: nobody need be called sooner
 
@@ -68,9 +69,12 @@ def beat(now: datetime, name: str = WORKER) -> None:
 
 
 class Life:
-    """One worker's, from its first beat to its end. `free` lets go of what the one so named had claimed."""
+    """One worker's, from its first beat to its end.
 
-    def __init__(self, free: Callable[[str], None]) -> None:
+    `free` lets go of what the one so named had in its hands, which it may have taken up since then.
+    """
+
+    def __init__(self, free: Callable[[str, datetime], None]) -> None:
         self.name = f"{WORKER} {random_key()}"
         self._free = free
         self._over = threading.Event()
@@ -122,7 +126,7 @@ class Life:
             unchanged = delete(Heartbeat).where(Heartbeat.name == name, Heartbeat.beat_at == beat_at)
             result: Any = db.session.execute(unchanged)
             if result.rowcount:
-                self._free(name)
+                self._free(name, beat_at - LONGEST_LOOK)
                 log.warning("%s is dead; what it had in its hands is free", name)
 
     @contextmanager

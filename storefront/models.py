@@ -115,6 +115,7 @@ class Order(Base):
     next_ask_at: Mapped[datetime | None]
     next_look_at: Mapped[datetime | None] = mapped_column(index=True)  # when the worker looks after it again
     looked_at: Mapped[datetime | None]
+    looked_by: Mapped[str | None]  # a worker, as in the inbox
     looks: Mapped[int] = mapped_column(default=0)
     cancel_asked_at: Mapped[datetime | None]
 

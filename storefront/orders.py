@@ -12,6 +12,7 @@ from storefront.database import beside_others, hold, insert_or_ignore
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession
 from storefront.lifecycle import OPEN, Fact, State, moves
+from storefront.lifesigns import me
 from storefront.models import Access, Order, Shopper, random_key
 
 log = logging.getLogger(__name__)
@@ -25,7 +26,8 @@ BOUGHT = (State.PAID, State.HELD, State.STUCK)  # paid for, and not yet theirs
 _IS_PAID = Order.state == literal_column("'paid'")  # word for word: only so its index is used
 
 Glance = Row[Any]  # an order as it stands in its row
-_LOOKED_AFTER = ("next_ask_at", "asked_at", "next_look_at", "looked_at", "looks")  # no page shows them
+# No page shows them.
+_LOOKED_AFTER = ("next_ask_at", "asked_at", "next_look_at", "looked_at", "looked_by", "looks")
 _ROWS, _BUYERS = Order.__table__.c, Shopper.__table__.c
 _GLANCE = (
     select(_ROWS.next_ask_at, *(column for column in _ROWS if column.name not in _LOOKED_AFTER))
@@ -281,7 +283,8 @@ def claim_looks(now: datetime, again_at: Callable[[Order, datetime], datetime], 
         or db.session.scalars(beside_others(due.limit(1))).all()
     )
     for order in claimed:
-        order.looked_at, order.next_look_at, order.looks = now, again_at(order, now), order.looks + 1
+        order.looked_at, order.looked_by = now, me()
+        order.next_look_at, order.looks = again_at(order, now), order.looks + 1
         alert_if_long_open(order, now)
     return [order.id for order in claimed]
 
@@ -300,11 +303,14 @@ def these(order_ids: list[int]) -> list[Order]:
     return list(db.session.scalars(wanted))
 
 
-def give_back(looked_at: datetime, now: datetime) -> None:
-    """Whoever was to look after these could not go on; they are due at once."""
+def give_back(worker: str, since: datetime, now: datetime) -> None:
+    """Whoever was to look after these cannot go on; they are due at once.
+
+    Nobody notes that a look is over: a few are looked after once more, and that is safe.
+    """
     db.session.execute(
         update(Order)
-        .where(Order.looked_at == looked_at, Order.next_look_at.is_not(None))
+        .where(Order.next_look_at > now, Order.looked_by == worker, Order.looked_at >= since)
         .values(next_look_at=now)
     )
 

@@ -57,7 +57,8 @@ def run(beat: Going = lambda: True, going: Going = lambda: True) -> None:
             try:
                 life.begin()
                 if broken_off:
-                    give_back(life.name, broken_off, now)
+                    with writing():
+                        free(life.name, broken_off)
                     broken_off = None
                 done = one_turn(now, going)
             except DatabaseBusy:
@@ -95,17 +96,11 @@ def in_time(lot: Lot[Thing]) -> Iterator[tuple[Thing, Act]]:
             return
 
 
-def give_back(worker: str, broken_off: datetime, now: datetime) -> None:
-    """What a pass had claimed when the database let it down."""
-    with writing():
-        free(worker)
-        orders.give_back(broken_off, now)
-
-
-def free(worker: str) -> None:
-    """Orders need no more than their own gaps: one that was just paid has its turn again in two seconds."""
+def free(worker: str, since: datetime) -> None:
+    """What it had in its hands when it died, or when the database let it down; orders, it took up `since`."""
     inbox.give_back(worker)
     outbox.give_back(worker)
+    orders.give_back(worker, since, datetime.now(UTC))
 
 
 # -- messages ---------------------------------------------------------------------------------------

@@ -294,7 +294,7 @@ class World:
 
     def bury(self, who: str) -> None:
         with self.shop.app_context(), writing():
-            worker.free(who)
+            worker.free(who, datetime.now(UTC))
 
     def delete_session(self) -> None:
         """Somebody with a key deletes the newest one at Flexprice."""

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, update
 
-from storefront import fulfillment, inbox, lifesigns, outbox, worker
+from storefront import aftercare, fulfillment, inbox, lifesigns, orders, outbox, worker
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.lifecycle import State
@@ -70,6 +70,33 @@ def test_a_letter_of_a_dead_worker_is_free_too(context, enrol, order_of, rows, s
     beats(living, *seconds(1, WITHIN))
     assert worker.post_letters(samples.NOW) == 1
     assert rows(Letter)[0].posted_at == samples.NOW
+
+
+def test_an_order_that_a_dead_worker_looked_after_is_free_too(context, enrol, order_of, rows):
+    """Even one with a gap of an hour, such as one that has been open for long."""
+    enrol()
+    now = datetime.now(UTC)
+    order_of(state=State.AWAITING_PAYMENT, opening_at=now - timedelta(hours=3), next_look_at=now)
+    dead, living = life(), life()
+    beats(dead, 0)
+    with lifesigns.acting_as(dead.name), writing():
+        assert orders.claim_looks(now, aftercare.look_again_at, 1)
+    beats(living, *seconds(1, 4))
+    assert not orders.is_one_due(datetime.now(UTC))
+    beats(living, *seconds(5.5, WITHIN))
+    assert orders.is_one_due(datetime.now(UTC))
+
+
+def test_what_it_had_looked_after_before_keeps_its_gap(context, enrol, order_of):
+    enrol()
+    now, before = datetime.now(UTC), datetime.now(UTC) - timedelta(minutes=2)
+    order_of(state=State.AWAITING_PAYMENT, opening_at=now - timedelta(hours=3), next_look_at=before)
+    dead, living = life(), life()
+    with lifesigns.acting_as(dead.name), writing():
+        assert orders.claim_looks(before, aftercare.look_again_at, 1)
+    beats(dead, 0)
+    beats(living, *seconds(1, WITHIN))
+    assert not orders.is_one_due(datetime.now(UTC))
 
 
 def test_a_worker_that_is_slow_but_beats_keeps_what_it_has(context, hands):
@@ -136,7 +163,7 @@ def test_what_it_was_about_to_do_is_undone(context, enrol, order_of, tell, news,
     def taken_over_meanwhile(*about):
         act = understand(*about)
         with writing():
-            worker.free(lifesigns.me())
+            worker.free(lifesigns.me(), NOW)
             db.session.execute(update(InboxMessage).values(next_try_at=NOW + timedelta(days=9999)))
         return act
 
@@ -155,7 +182,7 @@ def test_a_message_lost_to_another_worker_is_not_set_aside(context, hands, rows,
 
     def taken_over_meanwhile(*about):
         with writing():
-            worker.free(lifesigns.me())
+            worker.free(lifesigns.me(), NOW)
         raise fulfillment.NotYet("nobody knows it")
 
     monkeypatch.setattr(fulfillment, "understand", taken_over_meanwhile)
