@@ -6,7 +6,7 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -128,7 +128,7 @@ def writing() -> Iterator[scoped_session[Session]]:
     Raises DatabaseBusy when another writer holds the database for longer than PATIENCE.
     """
     db.session.rollback()
-    with _in_turn() as patience:
+    with _busy_by_name(), _turn() as patience:
         try:
             db.session.connection(execution_options={"writes_within": patience})
             yield db.session
@@ -142,24 +142,28 @@ def writing() -> Iterator[scoped_session[Session]]:
 def writing_rows() -> Iterator[Connection]:
     """The same without a session, whose bookkeeping costs a webhook more than its row does."""
     end_reading()
-    with _in_turn() as patience, db.engine.connect() as connection:
+    with _busy_by_name(), db.engine.connect() as connection, _turn() as patience:
         connection.execution_options(writes_within=patience)
         with connection.begin():
             yield connection
 
 
-@contextmanager
-def _in_turn() -> Iterator[float]:
+def _turn() -> AbstractContextManager[float]:
+    """Gives the seconds of patience that are left for the database itself."""
     gate: Gate | None = current_app.extensions["gate"]
-    with gate.passed(PATIENCE) if gate else nullcontext(PATIENCE) as patience_left:
-        try:
-            yield patience_left
-        except OperationalError as error:
-            if is_busy(error):
-                raise DatabaseBusy(f"{error.orig}") from error
-            raise
-        except NoConnectionFree as error:
-            raise DatabaseBusy("no connection is free") from error
+    return gate.passed(PATIENCE) if gate else nullcontext(PATIENCE)
+
+
+@contextmanager
+def _busy_by_name() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        if is_busy(error):
+            raise DatabaseBusy(f"{error.orig}") from error
+        raise
+    except NoConnectionFree as error:
+        raise DatabaseBusy("no connection is free") from error
 
 
 def end_reading() -> None:
@@ -188,7 +192,7 @@ class Gate:
     before the gate, in the doorway: who has just come out goes through there again, behind the others.
     """
 
-    LOOK_EVERY = 0.001  # seconds; flock itself cannot wait with a deadline
+    LOOK_EVERY = 0.0003  # seconds; flock itself cannot wait with a deadline
 
     def __init__(self, path: Path) -> None:
         self._thread = threading.Lock()

@@ -20,16 +20,20 @@ FORGET = "private, no-store"  # after a sign-out the Back button must not bring 
 
 def init_app(app: Flask) -> None:
     shop: Settings = app.config["SETTINGS"]
-    always = HEADERS | {"Content-Security-Policy": policy(shop.payment_hosts)}
+    headers = HEADERS | {"Content-Security-Policy": policy(shop.payment_hosts)}
     if shop.production:
-        always["Strict-Transport-Security"] = "max-age=31536000"
+        headers["Strict-Transport-Security"] = "max-age=31536000"
+
+    always = [(name.lower(), name, value) for name, value in headers.items()]
 
     @app.after_request
     def add(response: Response) -> Response:
-        for name, value in always.items():
-            response.headers.setdefault(name, value)
-        if request.endpoint != "static":
-            response.headers.setdefault("Cache-Control", FORGET if is_personal() else REVALIDATE)
+        said = {name.lower() for name in response.headers.keys()}  # noqa: SIM118 - pairs, otherwise
+        for lower, name, value in always:
+            if lower not in said:
+                response.headers.add(name, value)
+        if request.endpoint != "static" and "cache-control" not in said:
+            response.headers.add("Cache-Control", FORGET if is_personal() else REVALIDATE)
         return response
 
 
