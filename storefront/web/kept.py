@@ -7,8 +7,9 @@ import secrets
 from collections.abc import Callable, Hashable
 from typing import Any, cast
 
-from flask import Flask, current_app, render_template, session
+from flask import Flask, Response, current_app, make_response, render_template, request, session
 from flask_wtf.csrf import generate_csrf
+from werkzeug.http import generate_etag
 
 from storefront.web import words
 
@@ -24,26 +25,36 @@ def init_app(app: Flask) -> None:
 
 def for_all(template: str, facts: Hashable, context: Context) -> str:
     """One page for everybody, but for the token of its forms."""
-    page = _kept(
+    page, _ = _kept(
         (template, facts), lambda: render_template(template, csrf_token=lambda: TOKENS_PLACE, **context())
     )
     return page.replace(TOKENS_PLACE, generate_csrf()) if TOKENS_PLACE in page else page
 
 
-def for_one(template: str, facts: Hashable, context: Context) -> str:
-    """A page for this session alone, as its facts say; it goes with the session's form token."""
+def for_one(template: str, facts: Hashable, context: Context) -> Response:
+    """A page for this session alone, as its facts say; it goes with the session's form token.
+
+    Whoever has it already is told so (304).
+    """
     if "csrf_token" not in session:
         generate_csrf()
-    return _kept((template, facts, session["csrf_token"]), lambda: render_template(template, **context()))
+    key = template, facts, session["csrf_token"]
+    page, mark = _kept(key, lambda: render_template(template, **context()))
+    answer = make_response(page)
+    answer.set_etag(mark)
+    answer.make_conditional(request)
+    return answer
 
 
-def _kept(key: Hashable, write: Callable[[], str]) -> str:
-    pages = cast("dict[Hashable, str]", current_app.extensions["kept"])
+def _kept(key: Hashable, write: Callable[[], str]) -> tuple[str, str]:
+    """The page, and the mark it is known by."""
+    pages = cast("dict[Hashable, tuple[str, str]]", current_app.extensions["kept"])
     key = (key, words.language(), words.locale())
-    page = pages.get(key)
-    if page is None:
+    kept = pages.get(key)
+    if kept is None:
         page = write()
+        kept = page, generate_etag(page.encode())
         if len(pages) >= MOST:
             pages.clear()
-        pages[key] = page
-    return page
+        pages[key] = kept
+    return kept

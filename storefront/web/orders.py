@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from functools import wraps
 from typing import Any
 
-from flask import Blueprint, abort, flash, make_response, redirect, render_template, request, session, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, request, session, url_for
 from flask_login import current_user, login_required
 
 from storefront import aftercare, fulfillment, inbox, orders, outbox, shoppers
@@ -98,12 +98,9 @@ def status(ref: str) -> Any:
     if order is None or order.state not in WAITED_FOR:
         return any_status(ref, page, now)
     ask_flexprice(order, now)
-    fragment = kept.for_one(
+    return kept.for_one(
         "orders/_status.html", seen(order, page, now), lambda: look(ref, page, now, ask=False)
     )
-    answer = make_response(fragment)
-    answer.add_etag()
-    return answer.make_conditional(request)
 
 
 @page_goes_to_sign_in

@@ -6,7 +6,7 @@ from functools import partial
 from itertools import cycle, islice
 from pathlib import Path
 
-from tests.bench import rows
+from tests.bench import floors, rows
 from tests.bench.load import get, load
 from tests.bench.servers import Running, served
 from tests.bench.table import Figures, Rounds, Row
@@ -50,6 +50,12 @@ def hello() -> Figures:
         return _measured(server, 16, cycle([get("/")]))
 
 
+def bare(url: str) -> Figures:
+    """The least a status can be: no shopper, one query, one small template."""
+    with served("tests.bench.target:app", rows.environ(url) | {"BENCH_TARGET": "floors:poll"}) as server:
+        return _measured(server, 16, cycle([get(f"/orders/ref{number}/status") for number in range(16)]))
+
+
 def plans(url: str) -> Figures:
     with upstream() as port:
         environ = rows.environ(url, port) | {"BENCH_TARGET": "shops:shop"}
@@ -74,14 +80,16 @@ def keep_page(url: str, place: Path) -> None:
 
 
 def measure(rounds: int, folder: Path) -> list[Row]:
-    few, like = folder / "few.db", folder / "plans.html"
+    few, floor, like = folder / "few.db", folder / "floor.db", folder / "plans.html"
     rows.fill(f"sqlite:///{few}", FEW)
+    floors.fill(f"sqlite:///{floor}", FEW)
     keep_page(f"sqlite:///{few}", like)
     seen = Rounds().run(
         rounds,
         {
             "poll": partial(poll, f"sqlite:///{few}"),
             "hello": hello,
+            "bare": partial(bare, f"sqlite:///{floor}"),
             "plans": partial(plans, f"sqlite:///{few}"),
             "page": partial(page, like),
         },
@@ -90,5 +98,18 @@ def measure(rounds: int, folder: Path) -> list[Row]:
     return [
         Row(path, "Flask hello-world: rate", seen.ratio("poll", "hello", "rate"), 0.65),
         Row(path, "Flask hello-world: CPU", seen.ratio("poll", "hello", "cpu"), 1.75, True),
+        Row(
+            "one bare query, nobody signed in, 16 pollers",
+            "Flask hello-world: rate",
+            seen.ratio("bare", "hello", "rate"),
+            0.65,
+        ),
+        Row(
+            "one bare query, nobody signed in, 16 pollers",
+            "Flask hello-world: CPU",
+            seen.ratio("bare", "hello", "cpu"),
+            1.75,
+            True,
+        ),
         Row("plans page, warm", like_it, seen.ratio("plans", "page", "rate"), 0.9),
     ]
