@@ -3,9 +3,10 @@
 import logging
 from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, literal_column, or_, select, update
+from sqlalchemy import Executable, Row, bindparam, case, literal_column, or_, select, update
 
 from storefront.catalog import Offer
 from storefront.database import beside_others, hold, insert_or_ignore
@@ -196,8 +197,10 @@ def session_opened(order_id: int, session: CheckoutSession, now: datetime) -> Or
 
 def know_records(order: Order, session: CheckoutSession) -> None:
     """Under which ids Flexprice keeps the sale; a session tells them as soon as they exist."""
-    order.invoice_id = session.invoice_id or order.invoice_id
-    order.payment_id = session.payment_id or order.payment_id
+    if session.invoice_id and session.invoice_id != order.invoice_id:
+        order.invoice_id = session.invoice_id
+    if session.payment_id and session.payment_id != order.payment_id:
+        order.payment_id = session.payment_id
 
 
 def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
@@ -210,24 +213,32 @@ def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
 
 
 def _moved(order_id: int, fact: Fact, now: datetime, **values: Any) -> Order | None:
-    table = moves(fact)
-    moving = (
-        update(Order)
-        .where(Order.id == order_id, Order.state.in_(table))
-        .values(
-            state=case({str(old): str(new) for old, new in table.items()}, value=Order.state),
-            moved_at=now,
-            next_look_at=now,  # the worker looks after every move at once, then by its own gaps
-            looks=0,
-            **{"flag": case((Order.flag == OPEN_TOO_LONG, None), else_=Order.flag)} | values,
-        )
-        .returning(Order)
-    )
-    as_it_is = {"synchronize_session": False, "populate_existing": True}
-    order = db.session.scalar(moving, execution_options=as_it_is)
+    said = {f"new_{name}": value for name, value in values.items()} | {"of": order_id, "at": now}
+    as_it_is = {"populate_existing": True}
+    order = db.session.scalar(_moving(fact, tuple(values)), said, execution_options=as_it_is)
     if order:
         log.info("order %s %s: %s (session %s)", order.ref, order.state, fact, order.session_id)
     return order
+
+
+@cache
+def _moving(fact: Fact, named: tuple[str, ...]) -> Executable:
+    """Written once for each fact: a sale moves its order twice."""
+    table = moves(fact)
+    moving = (
+        update(Order.__table__)
+        .where(_ROWS.id == bindparam("of"), _ROWS.state.in_(table))
+        .values(
+            state=case({str(old): str(new) for old, new in table.items()}, value=_ROWS.state),
+            moved_at=bindparam("at"),
+            next_look_at=bindparam("at"),  # the worker looks after every move at once, then by its own gaps
+            looks=0,
+            **{"flag": case((_ROWS.flag == OPEN_TOO_LONG, None), else_=_ROWS.flag)}
+            | {name: bindparam(f"new_{name}") for name in named},
+        )
+        .returning(*_ROWS)
+    )
+    return select(Order).from_statement(moving)
 
 
 def look_again(order_id: int, seen: State, when: datetime | None) -> None:

@@ -2,7 +2,7 @@
 
 import logging
 import smtplib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,8 +10,8 @@ from email.message import EmailMessage
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from flask import render_template
-from sqlalchemy import select, update
+from flask import current_app
+from sqlalchemy import Row, Select, select, update
 
 from storefront.database import beside_others, end_reading, insert_or_ignore
 from storefront.extensions import db, settings
@@ -38,8 +38,8 @@ def compose(
     kind: str, shopper: Shopper, now: datetime, order: Order | None = None, **facts: Any
 ) -> dict[str, Any]:
     """The letter, in words; nothing is owed yet."""
-    base = settings().storefront_url
-    context = {
+    base, templates = settings().storefront_url, current_app.jinja_env
+    context: dict[str, Any] = {
         "shopper": shopper,
         "order": order,
         "shop_name": settings().shop_name,
@@ -48,14 +48,19 @@ def compose(
         "retry_url": f"{base}/plans/{order.plan_id}" if order else base,
         **facts,
     }
+    current_app.update_template_context(context)  # once for the three, not by `render_template` for each
+
+    def text(name: str) -> str:
+        return templates.get_template(f"email/{kind}/{name}").render(context)
+
     return {
         "shopper_id": shopper.id,
         "order_id": order.id if order else None,
         "kind": kind,
         "recipient": shopper.email,
-        "subject": " ".join(render_template(f"email/{kind}/subject.txt", **context).split()),
-        "body_text": render_template(f"email/{kind}/body.txt", **context),
-        "body_html": render_template(f"email/{kind}/body.html", **context),
+        "subject": " ".join(text("subject.txt").split()),
+        "body_text": text("body.txt"),
+        "body_html": text("body.html"),
         "message_id": random_key(),
         "created_at": now,
         "next_try_at": now,
@@ -82,13 +87,30 @@ def of_order(order: Order, kind: str) -> Letter | None:
 
 
 def next_letter(now: datetime, to_claim: bool = False) -> Letter | None:
-    due = (
-        select(Letter)
-        .where(Letter.posted_at.is_(None), Letter.next_try_at <= now, unclaimed(Letter, now))
-        .order_by(Letter.next_try_at)
-        .limit(1)
-    )
+    due = _due(select(Letter), now).limit(1)
     return db.session.scalar(beside_others(due) if to_claim else due)
+
+
+def _due(letters: Select[Any], now: datetime) -> Select[Any]:
+    waiting = letters.where(Letter.posted_at.is_(None), Letter.next_try_at <= now, unclaimed(Letter, now))
+    return waiting.order_by(Letter.next_try_at)
+
+
+def are_kept() -> bool:
+    """No mail server: letters only stay readable in the shop."""
+    return settings().mail_url == "keep:"
+
+
+def keep(now: datetime, most: int) -> Sequence[Row[tuple[int, str]]]:
+    """Letters that go nowhere are posted by saying so: nothing can be done twice, and nobody need claim them."""
+    due = beside_others(_due(select(Letter.id), now).limit(most))
+    kept = (
+        update(Letter)
+        .where(Letter.id.in_(due.scalar_subquery()))
+        .values(posted_at=now, attempts=Letter.attempts + 1, claimed_at=None, claimed_by=None, error=None)
+        .returning(Letter.id, Letter.kind)
+    )
+    return db.session.execute(kept, execution_options={"synchronize_session": False}).all()
 
 
 def claim(letter: Letter, now: datetime) -> bool:
@@ -135,12 +157,7 @@ def once_more(letter_id: int, attempts: int, now: datetime) -> bool:
 
 
 def post(letter: Letter, settings: Settings) -> None:
-    """Hand the letter to the mail server; with `keep:` it only stays readable in the shop.
-
-    Raises OSError or smtplib.SMTPException.
-    """
-    if settings.mail_url == "keep:":
-        return
+    """Hand the letter to the mail server. Raises OSError or smtplib.SMTPException."""
     email = _as_email(letter, settings.mail_from)
     end_reading()
     with mail_server(settings.mail_url) as server:

@@ -27,7 +27,7 @@ PAUSE = 0.1  # seconds between looks
 SET_ASIDE_AFTER = timedelta(minutes=60)  # a session nobody knows (decision 23)
 LONGEST_TRACEBACK = 8000  # characters; its end says most
 NEVER_MIND = 10_000  # in one pass
-TOGETHER = 10  # messages, or paid orders, in one transaction
+TOGETHER = 30  # messages, or paid orders, or letters, taken up at once
 HELD = 0.05  # seconds after which it ends all the same: on SQLite nobody else can write meanwhile
 SLOW = 0.1  # seconds after which an answer of Flexprice's has kept the others waiting
 
@@ -272,22 +272,34 @@ def following(order: Order) -> AbstractContextManager[None]:
 def post_letters(now: datetime, going: Going = lambda: True, most: int = NEVER_MIND) -> int:
     done = 0
     while going() and done < most and outbox.next_letter(now):
-        with writing():
-            letter = outbox.next_letter(now, to_claim=True)
-            ours = letter and outbox.claim(letter, now)
-        if letter and ours:
-            try:
-                outbox.post(letter, settings())
-            except Exception as error:  # whatever is wrong with one letter, the others want their turn
-                log.warning("letter %s could not be posted: %s", letter.id, type(error).__name__)
-                with writing():
-                    outbox.not_posted(letter, error, now)
-            else:
-                with writing():
-                    outbox.posted(letter, now)
-                log.info("letter %s (%s) posted", letter.id, letter.kind)
-        done += 1
+        done += keep_letters(now) if outbox.are_kept() else post_letter(now)
     return done
+
+
+def keep_letters(now: datetime) -> int:
+    with writing():
+        kept = outbox.keep(now, TOGETHER)
+    for letter in kept:
+        log.info("letter %s (%s) kept in the shop", letter.id, letter.kind)
+    return len(kept) or 1
+
+
+def post_letter(now: datetime) -> int:
+    with writing():
+        letter = outbox.next_letter(now, to_claim=True)
+        ours = letter and outbox.claim(letter, now)
+    if letter and ours:
+        try:
+            outbox.post(letter, settings())
+        except Exception as error:  # whatever is wrong with one letter, the others want their turn
+            log.warning("letter %s could not be posted: %s", letter.id, type(error).__name__)
+            with writing():
+                outbox.not_posted(letter, error, now)
+        else:
+            with writing():
+                outbox.posted(letter, now)
+            log.info("letter %s (%s) posted", letter.id, letter.kind)
+    return 1
 
 
 # -- renewals ---------------------------------------------------------------------------------------
