@@ -59,15 +59,14 @@ def session_news(client: Client, message: InboxMessage) -> Act:
     """Decision 7: believe a signed terminal status of our own session; else ask."""
     told = Event.from_body(message.body.encode()).session if message.body else None
     announced = message.event_type.rpartition(".")[2]
-    order = orders.by_session(message.object_id)
-    if order is None:
+    ref = orders.ref_by_session(message.object_id)
+    if ref is None:
         return stranger_session(client, message)
     if told and (told.status, announced) == ("pending", "initiated"):
         return lambda now: "we opened it ourselves"
     session = told if told and _believable(told, announced) else client.get_session(message.object_id)
     if announced in ENDINGS and not session.terminal:
         raise NotYet("Flexprice does not say so yet")  # a replica that lags (contract E.3)
-    ref = order.ref
     return lambda now: _settled(ref, session, announced, now)
 
 
@@ -310,9 +309,7 @@ def fulfill(order: Order, now: datetime) -> bool:
     # Two paid orders of one shopper are fulfilled one after the other: the second finds the plan granted.
     shopper = order.shopper
     hold(Shopper, shopper.id)
-    held = db.session.scalar(
-        select(Access).where(Access.shopper_id == order.shopper_id, Access.plan_id == order.plan_id)
-    )
+    held = orders.access_to(order.shopper_id, order.plan_id)
     if held and held.active_at(now):
         flag = "Paid although the plan was already granted: refund it"
         return orders.advance(order, Fact.ALREADY_GRANTED, now, flag=flag)

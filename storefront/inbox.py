@@ -22,11 +22,11 @@ HINTS = {
 HINT_PAUSE = timedelta(seconds=5)  # between two questions about one thing, however many hints come
 
 
-_ROWS = InboxMessage.__table__.c
+_INBOX: Any = InboxMessage.__table__
 _DONE = (  # written once: it is said of every message
-    update(InboxMessage.__table__)
-    .where(_ROWS.id == bindparam("of"), _ROWS.claimed_by == bindparam("holder"))
-    .where(_ROWS.handled_at.is_(None), _ROWS.received_at <= bindparam("at"))
+    update(_INBOX)
+    .where(_INBOX.c.id == bindparam("of"), _INBOX.c.claimed_by == bindparam("holder"))
+    .where(_INBOX.c.handled_at.is_(None), _INBOX.c.received_at <= bindparam("at"))
     .values(claimed_at=None, claimed_by=None, handled_at=bindparam("at"), outcome=bindparam("came"))
 )
 

@@ -36,6 +36,7 @@ _GLANCE = (
     .where(_ROWS.ref == bindparam("of"), _BUYERS.session_key == bindparam("by"))
 )
 _BY_REF = select(Order).where(Order.ref == bindparam("of"))
+_REF_BY_SESSION = select(_ROWS.ref).where(_ROWS.session_id == bindparam("of"))
 _OF_PLAN = (
     select(Order)
     .where(Order.shopper_id == bindparam("shopper"), Order.plan_id == bindparam("plan"))
@@ -97,8 +98,12 @@ def place(shopper_id: int, offer: Offer, now: datetime, opening: bool = False) -
     return db.session.scalars(_BY_REF, {"of": ref}).one(), True
 
 
+def access_to(shopper_id: int, plan_id: str) -> Access | None:
+    return db.session.scalar(_ACCESS, {"shopper": shopper_id, "plan": plan_id})
+
+
 def _has_access(shopper_id: int, plan_id: str, now: datetime) -> bool:
-    access = db.session.scalar(_ACCESS, {"shopper": shopper_id, "plan": plan_id})
+    access = access_to(shopper_id, plan_id)
     return bool(access and access.active_at(now))
 
 
@@ -215,7 +220,7 @@ def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
 def _moved(order_id: int, fact: Fact, now: datetime, **values: Any) -> Order | None:
     said = {f"new_{name}": value for name, value in values.items()} | {"of": order_id, "at": now}
     as_it_is = {"populate_existing": True}
-    order = db.session.scalar(_moving(fact, tuple(values)), said, execution_options=as_it_is)
+    order: Order | None = db.session.scalar(_moving(fact, tuple(values)), said, execution_options=as_it_is)
     if order:
         log.info("order %s %s: %s (session %s)", order.ref, order.state, fact, order.session_id)
     return order
@@ -226,17 +231,17 @@ def _moving(fact: Fact, named: tuple[str, ...]) -> Executable:
     """Written once for each fact: a sale moves its order twice."""
     table = moves(fact)
     moving = (
-        update(Order.__table__)
-        .where(_ROWS.id == bindparam("of"), _ROWS.state.in_(table))
+        update(Order)
+        .where(Order.id == bindparam("of"), Order.state.in_(table))
         .values(
-            state=case({str(old): str(new) for old, new in table.items()}, value=_ROWS.state),
+            state=case({str(old): str(new) for old, new in table.items()}, value=Order.state),
             moved_at=bindparam("at"),
             next_look_at=bindparam("at"),  # the worker looks after every move at once, then by its own gaps
             looks=0,
-            **{"flag": case((_ROWS.flag == OPEN_TOO_LONG, None), else_=_ROWS.flag)}
+            **{"flag": case((Order.flag == OPEN_TOO_LONG, None), else_=Order.flag)}
             | {name: bindparam(f"new_{name}") for name in named},
         )
-        .returning(*_ROWS)
+        .returning(Order)
     )
     return select(Order).from_statement(moving)
 
@@ -246,6 +251,11 @@ def look_again(order_id: int, seen: State, when: datetime | None) -> None:
     db.session.execute(
         update(Order).where(Order.id == order_id, Order.state == seen).values(next_look_at=when)
     )
+
+
+def ref_by_session(session_id: str) -> str | None:
+    ref: str | None = db.session.scalar(_REF_BY_SESSION, {"of": session_id})
+    return ref
 
 
 def by_session(session_id: str) -> Order | None:

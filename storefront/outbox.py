@@ -88,7 +88,8 @@ def of_order(order: Order, kind: str) -> Letter | None:
 
 def next_letter(now: datetime, to_claim: bool = False) -> Letter | None:
     due = _due(select(Letter), now).limit(1)
-    return db.session.scalar(beside_others(due) if to_claim else due)
+    letter: Letter | None = db.session.scalar(beside_others(due) if to_claim else due)
+    return letter
 
 
 def _due(letters: Select[Any], now: datetime) -> Select[Any]:
@@ -101,8 +102,8 @@ def are_kept() -> bool:
     return settings().mail_url == "keep:"
 
 
-def keep(now: datetime, most: int) -> Sequence[Row[tuple[int, str]]]:
-    """Letters that go nowhere are posted by saying so: nothing can be done twice, and nobody need claim them."""
+def keep(now: datetime, most: int) -> Sequence[Row[int, str]]:
+    """Letters that go nowhere are posted by saying so: nothing can happen twice, none need be claimed."""
     due = beside_others(_due(select(Letter.id), now).limit(most))
     kept = (
         update(Letter)
