@@ -134,11 +134,12 @@ class Town:
     def _watched(self, role: str) -> dict[str, str]:
         return {"PYTHONPATH": str(POINTS), "FAULT_POINTS": str(self.faults), "FAULT_ROLE": role}
 
-    def open_shop(self, name: str, port: int | None = None, *options: str) -> str:
+    def open_shop(self, name: str, port: int | None = None, *options: str, **environ: str) -> str:
         """One more web process; gives back its address."""
         listen = f"127.0.0.1:{port or self.free_port()}"
         options = options or ("--processes", "1", "--threads", "8")
-        self.run(name, "-m", "storefront.serve", "--listen", listen, *options, **self._watched("web"))
+        environ |= self._watched("web")
+        self.run(name, "-m", "storefront.serve", "--listen", listen, *options, **environ)
         return f"http://{listen}"
 
     def open_worker(self, name: str) -> Process:

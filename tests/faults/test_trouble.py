@@ -17,6 +17,7 @@ import requests
 from sqlalchemy import func, select
 
 from storefront.models import InboxMessage
+from tests.faults.line import Line
 
 NEWS = json.dumps({"event_type": "payment.updated"}).encode()
 whatever_engine = pytest.mark.parametrize("town", ["sqlite"], indirect=True)
@@ -85,6 +86,76 @@ def test_a_flexprice_that_hangs_leaves_webhooks_and_pages_alone(town, door, tell
         person.buy()
     town.settle()
     town.check_books()
+
+
+@pytest.fixture
+def line(town):
+    sandbox = urlsplit(town.sandbox_url)
+    line = Line((sandbox.hostname, sandbox.port))
+    yield line
+    line.hang_up()
+
+
+@pytest.mark.soak
+@whatever_engine
+@pytest.mark.parametrize("hang", [Line.hang_on_connect, Line.hang_on_read])
+def test_while_flexprice_hangs_everybody_has_a_page_within_six_seconds(town, tell, somebody, line, hang):
+    """R14. Eight people press whatever there is in a process with eight threads, and messages come."""
+    door = town.open_shop(hang.__name__, FLEXPRICE_API_URL=f"http://127.0.0.1:{line.port}/v1")
+    town.wait_until_open(f"{door}/healthz")
+    people = [somebody() for _ in range(16)]
+    for person in people:
+        person.sign_up()
+    page = people[0].see("/")
+    assert requests.get(door, timeout=60).ok  # it knows the plans
+
+    def crowd(people):
+        went, told = [], []
+        with ThreadPoolExecutor(len(people)) as presses:
+            pressing = [presses.submit(press_all, town, door, person, page, went) for person in people]
+            while not all(person.done() for person in pressing) or len(told) < 500:
+                told.append(tell(to=door))
+        for person in pressing:
+            person.result()
+        assert {answer.status_code for _, answer, _ in told} == {204}
+        return went, sorted(seconds for _, _, seconds in told)[-len(told) // 100]
+
+    _, well = crowd(people[:8])
+    hang(line)
+    went, hung = crowd(people[8:])
+    slowest = max(seconds for _, seconds in went)
+    print(
+        f"\nFlexprice {hang.__name__.replace('_', 's ', 1).replace('_', ' ')}: {len(went)} pages,"
+        f" {sum(seconds > 1 for _, seconds in went)} waited for more than 1 s, the slowest {slowest:.1f} s;"
+        f" p99 of the messages {hung * 1000:.0f} ms, with a Flexprice that is well {well * 1000:.0f} ms"
+    )
+    assert {answer.status_code for answer, _ in went} <= {200, 303, 503}
+    assert 1 < slowest <= 6
+    assert hung <= 2 * well
+
+    line.hang_up()
+    line.carry()
+    for person in people:
+        person.buy()
+    town.settle()
+    town.check_books()
+
+
+def press_all(town, door, person, page, went):
+    for _ in range(3):
+        went.append(timed(click_buy, door, person, page))
+        for path in ("/", "/account", *pages_of(town, person)):
+            went.append(timed(person.http.get, door + path, timeout=90, allow_redirects=False))
+
+
+def pages_of(town, person):
+    refs = [order.ref for order in town.orders_of(person.email)]
+    return [f"/orders/{ref}/{page}" for ref in refs for page in ("failure", "status")]
+
+
+def timed(do, *args, **more):
+    started = time.monotonic()
+    return do(*args, **more), time.monotonic() - started
 
 
 def click_buy(door, person, page):
