@@ -106,7 +106,11 @@ def test_what_a_killed_worker_held_is_done_within_ten_seconds(town, doors, someb
     (town.faults / "trace").unlink()  # what a storm passed is not what a sale passes
     first.buy()
     town.settle()
-    for moment in ("worker before commit in write_some:", "worker after letter"):
+    for moment in (
+        "worker before commit in write_some:",
+        "worker before commit in settle_some:",
+        "worker after letter",
+    ):
         [point, *_] = [passed for passed in town.passed() if passed.startswith(moment)]
         person = somebody()
         person.sign_up()
