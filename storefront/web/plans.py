@@ -22,7 +22,7 @@ def index() -> Any:
     try:
         shelf, stale = catalog().shelf(now)
     except CatalogUnavailable:
-        return render_template("plans/unavailable.html"), 503
+        return unavailable()
     currency, period = choice(shelf)
 
     def context() -> dict[str, Any]:
@@ -42,11 +42,15 @@ def show(plan: str) -> Any:
     try:
         shelf, stale = catalog().shelf(now, since)
     except CatalogUnavailable:
-        return render_template("plans/unavailable.html"), 503
+        return unavailable()
     on_sale = shelf.plan(plan) or abort(404)
     currency, period = choice(shelf)
     shown = card(on_sale, currency, period, owned_plans(now))
     return render_template("plans/show.html", card=shown, stale=stale, **choices(shelf, currency, period))
+
+
+def unavailable() -> Any:
+    return render_template("plans/unavailable.html"), 503, {"Retry-After": "30"}
 
 
 def owned_plans(now: datetime) -> frozenset[str]:

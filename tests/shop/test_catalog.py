@@ -190,7 +190,8 @@ def test_stale_prices_are_said_to_be_stale(app, browser, vendor, samples):
 @pytest.mark.parametrize("path", ["/", "/plans/plan_01"])
 def test_without_flexprice_the_page_says_so(browser, vendor, path):
     vendor.answers("POST", "/plans/search", {"error": "down"}, 503)
-    assert browser.get(path).status_code == 503
+    answer = browser.get(path)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "30")
 
 
 def test_yen_are_shown_right_and_cannot_be_bought(browser, vendor, samples):
