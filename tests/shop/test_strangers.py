@@ -3,6 +3,8 @@
 import itertools
 import re
 import secrets
+import statistics
+import time
 
 import pytest
 
@@ -156,6 +158,21 @@ def test_a_guessed_order_is_not_there(asha, order_of):
 @pytest.mark.soak
 def test_ten_thousand_guessed_orders_are_not_there(asha, order_of):
     guess(asha, order_of(), 10_000)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("page", ["success", "failure", "status"])
+def test_how_long_the_404_takes_tells_nothing_either(asha, enrol, order_of, page):
+    theirs = order_of(shopper_id=enrol("ben@example.com"))
+    spent = {theirs: [], secrets.token_hex(16): []}
+    for number in range(600):
+        for ref in sorted(spent, reverse=bool(number % 2)):
+            started = time.perf_counter()
+            assert asha.get(f"/orders/{ref}/{page}").status_code == 404
+            spent[ref].append(time.perf_counter() - started)
+    another, unknown = map(statistics.median, spent.values())
+    print(f"\n404 of another's {page} page: {another / unknown:.2f} times that of one that never was")
+    assert 0.8 < another / unknown < 1.25
 
 
 def test_references_and_customer_ids_carry_128_bits(order_of, enrol, rows):
