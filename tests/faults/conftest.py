@@ -425,6 +425,10 @@ class Postman(socketserver.StreamRequestHandler):
     server: Letterbox
 
     def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # whoever writes may be killed
+            self.converse()
+
+    def converse(self) -> None:
         self.say("220 here")
         while word := self.rfile.readline().strip().upper():
             if word == b"DATA":
