@@ -309,7 +309,8 @@ def fulfill(order: Order, now: datetime) -> bool:
     # Two paid orders of one shopper are fulfilled one after the other: the second finds the plan granted.
     shopper = order.shopper
     hold(Shopper, shopper.id)
-    held = orders.access_to(order.shopper_id, order.plan_id)
+    with db.session.no_autoflush:  # all that is granted together is written together
+        held = orders.access_to(order.shopper_id, order.plan_id)
     if held and held.active_at(now):
         flag = "Paid although the plan was already granted: refund it"
         return orders.advance(order, Fact.ALREADY_GRANTED, now, flag=flag)
@@ -331,7 +332,6 @@ def grant_access(order: Order, held: Access | None, now: datetime) -> None:
     access.subscription_id, access.granted_at = order.subscription_id, now
     access.ends_at = access.revoked_at = access.paid_until = access.overdue_since = None
     db.session.add(access)
-    db.session.flush()
 
 
 def check_terms(order: Order, invoice: Invoice, now: datetime) -> bool:

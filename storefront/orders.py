@@ -7,6 +7,7 @@ from functools import cache
 from typing import Any
 
 from sqlalchemy import Executable, Row, bindparam, case, literal_column, or_, select, update
+from sqlalchemy.orm import lazyload
 
 from storefront.catalog import Offer
 from storefront.database import beside_others, hold, insert_or_ignore
@@ -35,7 +36,7 @@ _GLANCE = (
     .join(Shopper.__table__, _BUYERS.id == _ROWS.shopper_id)
     .where(_ROWS.ref == bindparam("of"), _BUYERS.session_key == bindparam("by"))
 )
-_BY_REF = select(Order).where(Order.ref == bindparam("of"))
+_BY_REF = select(Order).where(Order.ref == bindparam("of")).options(lazyload(Order.shopper))
 _REF_BY_SESSION = select(_ROWS.ref).where(_ROWS.session_id == bindparam("of"))
 _OF_PLAN = (
     select(Order)
@@ -219,7 +220,9 @@ def advance(order: Order, fact: Fact, now: datetime, **values: Any) -> bool:
 
 def _moved(order_id: int, fact: Fact, now: datetime, **values: Any) -> Order | None:
     said = {f"new_{name}": value for name, value in values.items()} | {"of": order_id, "at": now}
-    as_it_is = {"populate_existing": True}
+    if db.session.dirty:
+        db.session.flush()  # what was learnt of it; what was granted to others can wait for the commit
+    as_it_is = {"populate_existing": True, "autoflush": False}
     order: Order | None = db.session.scalar(_moving(fact, tuple(values)), said, execution_options=as_it_is)
     if order:
         log.info("order %s %s: %s (session %s)", order.ref, order.state, fact, order.session_id)

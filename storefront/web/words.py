@@ -116,7 +116,12 @@ def _known(tag: str) -> Locale | None:
 
 
 def money(amount: Decimal, currency: str) -> str:
-    return format_currency(amount, currency.upper(), locale=locale())
+    return _money(amount, currency.upper(), locale())
+
+
+@lru_cache(1024)
+def _money(amount: Decimal, currency: str, locale: Locale) -> str:
+    return format_currency(amount, currency, locale=locale)
 
 
 def number(amount: Decimal | int) -> str:
