@@ -306,19 +306,21 @@ def _signed(order: Order, deed: str, operator: str) -> str:
 
 def fulfill(order: Order, now: datetime) -> bool:
     """Deliver exactly once: everything here is one transaction with the order's last move."""
-    # Two paid orders of one shopper are fulfilled one after the other: the second finds the plan granted.
-    shopper = order.shopper
-    hold(Shopper, shopper.id)
-    with db.session.no_autoflush:  # all that is granted together is written together
+    # What is granted to several is written together. Should one of them have paid twice, its key is taken:
+    # nothing is written then, and the worker sees to each by itself.
+    with db.session.no_autoflush:
+        # Two paid orders of one shopper are fulfilled one after the other: the second finds the plan granted.
+        shopper = order.shopper
+        hold(Shopper, shopper.id)
         held = orders.access_to(order.shopper_id, order.plan_id)
-    if held and held.active_at(now):
-        flag = "Paid although the plan was already granted: refund it"
-        return orders.advance(order, Fact.ALREADY_GRANTED, now, flag=flag)
-    if not orders.advance(order, Fact.GOODS_DELIVERED, now, fulfilled_at=now):
-        return False  # another worker got here first
-    grant_access(order, held, now)
-    outbox.write("welcome", shopper, now, order)
-    return True
+        if held and held.active_at(now):
+            flag = "Paid although the plan was already granted: refund it"
+            return orders.advance(order, Fact.ALREADY_GRANTED, now, flag=flag)
+        if not orders.advance(order, Fact.GOODS_DELIVERED, now, fulfilled_at=now):
+            return False  # another worker got here first
+        grant_access(order, held, now)
+        outbox.write("welcome", shopper, now, order)
+        return True
 
 
 def grant_access(order: Order, held: Access | None, now: datetime) -> None:

@@ -284,6 +284,22 @@ def test_what_is_wrong_with_one_paid_order_holds_no_other_back(context, enrol, o
     assert len(rows(Letter)) == 2
 
 
+def test_a_plan_that_was_paid_for_twice_is_granted_once_and_holds_no_other_back(
+    context, enrol, order_of, rows
+):
+    """All three are taken up together."""
+    twice, once = enrol(), enrol("ben@example.com", "cust_02")
+    for number, shopper in enumerate([twice, twice, once]):
+        due = {"state": State.PAID, "next_look_at": NOW, "session_id": f"cs_{number}"}
+        order_of(shopper, plan_id=f"plan_0{number + 2}", **OPENED | due)
+    with writing():
+        db.session.execute(update(Order).values(plan_id="plan_01"))
+    worker.look_after_orders(NOW, most=1)
+    assert [order.state for order in rows(Order)] == ["fulfilled", "paid_twice", "fulfilled"]
+    assert [access.order_id for access in rows(Access)] == [1, 3]
+    assert [letter.order_id for letter in rows(Letter)] == [1, 3]
+
+
 def test_a_lost_webhook_is_made_up_for_by_asking(context, enrol, order_of, samples, vendor, the_order):
     enrol()
     order_of(**OPENED, next_look_at=samples.NOW)
