@@ -197,10 +197,9 @@ def session_opened(order_id: int, session: CheckoutSession, now: datetime) -> Or
         "payment_id": session.payment_id,
     }
     known = {name: value for name, value in said.items() if value is not None}
-    opened, said = _moving(Fact.SESSION_OPENED, tuple(known)), _said(order_id, now, known)
-    order: Order | None = db.session.scalar(
-        select(Order).from_statement(opened), said, execution_options={"populate_existing": True}
-    )
+    opened = select(Order).from_statement(_moving(Fact.SESSION_OPENED, tuple(known)))
+    as_it_is = {"populate_existing": True}
+    order: Order | None = db.session.scalar(opened, _said(order_id, now, known), execution_options=as_it_is)
     if order:
         _note(order, Fact.SESSION_OPENED)
     else:  # given up, or paid, meanwhile
