@@ -2,9 +2,9 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from sqlite3 import IntegrityError
 
 from sqlalchemy import Connection, select
-from sqlalchemy.exc import IntegrityError
 
 from storefront.sandbox import billing, endings, switches, validation
 from storefront.sandbox.clock import now

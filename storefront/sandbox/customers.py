@@ -1,8 +1,9 @@
 """Who buys: /v1/customers."""
 
+from sqlite3 import IntegrityError
+
 from flask import jsonify, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy.exc import IntegrityError
 
 from storefront.sandbox import validation
 from storefront.sandbox.billing import stamps

@@ -3,7 +3,7 @@
 import json
 from typing import NamedTuple
 
-from sqlalchemy import Connection, Table, delete, insert, select, text
+from sqlalchemy import Connection, Table, delete, select, text
 
 from storefront.sandbox import levers, views
 from storefront.sandbox.clock import now
@@ -19,6 +19,7 @@ from storefront.sandbox.schema import (
     transactions,
     wallets,
 )
+from storefront.sandbox.statements import row
 from storefront.sandbox.store import Body, find, need, random_letters, seen
 
 # An event's first word (or two), the key its entity has in the body, where it is read and how it is shown.
@@ -79,8 +80,8 @@ def tell(conn: Connection, event_type: str, entity_id: str) -> None:
     at = now(conn).timestamp()
     event_id = f"msg_{random_letters(27)}"
     body = need(conn, table, entity_id)
-    row = {"id": event_id, "event_type": event_type, "entity": kind, "entity_id": entity_id, "created_at": at}
-    conn.execute(insert(events), row | {"customer_id": levers.customer_of(conn, kind, body)})
+    about = {"entity": kind, "entity_id": entity_id, "customer_id": levers.customer_of(conn, kind, body)}
+    row(conn, events, id=event_id, event_type=event_type, created_at=at, **about)
     plan, seconds = _plan(conn, kind, body)
     for _ in range(plan.copies):
         enqueue(conn, event_id, plan.state, at + seconds, plan.twist)
@@ -97,10 +98,7 @@ def _plan(conn: Connection, kind: str, body: Body) -> tuple[Plan, float]:
 
 
 def enqueue(conn: Connection, event_id: str, state: str, at: float, twist: str | None = None) -> int:
-    row = {"event_id": event_id, "state": state, "due_at": at, "attempt": 0, "twist": twist}
-    made = conn.execute(insert(deliveries), row).inserted_primary_key
-    assert made is not None  # noqa: S101 (an insert has a key)
-    return int(made[0])
+    return row(conn, deliveries, event_id=event_id, state=state, due_at=at, attempt=0, twist=twist)
 
 
 def turn_round(conn: Connection) -> None:
@@ -117,7 +115,7 @@ def written(conn: Connection, event_type: str, entity_id: str) -> str:
     """The body as of now, keys sorted as Svix does: a late `initiated` may well say `completed`."""
     kind, table = _entity(event_type)
     body = need(conn, table, entity_id)
-    conn.execution_options(lag=levers.lag(conn, levers.who(conn, kind, body)))
+    conn.execution_options(lag=levers.lag(conn, kind, body))
     body = seen(conn, table, entity_id) or body
     message = {"event_type": event_type, kind: views.in_webhook(conn, kind, body)}
     return json.dumps(message, sort_keys=True, separators=(",", ":"), ensure_ascii=False)

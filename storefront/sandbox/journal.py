@@ -1,14 +1,16 @@
 """What was done here and what came of it: calls that wrote or were refused, clicks on the payment page."""
 
+import json
 import re
 from typing import Any
 
 from flask import Flask, Response, g, request
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, delete, func, select
 
 from storefront.sandbox.clock import now
 from storefront.sandbox.door import is_read
 from storefront.sandbox.schema import journal
+from storefront.sandbox.statements import row
 from storefront.sandbox.store import Body, current_store
 
 KEPT = 5000  # rows
@@ -18,10 +20,10 @@ ENDS = ("completed", "failed", "expired")
 def note(
     conn: Connection, what: str, session_id: str | None = None, status: int | None = None, **detail: Any
 ) -> None:
-    row = {"at": now(conn).timestamp(), "what": what, "session_id": session_id, "status": status}
-    made = conn.execute(insert(journal), row | {"detail": detail}).inserted_primary_key
-    if made and made[0] % 500 == 0:
-        conn.execute(delete(journal).where(journal.c.id <= made[0] - KEPT))
+    noted = {"at": now(conn).timestamp(), "what": what, "session_id": session_id, "status": status}
+    number = row(conn, journal, **noted, detail=json.dumps(detail))
+    if number % 500 == 0:
+        conn.execute(delete(journal).where(journal.c.id <= number - KEPT))
 
 
 def register(app: Flask) -> None:

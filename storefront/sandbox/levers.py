@@ -15,6 +15,7 @@ from storefront.sandbox.schema import (
     subscriptions,
     versions,
 )
+from storefront.sandbox.statements import run, wording
 from storefront.sandbox.store import LAG, Body, find
 
 A = arrangements.c
@@ -99,11 +100,11 @@ def for_session(conn: Connection, session_id: str, ways: dict[str, str], seconds
             arrange(conn, kind, name, times=times.get(kind), session=session_id, seconds=seconds)
 
 
-_ANY = select(A.id).where(A.kind == bindparam("of_kind"), or_(A.times.is_(None), A.times > 0)).limit(1)
+_ANY = wording(select(A.id).where(A.kind == bindparam("kind"), or_(A.times.is_(None), A.times > 0)))
 
 
 def any_arranged(conn: Connection, kind: str) -> bool:
-    return conn.execute(_ANY, {"of_kind": kind}).first() is not None
+    return run(conn, _ANY, kind=kind).fetchone() is not None
 
 
 def _open(kind: str) -> Select[Any]:
@@ -122,14 +123,19 @@ def _closest(kind: str, of: Who) -> Select[Any]:
 
 def take(conn: Connection, kind: str, of: Who, *conditions: Any) -> Row[Any] | None:
     """The closest arrangement that fits; used up by one."""
+    if not any_arranged(conn, kind):
+        return None
     found = conn.execute(_closest(kind, of).where(*conditions)).first()
     if found and found.times is not None:
         conn.execute(update(arrangements).where(A.id == found.id).values(times=A.times - 1))
     return found
 
 
-def lag(conn: Connection, of: Who) -> float | None:
+def lag(conn: Connection, kind: str, body: Body) -> float | None:
     """Seconds by which a message about this runs behind, which counts as no call."""
+    if not any_arranged(conn, "fault"):
+        return None
+    of = who(conn, kind, body)
     found = conn.execute(_closest("fault", of).where(A.name == LAG, A.times.is_(None))).first()
     return None if found is None else LAG_SECONDS if found.seconds is None else float(found.seconds)
 

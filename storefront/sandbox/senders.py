@@ -3,7 +3,7 @@
 import logging
 import threading
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from storefront.sandbox import hooks
 from storefront.sandbox.settings import SandboxSettings
@@ -74,8 +74,8 @@ class Senders:
         sent = 0
         while attempts := self._claim(customer):
             try:
-                if customer is None and self._is_due():
-                    self._help()
+                if customer is None:
+                    self.start()
                 hooks.send(self.store, self.settings, attempts)
             finally:
                 with self._moved:
@@ -87,16 +87,14 @@ class Senders:
     def _claim(self, customer: str | None) -> list[hooks.Attempt]:
         with self._moved:
             self._moved.wait_for(lambda: customer not in self._on_the_way)
-            if not self._is_due(customer):
-                return []
             with self.store.writing() as conn:
                 first = self._next(conn, customer)
                 attempts = hooks.claim(conn, self.settings, first) if first else []
             self._on_the_way |= {attempt.customer for attempt in attempts}
             return attempts
 
-    def _next(self, conn: Connection, customer: str | None) -> Row[tuple[int, ...]] | None:
-        return hooks.next_due(conn, customer, tuple(self._on_the_way))
+    def _next(self, conn: Connection, customer: str | None) -> hooks.Due | None:
+        return hooks.next_due(conn, customer, self._on_the_way)
 
     def _is_due(self, customer: str | None = None) -> bool:
         with self.store.reading() as conn:

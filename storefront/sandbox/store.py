@@ -1,6 +1,7 @@
 """Rows in and out: the sandbox's own database, its ids and the way it writes money and time."""
 
 import hashlib
+import json
 import logging
 import secrets
 import threading
@@ -26,16 +27,16 @@ from sqlalchemy import (
     make_url,
     or_,
     select,
-    update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.schema import CreateTable
 
+from storefront.sandbox import statements
 from storefront.sandbox.schema import arrangements, levers, metadata, versions
+from storefront.sandbox.statements import Body as Body
+from storefront.sandbox.statements import run, wording
 
 log = logging.getLogger(__name__)
-
-Body = dict[str, Any]
 
 # There is one tenant with one environment.
 ENVIRONMENT = {
@@ -101,17 +102,11 @@ def current_store() -> Store:
     return store
 
 
-# Objects: a body is written whole, and the columns it is found by are copied from it.
-
-
-def _columns(table: Table, body: Body) -> dict[str, Any]:
-    return {column.name: body.get(column.name) for column in table.c if column.name != "body"} | {
-        "body": body
-    }
+# Objects.
 
 
 def add(conn: Connection, table: Table, body: Body) -> Body:
-    conn.execute(insert(table), _columns(table, body))
+    statements.insert_body(conn, table, body)
     if _replica_lags(conn):
         _remember(conn, body, None)
     return body
@@ -121,7 +116,7 @@ def save(conn: Connection, table: Table, body: Body, **changes: Any) -> Body:
     body.update(changes)
     if _replica_lags(conn):
         _remember(conn, body, find(conn, table, body["id"]))
-    conn.execute(update(table).where(table.c.id == body["id"]).values(_columns(table, body)))
+    statements.update_body(conn, table, body)
     return body
 
 
@@ -131,7 +126,7 @@ def put(conn: Connection, table: Table, body: Body) -> Body:
 
 
 def find(conn: Connection, table: Table, key: str | None, column: str = "id") -> Body | None:
-    return conn.execute(select(table.c.body).where(table.c[column] == key)).scalar()
+    return statements.body_where(conn, table, column, key)
 
 
 def need(conn: Connection, table: Table, key: str) -> Body:
@@ -144,15 +139,15 @@ def need(conn: Connection, table: Table, key: str) -> Body:
 # Reads that run behind, as they may when Flexprice asks a replica. Versions are kept while a lever says so.
 
 
-_LAGS = (
-    select(arrangements.c.id)
-    .where(arrangements.c.name == LAG, or_(arrangements.c.times.is_(None), arrangements.c.times > 0))
-    .limit(1)
+_LAGS = wording(
+    select(arrangements.c.id).where(
+        arrangements.c.name == LAG, or_(arrangements.c.times.is_(None), arrangements.c.times > 0)
+    )
 )
 
 
 def _replica_lags(conn: Connection) -> bool:
-    return conn.execute(_LAGS).first() is not None
+    return run(conn, _LAGS).fetchone() is not None
 
 
 def _remember(conn: Connection, body: Body, before: Body | None) -> None:
@@ -186,13 +181,15 @@ def all_seen(conn: Connection, table: Table, bodies: list[Body]) -> list[Body]:
     return [old for body in bodies if (old := seen(conn, table, body["id"]))]
 
 
-# Levers. Every call asks for several: the question is written once.
+# Levers.
 
-_LEVER = select(levers.c.value).where(levers.c.name == bindparam("called"))
+_LEVER = wording(select(levers.c.value).where(levers.c.name == bindparam("called")))
 
 
 def lever(conn: Connection, name: str, default: Any = None) -> Any:
-    value = conn.execute(_LEVER, {"called": name}).scalar()
+    found = run(conn, _LEVER, called=name).fetchone()
+    written = found[0] if found else None
+    value = json.loads(written) if isinstance(written, str) else written  # SQLite keeps a number as one
     return default if value is None else value
 
 

@@ -13,22 +13,28 @@ SMALL = {"plans", "prices", "levers", "arrangements", "chores", "walks"}  # they
 
 
 class Watched:
-    """Every statement that was run, as SQLite means to run it."""
+    """Every statement that was run, as SQLite was given it and as it means to run it."""
 
     def __init__(self, api: Any) -> None:
         self.engine = api.app.extensions["sandbox"].engine
-        self.statements: list[tuple[str, Any]] = []
+        self.statements: list[str] = []
 
     def __enter__(self) -> "Watched":
-        event.listen(self.engine, "before_cursor_execute", self._note)
+        if event.contains(self.engine, "checkout", _look_away):
+            event.remove(self.engine, "checkout", _look_away)
+        event.listen(self.engine, "checkout", self._watch)
         return self
 
     def __exit__(self, *_exc: object) -> None:
-        event.remove(self.engine, "before_cursor_execute", self._note)
+        event.remove(self.engine, "checkout", self._watch)
+        event.listen(self.engine, "checkout", _look_away)
 
-    def _note(self, _conn: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+    def _watch(self, connection: Any, *_rest: Any) -> None:
+        connection.set_trace_callback(self._note)
+
+    def _note(self, statement: str) -> None:
         if re.match(r"\s*(SELECT|UPDATE|DELETE|INSERT)", statement):
-            self.statements.append((statement, parameters))
+            self.statements.append(statement)
 
     def read_whole(self) -> list[tuple[str, str]]:
         """The tables that were read from end to end, and by what."""
@@ -41,9 +47,13 @@ class Watched:
 
     def steps(self) -> Iterator[tuple[str, str]]:
         with self.engine.connect() as conn:
-            for statement, parameters in self.statements:
-                for step in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters):
+            for statement in self.statements:
+                for step in conn.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}"):
                     yield statement, step.detail
+
+
+def _look_away(connection: Any, *_rest: Any) -> None:
+    connection.set_trace_callback(None)
 
 
 @pytest.fixture
