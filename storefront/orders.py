@@ -48,6 +48,13 @@ _OF_PLAN = (
     .order_by(Order.id.desc())
 )
 _ACCESS = select(Access).where(Access.shopper_id == bindparam("shopper"), Access.plan_id == bindparam("plan"))
+_THESE = (
+    select(Order).where(Order.id.in_(bindparam("ids", expanding=True))).order_by(Order.shopper_id, Order.id)
+)
+_ANY_DUE = select(_ROWS.id).where(_ROWS.next_look_at <= bindparam("now")).limit(1)
+_DUE = select(Order).where(Order.next_look_at <= bindparam("now")).order_by(Order.next_look_at)
+_PAID_AND_DUE = beside_others(_DUE.where(_IS_PAID).limit(bindparam("most")))
+_ONE_DUE = beside_others(_DUE.limit(1))
 
 
 class AlreadyYours(Exception):
@@ -302,7 +309,7 @@ def look_soon(order: Order, now: datetime) -> None:
 
 
 def is_one_due(now: datetime) -> bool:
-    return db.session.scalar(select(Order.id).where(Order.next_look_at <= now).limit(1)) is not None
+    return db.session.scalar(_ANY_DUE, {"now": now}) is not None
 
 
 def claim_looks(now: datetime, again_at: Callable[[Order, datetime], datetime], most: int) -> list[int]:
@@ -310,10 +317,9 @@ def claim_looks(now: datetime, again_at: Callable[[Order, datetime], datetime], 
 
     So many that are paid and only to be handed over; of what may need an answer from Flexprice, one.
     """
-    due = select(Order).where(Order.next_look_at <= now).order_by(Order.next_look_at)
     claimed = (
-        db.session.scalars(beside_others(due.where(_IS_PAID).limit(most))).all()
-        or db.session.scalars(beside_others(due.limit(1))).all()
+        db.session.scalars(_PAID_AND_DUE, {"now": now, "most": most}).all()
+        or db.session.scalars(_ONE_DUE, {"now": now}).all()
     )
     for order in claimed:
         order.looked_at, order.looked_by = now, me()
@@ -332,8 +338,7 @@ def alert_if_long_open(order: Order, now: datetime) -> None:
 
 def these(order_ids: list[int]) -> list[Order]:
     """As they are now, in one order whoever asks: two workers that need some of the same do not deadlock."""
-    wanted = select(Order).where(Order.id.in_(order_ids)).order_by(Order.shopper_id, Order.id)
-    return list(db.session.scalars(wanted))
+    return list(db.session.scalars(_THESE, {"ids": order_ids}))
 
 
 def give_back(worker: str, since: datetime, now: datetime) -> None:
