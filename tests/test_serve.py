@@ -164,6 +164,22 @@ def test_clients_that_say_little_or_nothing_keep_nobody_waiting(start, sent):
         line.close()
 
 
+ECHO = """
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [environ.get("HTTP_X_FORWARDED_PROTO", "nothing").encode()]
+"""
+
+
+def test_what_a_proxy_says_reaches_the_shop_which_knows_whom_to_believe(start):
+    server = start("--processes", "1", app=ECHO)
+    server.get()
+    said = requests.get(
+        f"http://127.0.0.1:{server.port}/", headers={"X-Forwarded-Proto": "https"}, timeout=20
+    )
+    assert said.text == "https"
+
+
 IMPATIENT = """
 import __main__ as serve
 serve.LIMITS["channel_timeout"] /= 30

@@ -238,6 +238,31 @@ def test_a_database_server_that_restarts_is_told_of_soon_and_used_at_once(town, 
     assert again <= 2
 
 
+@pytest.mark.soak
+@whatever_engine
+def test_a_database_server_that_takes_up_no_connection_is_not_waited_for(town, line):
+    """R13. Its machine has gone: what is sent there is dropped."""
+    line.hang_on_connect()
+    away = f"postgresql+psycopg://shop@127.0.0.1:{line.port}/shop"
+    door = town.open_shop("cut off", DATABASE_URL=away)
+    town.wait_until(lambda: answers_at_all(door))
+    started = time.monotonic()
+    answer = requests.post(
+        f"{door}/webhooks/flexprice", data=NEWS, headers=town.signed("msg_cut_off", NEWS), timeout=60
+    )
+    spent = time.monotonic() - started
+    print(f"\nPostgreSQL takes up no connection: {answer.status_code} after {spent:.1f} s")
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "2")
+    assert spent <= 2.5
+
+
+def answers_at_all(door):
+    try:
+        return requests.get(f"{door}/static/nothing", timeout=60).status_code
+    except requests.ConnectionError:
+        return None
+
+
 # -- bodies and slow clients ------------------------------------------------------------------------
 
 

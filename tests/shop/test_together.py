@@ -2,16 +2,21 @@
 
 import contextlib
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from sqlalchemy import select, update
 
-from storefront import fulfillment, orders
+from storefront import aftercare, fulfillment, inbox, orders
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import db
 from storefront.lifecycle import Fact, State
 from storefront.models import Access, Order
 
+on_postgresql = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
 PLANS = ["plan_02", "plan_03", "plan_04"]  # another one each, until all are there
 
 
@@ -51,6 +56,33 @@ def at_once(context, refs):
         worker.start()
     for worker in workers:
         worker.join()
+
+
+@pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+@pytest.mark.parametrize("what", ["messages", "orders"])
+def test_what_one_worker_is_just_taking_no_other_takes_or_waits_for(
+    context, enrol, order_of, tell, news, what
+):
+    enrol()
+    now = datetime.now(UTC) + timedelta(minutes=1)
+    for number in (1, 2):
+        assert tell(news(), message_id=f"msg_{number}").status_code == 204
+        order_of(plan_id=f"plan_{number}", state=State.PAID, next_look_at=now)
+
+    def take():
+        if what == "messages":
+            return [message.id for message in inbox.claim(now, 1)]
+        return orders.claim_looks(now, aftercare.look_again_at, 1)
+
+    def take_as_another():
+        with context.app_context(), writing():
+            return take()
+
+    with ThreadPoolExecutor() as other, writing():
+        taken = take() + other.submit(take_as_another).result()
+    assert sorted(taken) == (["msg_1", "msg_2"] if what == "messages" else [1, 2])
 
 
 def test_an_order_that_is_paid_while_it_is_looked_at_keeps_its_turn(context, enrol, order_of, rows):
