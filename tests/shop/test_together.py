@@ -99,3 +99,15 @@ def test_an_order_that_is_paid_while_it_is_looked_at_keeps_its_turn(context, enr
     with writing():
         orders.look_again(rows(Order)[0].id, State.PAID, None)
     assert rows(Order)[0].next_look_at is None
+
+
+def test_of_two_pages_that_look_in_the_same_moment_one_asks_flexprice(context, enrol, order_of):
+    enrol()
+    order_of(state=State.AWAITING_PAYMENT)
+    now = datetime.now(UTC)
+
+    def may_ask(at):
+        with writing():
+            return orders.claim_asking(1, at)
+
+    assert [may_ask(now), may_ask(now), may_ask(now + orders.ASK_AT_MOST_EVERY)] == [True, False, True]
