@@ -358,7 +358,7 @@ def test_whole_sales_in_any_order_end_in_the_truth(street: Any) -> None:
     "half", ["one half", "the other"]
 )  # of the examples, for two cores: `-n 2 --dist load`
 def test_thousands_of_whole_sales_in_any_order_end_in_the_truth(street: Any, half: str) -> None:
-    """A quarter of a second each; on PostgreSQL twice that, and a third of them."""
+    """A fifth of a second each; on PostgreSQL twice that, and a third of them."""
     examples = int(os.environ.get("SOAK_EXAMPLES", "3000")) // 2
     play(street, examples if street.on_sqlite else examples // 3, steps=30)
     print(f"\n{half}: {sum(Sales.ends.values())} orders ended: {dict(Sales.ends)}")
