@@ -60,7 +60,7 @@ def start() -> Any:
         with writing():
             order, new = orders.place(shopper_id, offer, now, opening=True)
             mine = new or orders.claim_opening(order.id, now)  # one click of many (decision 6)
-            opening = opening_of(order, now) if mine else None
+            opening = opening_of(order, new) if mine else None
             ref, link = order.ref, order.link
     except orders.AlreadyYours:
         flash(_("You have %(plan)s already.", plan=offer.plan_name), "info")
@@ -88,9 +88,9 @@ def chosen_offer(shopper_id: int, now: datetime) -> Offer:
     return shelf.offer(plan_id, form.get("currency", ""), form.get("billing_period", "")) or abort(404)
 
 
-def opening_of(order: Order, now: datetime) -> Opening:
+def opening_of(order: Order, new: bool) -> Opening:
     known = order.shopper.flexprice_id is not None
-    return Opening(order.id, session_request(order), order.created_at < now, known)
+    return Opening(order.id, session_request(order), not new, known)
 
 
 def open_session(opening: Opening, now: datetime, seconds: float) -> str | None:
