@@ -23,7 +23,7 @@ HINT_PAUSE = timedelta(seconds=5)  # between two questions about one thing, howe
 
 
 _INBOX: Any = InboxMessage.__table__
-_DONE = (  # written once: it is said of every message
+_DONE = (  # as `_let_go` does it, written once: it is said of every message
     update(_INBOX)
     .where(_INBOX.c.id == bindparam("of"), _INBOX.c.claimed_by == bindparam("holder"))
     .where(_INBOX.c.handled_at.is_(None), _INBOX.c.received_at <= bindparam("at"))
@@ -187,17 +187,13 @@ def give_back(worker: str) -> None:
     )
 
 
-def _let_go(message_id: str, *conditions: Any, **values: Any) -> bool:
+def _let_go(message_id: str, **values: Any) -> bool:
     """Nobody but its holder may say what became of a message."""
-    held = InboxMessage.claimed_by == me()
-    return _update(message_id, held, *conditions, claimed_at=None, claimed_by=None, **values)
-
-
-def _update(message_id: str, *conditions: Any, **values: Any) -> bool:
     statement = (
         update(InboxMessage)
-        .where(InboxMessage.id == message_id, InboxMessage.handled_at.is_(None), *conditions)
-        .values(**values)
+        .where(InboxMessage.id == message_id, InboxMessage.claimed_by == me())
+        .where(InboxMessage.handled_at.is_(None))
+        .values(claimed_at=None, claimed_by=None, **values)
     )
     result: Any = db.session.execute(statement, execution_options={"synchronize_session": False})
     return bool(result.rowcount)

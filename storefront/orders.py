@@ -39,7 +39,8 @@ _GLANCE = (
     .join(Shopper.__table__, _BUYERS.id == _ROWS.shopper_id)
     .where(_ROWS.ref == bindparam("of"), _BUYERS.session_key == bindparam("by"))
 )
-_BY_REF = select(Order).where(Order.ref == bindparam("of")).options(lazyload(Order.shopper))
+_BY_REF = select(Order).where(Order.ref == bindparam("of"))
+_WITHOUT_SHOPPER = _BY_REF.options(lazyload(Order.shopper))  # the worker seldom asks whose it is
 _REF_BY_SESSION = select(_ROWS.ref).where(_ROWS.session_id == bindparam("of"))
 _OF_PLAN = (
     select(Order)
@@ -282,7 +283,7 @@ def by_session(session_id: str) -> Order | None:
 
 
 def by_ref(ref: str) -> Order | None:
-    return db.session.scalar(_BY_REF, {"of": ref})
+    return db.session.scalar(_WITHOUT_SHOPPER, {"of": ref})
 
 
 def by_payment(payment_id: str) -> Order | None:

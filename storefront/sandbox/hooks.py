@@ -113,10 +113,7 @@ _WRITE_DOWN = wording(update(events).where(events.c.id == bindparam("of")), ["bo
 def next_due(conn: Connection, customer: str | None = None, busy: Iterable[str] = ()) -> Due | None:
     """The first that is due and in nobody's hands (of this customer; of none of those)."""
     when = {"now": now(conn).timestamp(), "abandoned": time.time() - CLAIM, "busy": json.dumps(list(busy))}
-    if customer:
-        found = run(conn, _FIRST_OF_ONE, **when, customer=customer).fetchone()
-    else:
-        found = run(conn, _FIRST, **when).fetchone()
+    found = run(conn, _FIRST_OF_ONE if customer else _FIRST, **when, customer=customer).fetchone()
     return Due(*found) if found else None
 
 

@@ -58,9 +58,7 @@ def at_once(context, refs):
         worker.join()
 
 
-@pytest.mark.parametrize(
-    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
-)
+@on_postgresql
 @pytest.mark.parametrize("what", ["messages", "orders"])
 def test_what_one_worker_is_just_taking_no_other_takes_or_waits_for(
     context, enrol, order_of, tell, news, what
