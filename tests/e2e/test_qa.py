@@ -70,4 +70,5 @@ def test_without_script_the_page_is_looked_at_again_by_hand(shopper: Open) -> No
     asha.waits_elsewhere("Completed")
     asha.page.get_by_role("link", name="Look again").click()
     expect(result(asha, "fulfillment")).to_have_attribute("data-result", "done")
+    asha.page.wait_for_load_state()  # with its style
     assert asha.page.locator("html").evaluate("html => html.scrollWidth") <= 390
