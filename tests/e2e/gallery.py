@@ -28,6 +28,7 @@ from werkzeug.exceptions import (
 )
 from werkzeug.security import generate_password_hash
 from werkzeug.serving import make_server
+from werkzeug.test import run_wsgi_app
 
 from storefront import create_app, outbox, shoppers
 from storefront.catalog import Catalog, CatalogUnavailable
@@ -330,7 +331,14 @@ def add_corners(app: Flask) -> None:
 @contextmanager
 def standing(home: Path) -> Iterator[Gallery]:
     """The shop on a port of its own, its rows in `home`."""
-    server = make_server("127.0.0.1", 0, lambda environ, start: app(environ, start), threaded=True)
+
+    def answer(environ: Any, start: Any) -> Any:
+        """Whole before it is sent: this server leaves a file open when the browser hangs up in its middle."""
+        pieces, status, headers = run_wsgi_app(app, environ, buffered=True)
+        start(status, headers.to_wsgi_list())
+        return pieces
+
+    server = make_server("127.0.0.1", 0, answer, threaded=True)
     url = f"http://127.0.0.1:{server.port}"
     app = create_app(
         Settings.from_env(
