@@ -193,6 +193,7 @@ def test_a_sale_on_a_phone_and_nothing_is_wider_than_it(shopper: Open) -> None:
     asha = shopper(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
 
     def fits() -> None:
+        asha.page.wait_for_load_state()  # with its style
         wide = asha.page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
         assert wide == [390, 390], f"{asha.page.url} is {wide[0]} wide in a window of {wide[1]}"
 

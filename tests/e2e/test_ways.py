@@ -21,7 +21,7 @@ def test_a_year_in_dollars_in_the_dark(shopper: Open) -> None:
     team = asha.page.locator(".card", has=asha.page.get_by_role("heading", name="Team"))
     for said in ("$290.00", "$24.17 a month", "You save $58.00"):
         expect(team).to_contain_text(said)
-    assert asha.page.evaluate("getComputedStyle(document.body).color") == "rgb(233, 239, 243)"
+    expect(asha.page.locator("body")).to_have_css("color", "rgb(233, 239, 243)")
 
     asha.sign_up_for("Team", at=asha.page.url.removeprefix(asha.demo.shop))
     expect(asha.page.get_by_label("One year")).to_be_checked()  # the choice outlives the sign-up
