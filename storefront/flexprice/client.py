@@ -111,7 +111,7 @@ class Client:
         self._headers = _JSON_HEADERS | {"x-api-key": _header_value(api_key, "API key")}  # not Bearer: A
         if environment_id:
             self._headers["X-Environment-ID"] = _header_value(environment_id, "environment id")
-        self._session = session or _pooled_session()
+        self._session = session or _pooled_session(self._url)
         self._breaker = Breaker()
         self._request_id = request_id
         self._watch = watch or _nobody
@@ -295,8 +295,12 @@ def _resource(path: str) -> str:
     return path.split("/")[1]
 
 
-def _pooled_session() -> requests.Session:
+def _pooled_session(url: str) -> requests.Session:
+    """With the proxy and the certificates that the environment names: read once, for reading them is slow."""
     session = requests.Session()
+    named = session.merge_environment_settings(url, {}, None, None, None)
+    session.proxies, session.verify = named["proxies"], named["verify"]
+    session.trust_env = False  # nor a password from a .netrc: the key is all that Flexprice is sent
     session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
     adapter = HTTPAdapter(pool_connections=2, pool_maxsize=32, max_retries=0)
     session.mount("https://", adapter)

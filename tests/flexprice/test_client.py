@@ -504,6 +504,36 @@ def test_cookies_of_the_vendor_are_not_kept():
     assert not client._session.cookies
 
 
+def test_the_proxy_and_the_certificates_are_those_of_the_environment(vendor, monkeypatch):
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/etc/ssl/of-the-house.pem")
+    vendor.get(f"{URL}/payments/pay_01", json=PAYMENT)
+    Client(URL, KEY).get_payment("pay_01")
+    sent = vendor.calls[0].request.req_kwargs
+    assert (sent["proxies"]["https"], sent["verify"]) == (
+        "http://proxy.test:3128",
+        "/etc/ssl/of-the-house.pem",
+    )
+
+
+def test_a_host_the_environment_excepts_is_asked_without_the_proxy(vendor, monkeypatch):
+    monkeypatch.setenv("https_proxy", "http://proxy.test:3128")
+    monkeypatch.setenv("no_proxy", "flexprice.test")
+    vendor.get(f"{URL}/payments/pay_01", json=PAYMENT)
+    Client(URL, KEY).get_payment("pay_01")
+    assert vendor.calls[0].request.req_kwargs["proxies"] == {}
+
+
+def test_a_password_kept_for_the_host_is_not_sent(vendor, monkeypatch, tmp_path):
+    (tmp_path / "netrc").write_text("machine flexprice.test login asha password secret\n")
+    monkeypatch.setenv("NETRC", str(tmp_path / "netrc"))
+    vendor.get(f"{URL}/payments/pay_01", json=PAYMENT)
+    Client(URL, KEY).get_payment("pay_01")
+    assert "Authorization" not in vendor.calls[0].request.headers
+
+
 def test_the_client_imports_only_what_it_may():
     allowed = {*sys.stdlib_module_names, "requests", "standardwebhooks"}
     for source in Path(module.__file__).parent.glob("*.py"):
