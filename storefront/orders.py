@@ -1,7 +1,7 @@
 """What was bought: place an order, open its session, let news move it."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
@@ -42,12 +42,14 @@ _GLANCE = (
 _BY_REF = select(Order).where(Order.ref == bindparam("of"))
 _WITHOUT_SHOPPER = _BY_REF.options(lazyload(Order.shopper))  # the worker seldom asks whose it is
 _REF_BY_SESSION = select(_ROWS.ref).where(_ROWS.session_id == bindparam("of"))
-_OF_PLAN = (
-    select(Order)
-    .where(Order.shopper_id == bindparam("shopper"), Order.plan_id == bindparam("plan"))
-    .where(Order.state.in_(bindparam("states", expanding=True)))
-    .order_by(Order.id.desc())
+_WHICH = (
+    _ROWS.shopper_id == bindparam("shopper"),
+    _ROWS.plan_id == bindparam("plan"),
+    _ROWS.state.in_(bindparam("states", expanding=True)),
 )
+_OF_PLAN = select(Order).where(*_WHICH).order_by(_ROWS.id.desc()).limit(1)  # the newest
+_STATES_OF_PLAN = select(_ROWS.state, _ROWS.id).where(*_WHICH)
+_MOVED_OF_PLAN = select(_ROWS.moved_at).where(*_WHICH).order_by(_ROWS.id.desc()).limit(1)
 _ACCESS = select(Access).where(Access.shopper_id == bindparam("shopper"), Access.plan_id == bindparam("plan"))
 _THESE = (
     select(Order).where(Order.id.in_(bindparam("ids", expanding=True))).order_by(Order.shopper_id, Order.id)
@@ -79,17 +81,12 @@ class AnotherOfferOpen(Exception):
 
 
 def place(shopper_id: int, offer: Offer, now: datetime, opening: bool = False) -> tuple[Order, bool]:
-    """The open order for this offer, and whether it is a new one.
+    """The open order for this offer, and whether it is a new one; whoever raises undoes what was written.
 
     With `opening` whoever makes a new one is also who may ask for its session (see claim_opening).
     Raises AlreadyYours, AlreadyPaid, AnotherOfferOpen.
     """
     hold(Shopper, shopper_id)
-    bought = {order.state: order for order in _in_state(shopper_id, offer.plan_id, *BOUGHT)}
-    if State.PAID in bought or _has_access(shopper_id, offer.plan_id, now):
-        raise AlreadyYours
-    if bought:
-        raise AlreadyPaid(next(iter(bought.values())))
     ref = random_key()
     new = insert_or_ignore(
         db.session,
@@ -104,10 +101,19 @@ def place(shopper_id: int, offer: Offer, now: datetime, opening: bool = False) -
         created_at=now,
         **(_being_opened(now) if opening else {}),
     )
-    if not new:  # a second click, or a second tab
-        return _same_offer(next(iter(_in_state(shopper_id, offer.plan_id, *OPEN)), None), offer), False
-    log.info("order %s placed: %s, %s %s", ref, offer.plan_name, offer.amount, offer.currency)
-    return db.session.scalars(_BY_REF, {"of": ref}).one(), True
+    # Not before: an order that was open until now, and so kept no place free, may have been paid since.
+    found = db.session.execute(_STATES_OF_PLAN, _which(shopper_id, offer.plan_id, *BOUGHT))
+    paid = {state: order_id for state, order_id in found}  # noqa: C416 (rows are no pairs to mypy)
+    if State.PAID in paid or _has_access(shopper_id, offer.plan_id, now):
+        raise AlreadyYours
+    if paid:
+        raise AlreadyPaid(db.session.get_one(Order, max(paid.values())))
+    if new:
+        log.info("order %s placed: %s, %s %s", ref, offer.plan_name, offer.amount, offer.currency)
+        return db.session.scalars(_BY_REF, {"of": ref}).one(), True
+    # A second click, or a second tab.
+    first = db.session.scalars(_OF_PLAN, _which(shopper_id, offer.plan_id, *OPEN)).first()
+    return (_same_offer(first, offer), False) if first else place(shopper_id, offer, now, opening)
 
 
 def access_to(shopper_id: int, plan_id: str) -> Access | None:
@@ -119,14 +125,11 @@ def _has_access(shopper_id: int, plan_id: str, now: datetime) -> bool:
     return bool(access and access.active_at(now))
 
 
-def _in_state(shopper_id: int, plan_id: str, *states: State) -> Sequence[Order]:
-    """The newest first."""
-    wanted = {"shopper": shopper_id, "plan": plan_id, "states": states}
-    return db.session.scalars(_OF_PLAN, wanted).all()
+def _which(shopper_id: int, plan_id: str, *states: State) -> dict[str, Any]:
+    return {"shopper": shopper_id, "plan": plan_id, "states": states}
 
 
-def _same_offer(order: Order | None, offer: Offer) -> Order:
-    assert order is not None  # noqa: S101 (the index found it, and the shopper's row is locked)
+def _same_offer(order: Order, offer: Offer) -> Order:
     if (order.currency, order.billing_period) != (offer.currency, offer.billing_period):
         raise AnotherOfferOpen(order)
     if order.amount != offer.amount and not _reprice(order, offer):
@@ -145,8 +148,8 @@ def _reprice(order: Order, offer: Offer) -> bool:
 
 def mismatch_seen_at(shopper_id: int, plan_id: str) -> datetime | None:
     """When the shopper's order was found to charge something else: prices read before that are old."""
-    differed = _in_state(shopper_id, plan_id, State.MISMATCHED, State.HELD, State.REFUNDED)
-    return differed[0].moved_at if differed else None
+    differed = _which(shopper_id, plan_id, State.MISMATCHED, State.HELD, State.REFUNDED)
+    return db.session.scalar(_MOVED_OF_PLAN, differed)
 
 
 def find(ref: str, shopper: Shopper) -> Order | None:

@@ -30,7 +30,7 @@ def index() -> Any:
         cards = [card(plan, currency, period, owned, compared) for plan in shelf.plans]
         return {"cards": cards, "stale": stale, **choices(shelf, currency, period)}
 
-    if current_user.is_authenticated or "_flashes" in session:
+    if "_user_id" in session or "_flashes" in session:
         return render_template("plans/index.html", **context())
     return kept.for_all("plans/index.html", (shelf.read_at, stale, currency, period), context)
 
@@ -61,8 +61,8 @@ def owned_plans(now: datetime) -> frozenset[str]:
 
 def choice(shelf: Shelf) -> tuple[str, str]:
     """The currency and period asked for, or the first ones."""
-    currency = request.args.get("currency", "").lower()
-    period = request.args.get("period", "").upper()
+    asked = request.args
+    currency, period = asked.get("currency", "").lower(), asked.get("period", "").upper()
     return (
         currency if currency in shelf.currencies else next(iter(shelf.currencies), "inr"),
         period if period in shelf.periods else next(iter(shelf.periods), "MONTHLY"),
