@@ -272,9 +272,12 @@ def beside_others(due: Select[Row]) -> Select[Row]:
 
 
 def hold(model: Any, row_id: int) -> None:
-    """Whoever else wants to hold this row waits until we commit. SQLite lets one write at a time anyway."""
+    """Whoever else wants to hold this row waits until we commit. SQLite lets one write at a time anyway.
+
+    Who writes a row that only names it (a letter to a shopper) need not wait: they may have what we wait for.
+    """
     if db.session.get_bind().dialect.name != "sqlite":
-        db.session.execute(select(model.id).where(model.id == row_id).with_for_update())
+        db.session.execute(select(model.id).where(model.id == row_id).with_for_update(key_share=True))
 
 
 def insert_or_ignore(rows: scoped_session[Session] | Connection, model: Any, **values: Any) -> bool:

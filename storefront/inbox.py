@@ -112,7 +112,11 @@ def is_waiting(now: datetime) -> bool:
 
 
 def claim(now: datetime, most: int) -> list[InboxMessage]:
-    """Messages, the oldest first, that this worker alone may act on; as they are, apart from the session."""
+    """Messages that this worker alone may act on; as they are, apart from the session.
+
+    By what they are about, of that the oldest first: whoever has news of the same orders comes to them in the
+    same order, and two workers do not wait for each other.
+    """
     ids = db.session.scalars(beside_others(_due(now).limit(most))).all()
     taken = (
         update(InboxMessage)
@@ -123,7 +127,7 @@ def claim(now: datetime, most: int) -> list[InboxMessage]:
     found = db.session.scalars(taken, execution_options={"synchronize_session": False}).all() if ids else []
     for message in found:
         db.session.expunge(message)
-    return sorted(found, key=lambda message: ids.index(message.id))
+    return sorted(found, key=lambda message: (message.object_id, ids.index(message.id)))
 
 
 def _due(now: datetime) -> Select[str]:

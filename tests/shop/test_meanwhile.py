@@ -1,0 +1,122 @@
+"""What somebody else writes between two statements of one transaction, as PostgreSQL lets them."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+from sqlalchemy import event, text
+
+from storefront import fulfillment, inbox, orders, worker
+from storefront.catalog import Offer
+from storefront.database import writing
+from storefront.extensions import db
+from storefront.flexprice import CheckoutSession
+from storefront.lifecycle import State
+from storefront.models import Order
+
+pytestmark = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
+NOW = datetime(2026, 10, 1, 10, 0, tzinfo=UTC)
+PRO = Offer("plan_01", "Pro", "inr", "MONTHLY", Decimal(499))
+SOMEBODY_WAITS = text(
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.fixture
+def env(env):
+    """Whoever waits for a row waits until they have it; whoever waits for each other is told so."""
+    return env | {"DATABASE_URL": env["DATABASE_URL"] + "?options=-c%20lock_timeout%3D60s"}
+
+
+@pytest.fixture
+def meanwhile(app):
+    """Just before the first statement that begins so, somebody else writes and commits.
+
+    Or they wait for a row of ours, and write when we have committed.
+    """
+
+    with app.app_context():
+        engine = db.engine
+
+    def write(do):
+        with app.app_context(), writing():
+            return do()
+
+    @contextmanager
+    def interrupted(statement, do):
+        others = []
+
+        def interrupt(_connection, _cursor, said, *_):
+            if not others and said.startswith(statement):
+                others.append(None)
+                others[0] = somebody.submit(write, do)
+                while not (others[0].done() or somebody_waits()):
+                    time.sleep(0.005)
+
+        with ThreadPoolExecutor(1) as somebody:
+            event.listen(engine, "before_cursor_execute", interrupt)
+            yield
+            event.remove(engine, "before_cursor_execute", interrupt)
+            assert others, f"nothing was said like {statement}"
+            others[0].result()
+
+    def somebody_waits():
+        with engine.connect() as watcher:
+            return watcher.execute(SOMEBODY_WAITS).first()
+
+    return interrupted
+
+
+# -- orders -----------------------------------------------------------------------------------------
+
+
+def test_a_click_in_the_moment_the_payment_fails_waits_for_nobody_who_waits_for_it(
+    context, enrol, order_of, rows, meanwhile
+):
+    """The click holds the shopper and waits for the order, whose news writes a letter to the shopper."""
+    enrol()
+    ref = order_of(state=State.AWAITING_PAYMENT, session_id="cs_01", customer_id="cust_01")
+    failed = CheckoutSession("cs_01", "cust_01", "failed", terminal=True)
+
+    with meanwhile("INSERT INTO letters", lambda: orders.place(1, PRO, NOW)), writing():
+        fulfillment.settle(orders.by_ref(ref), failed, NOW)
+    assert [order.state for order in rows(Order)] == [State.FAILED, State.PLACED]
+
+
+def test_two_workers_with_news_of_the_same_orders_do_not_wait_for_each_other(
+    context, enrol, order_of, rows, tell, news, samples, meanwhile
+):
+    enrol()
+    for number in (1, 2):
+        order_of(
+            plan_id=f"plan_{number}",
+            state=State.AWAITING_PAYMENT,
+            session_id=f"cs_{number}",
+            customer_id="cust_01",
+        )
+    for name in ("1", "2", "2_again", "1_again"):
+        session = samples.session(checkout_status="completed", id=f"cs_{name[0]}")
+        assert tell(news(checkout_session=session), message_id=f"msg_{name}").status_code == 204
+    now = datetime.now(UTC)
+
+    def settle_two():
+        with context.app_context(), writing():
+            messages = inbox.claim(now, 2)
+        return [
+            worker.carried_out(message, fulfillment.understand(None, message), now) for message in messages
+        ]
+
+    with writing():
+        mine = inbox.claim(now, 2)
+    with writing():
+        first, second = mine
+        fulfillment.understand(None, first)(now)
+        with meanwhile("SELECT orders", settle_two):
+            fulfillment.understand(None, second)(now)
+            db.session.commit()
+    assert {order.state for order in rows(Order)} == {State.PAID}
