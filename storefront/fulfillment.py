@@ -4,7 +4,8 @@ import logging
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from sqlalchemy import Select, or_, select, update
+from sqlalchemy import or_, select, update
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from storefront import orders, outbox, terms
 from storefront.database import hold
@@ -144,23 +145,27 @@ def follow_subscription(subscription: Subscription, order_ref: str | None, now: 
     if subscription.status == "cancelled":
         return _end_access(subscription.id, order_ref, now)
     ref = subscription.metadata.get("order_ref", order_ref)
-    changed = db.session.scalars(_access_of(subscription.id, ref)).all()
-    for access in changed:
-        access.ends_at = subscription.cancel_at
-    return "access follows the subscription" if changed else _look_for_lost(ref, now)
+    ends = _change_access(subscription.id, ref).values(ends_at=subscription.cancel_at)
+    return "access follows the subscription" if db.session.execute(ends).all() else _look_for_lost(ref, now)
 
 
 def _end_access(subscription_id: str, order_ref: str | None, now: datetime) -> str:
-    ended = [a for a in db.session.scalars(_access_of(subscription_id, order_ref)) if not a.revoked_at]
-    for access in ended:
-        access.revoked_at = now
-        log.info("access of shopper %s to %s ended (%s)", access.shopper_id, access.plan_id, subscription_id)
+    order = orders.by_ref(order_ref or "")
+    to_come = order is not None and not order.settled  # looked at first: it may be granted meanwhile
+    end = _change_access(subscription_id, order_ref).where(Access.revoked_at.is_(None)).values(revoked_at=now)
+    ended = db.session.execute(end).all()
+    for shopper_id, plan_id in ended:
+        log.info("access of shopper %s to %s ended (%s)", shopper_id, plan_id, subscription_id)
+    if to_come and not ended:
+        raise NotYet("the access may be granted still, and would never end")
     return "access ended" if ended else "no access to end"
 
 
-def _access_of(subscription_id: str, order_ref: str | None) -> Select[Access]:
+def _change_access(subscription_id: str, order_ref: str | None) -> ReturningUpdate[int, str]:
+    """One statement: what is bought anew in the same moment belongs to another subscription."""
     by_order = Access.order_id == select(Order.id).where(Order.ref == order_ref).scalar_subquery()
-    return select(Access).where(or_(Access.subscription_id == subscription_id, by_order))
+    whose = or_(Access.subscription_id == subscription_id, by_order)
+    return update(Access).where(whose).returning(Access.shopper_id, Access.plan_id)
 
 
 def refund_news(client: Client, message: InboxMessage) -> Act:
@@ -312,7 +317,7 @@ def fulfill(order: Order, now: datetime) -> bool:
         # Two paid orders of one shopper are fulfilled one after the other: the second finds the plan granted.
         shopper = order.shopper
         hold(Shopper, shopper.id)
-        held = orders.access_to(order.shopper_id, order.plan_id)
+        held = orders.access_to(order.shopper_id, order.plan_id, to_change=True)
         if held and held.active_at(now):
             flag = "Paid although the plan was already granted: refund it"
             return orders.advance(order, Fact.ALREADY_GRANTED, now, flag=flag)

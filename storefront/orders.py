@@ -51,6 +51,7 @@ _OF_PLAN = select(Order).where(*_WHICH).order_by(_ROWS.id.desc()).limit(1)  # th
 _STATES_OF_PLAN = select(_ROWS.state, _ROWS.id).where(*_WHICH)
 _MOVED_OF_PLAN = select(_ROWS.moved_at).where(*_WHICH).order_by(_ROWS.id.desc()).limit(1)
 _ACCESS = select(Access).where(Access.shopper_id == bindparam("shopper"), Access.plan_id == bindparam("plan"))
+_ACCESS_TO_CHANGE = _ACCESS.with_for_update(key_share=True)  # SQLite leaves this out
 _THESE = (
     select(Order).where(Order.id.in_(bindparam("ids", expanding=True))).order_by(Order.shopper_id, Order.id)
 )
@@ -116,8 +117,10 @@ def place(shopper_id: int, offer: Offer, now: datetime, opening: bool = False) -
     return (_same_offer(first, offer), False) if first else place(shopper_id, offer, now, opening)
 
 
-def access_to(shopper_id: int, plan_id: str) -> Access | None:
-    return db.session.scalar(_ACCESS, {"shopper": shopper_id, "plan": plan_id})
+def access_to(shopper_id: int, plan_id: str, to_change: bool = False) -> Access | None:
+    """`to_change`: nobody else does meanwhile, such as the news that what was bought before has ended."""
+    of = {"shopper": shopper_id, "plan": plan_id}
+    return db.session.scalar(_ACCESS_TO_CHANGE if to_change else _ACCESS, of)
 
 
 def _has_access(shopper_id: int, plan_id: str, now: datetime) -> bool:

@@ -12,7 +12,7 @@ from typing import TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from storefront import aftercare, fulfillment, inbox, lifesigns, orders, outbox, renewals, tallies, tracing
-from storefront.database import DATABASE_TROUBLE, DatabaseBusy, writing
+from storefront.database import DATABASE_TROUBLE, DatabaseBusy, hold, writing
 from storefront.extensions import db, flexprice, settings
 from storefront.flexprice import FlexpriceError, Invoice, NotFound, Subscription
 from storefront.fulfillment import Act
@@ -317,15 +317,18 @@ def ask_about_renewals(now: datetime, going: Going = lambda: True, most: int = N
 
 
 def ask_about_renewal(access: Access, now: datetime) -> None:
+    access_id, subscription_id = access.id, access.subscription_id or ""
     try:
-        subscription, invoices = what_flexprice_bills(access.subscription_id or "")
+        subscription, invoices = what_flexprice_bills(subscription_id)
     except FlexpriceError as error:
         log.warning("access %s: Flexprice could not be asked: %s", access.id, error)
         return
     with writing():
         if subscription:
             fulfillment.follow_subscription(subscription, None, now)
-        renewals.follow_invoices(access, invoices, now, settings().renewal_grace)
+        hold(Access, access_id)
+        if access.subscription_id == subscription_id:  # not bought anew meanwhile
+            renewals.follow_invoices(access, invoices, now, settings().renewal_grace)
 
 
 def what_flexprice_bills(subscription_id: str) -> tuple[Subscription | None, list[Invoice]]:

@@ -3,7 +3,7 @@
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,9 +13,9 @@ from storefront import fulfillment, inbox, orders, worker
 from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import db
-from storefront.flexprice import CheckoutSession
+from storefront.flexprice import CheckoutSession, Subscription
 from storefront.lifecycle import State
-from storefront.models import Order
+from storefront.models import Access, Order
 
 pytestmark = pytest.mark.parametrize(
     "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
@@ -120,3 +120,56 @@ def test_two_workers_with_news_of_the_same_orders_do_not_wait_for_each_other(
             fulfillment.understand(None, second)(now)
             db.session.commit()
     assert {order.state for order in rows(Order)} == {State.PAID}
+
+
+# -- accesses ---------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bought_again(context, enrol, order_of):
+    """Asha's access has ended as it was to; she has paid for the plan again, and is owed it."""
+    enrol()
+    order_of(state=State.FULFILLED)
+    with writing():
+        ended = Access(shopper_id=1, plan_id="plan_01", plan_name="Pro", order_id=1, granted_at=NOW)
+        ended.subscription_id = "subs_old"
+        ended.ends_at = ended.paid_until = NOW - timedelta(days=60)
+        db.session.add(ended)
+    ref = order_of(state=State.PAID)
+    return lambda: fulfillment.fulfill(orders.by_ref(ref), NOW)
+
+
+ENDED = Subscription("subs_old", "cust_01", "plan_01", "cancelled")
+TO_END = Subscription("subs_old", "cust_01", "plan_01", "active", cancel_at=NOW + timedelta(days=1))
+
+
+@pytest.mark.parametrize("said", [ENDED, TO_END], ids=["ended", "to end"])
+def test_what_is_bought_anew_is_not_ended_by_what_was_bought_before(bought_again, rows, meanwhile, said):
+    with meanwhile("UPDATE accesses", bought_again), writing():
+        fulfillment.follow_subscription(said, None, NOW)
+    assert [(access.order_id, access.revoked_at, access.ends_at) for access in rows(Access)] == [
+        (2, None, None)
+    ]
+
+
+@pytest.mark.parametrize("said", [ENDED, TO_END], ids=["ended", "to end"])
+def test_what_is_delivered_is_open_though_the_end_of_what_was_before_is_heard_of(
+    bought_again, rows, meanwhile, said
+):
+    with meanwhile("UPDATE accesses", lambda: fulfillment.follow_subscription(said, None, NOW)), writing():
+        assert bought_again()
+    assert [(access.order_id, access.revoked_at, access.ends_at) for access in rows(Access)] == [
+        (2, None, None)
+    ]
+
+
+def test_a_renewal_that_was_not_paid_is_no_matter_of_what_is_bought_anew(
+    bought_again, rows, vendor, meanwhile
+):
+    put_away = {"code": "not_found", "message": "subscription not found"}
+    vendor.answers("GET", "/subscriptions/subs_old", put_away, 404)
+
+    with meanwhile("UPDATE accesses SET overdue_since", bought_again):
+        worker.ask_about_renewals(NOW)
+    (access,) = rows(Access)
+    assert (access.order_id, access.paid_until, access.overdue_since) == (2, None, None)

@@ -1,6 +1,7 @@
 """The four events of a session in every order, each several times: a paid order ends fulfilled, once."""
 
 import random
+from datetime import UTC, datetime, timedelta
 from itertools import permutations
 
 import pytest
@@ -8,8 +9,9 @@ import responses
 
 from storefront import worker
 from storefront.lifecycle import State
-from storefront.models import Access, Letter
+from storefront.models import Access, InboxMessage, Letter
 
+SOON = timedelta(seconds=10)
 EVENTS = ("initiated", "completed", "failed", "expired")
 
 
@@ -43,3 +45,28 @@ def test_two_messages_with_different_ids_about_one_payment_are_one_sale(at_rest,
     assert at_rest(["completed", "completed", "completed"]).state == State.FULFILLED
     assert len(rows(Access)) == 1
     assert [letter.kind for letter in rows(Letter)] == ["welcome"]
+
+
+def test_the_end_of_what_is_not_delivered_yet_is_waited_with(
+    context, enrol, order_of, tell, news, vendor, rows
+):
+    """Otherwise there would be no access to end, and then one that never ends."""
+    enrol()
+    ref = order_of(state=State.AWAITING_PAYMENT, session_id="cs_01", customer_id="cust_01")
+    bought = {"id": "subs_1", "customer_id": "cust_01", "plan_id": "plan_01", "metadata": {"order_ref": ref}}
+    ended = bought | {"subscription_status": "cancelled"}
+    for _ in range(3):
+        vendor.answers("GET", "/subscriptions/subs_1", ended)
+    now = datetime.now(UTC)
+
+    tell({"event_type": "subscription.cancelled", "subscription": ended}, message_id="msg_end")
+    worker.read_inbox(now + SOON)
+    tell(news("completed"), message_id="msg_paid")
+    worker.read_inbox(now + 2 * SOON)
+    assert rows(Access) == []
+
+    worker.look_after_orders(now + 2 * SOON)
+    assert [access.revoked_at for access in rows(Access)] == [None]
+    worker.read_inbox(now + 3 * SOON)
+    assert [access.revoked_at for access in rows(Access)] == [now + 3 * SOON]
+    assert {message.id: message.outcome for message in rows(InboxMessage)}["msg_end"] == "access ended"

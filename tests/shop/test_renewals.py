@@ -1,8 +1,10 @@
 """The paid period of an access is over: Flexprice is asked, and the operator sees what is not renewed."""
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from sqlalchemy import update
 
 from storefront import worker
 from storefront.database import writing
@@ -101,6 +103,18 @@ def test_a_subscription_that_was_cancelled_ends_the_access(access, vendor):
     answer(vendor, PAID_UNTIL, subscription_status="cancelled")
     worker.ask_about_renewals(PAID_UNTIL + 3 * DAY)
     assert access().revoked_at == PAID_UNTIL + 3 * DAY
+
+
+def test_what_is_bought_anew_while_flexprice_is_asked_is_no_matter_of_what_was_asked(access, vendor):
+    def buy_anew(_request):
+        with writing():
+            db.session.execute(update(Access).values(subscription_id="subs_2", paid_until=None))
+        return 200, {}, json.dumps(invoices(PAID_UNTIL))
+
+    vendor.answers("GET", "/subscriptions/subs_1", SUBSCRIPTION)
+    vendor.mock.add_callback("POST", "http://127.0.0.1:8001/v1/invoices/search", buy_anew)
+    worker.ask_about_renewals(PAID_UNTIL + 3 * DAY)
+    assert (access().paid_until, access().overdue_since) == (None, None)
 
 
 def test_a_subscription_that_flexprice_has_put_away_is_shown_and_not_ended(access, vendor):
