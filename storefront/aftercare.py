@@ -128,15 +128,15 @@ def fetch_receipt(order: Order, now: datetime) -> Act:
         return _rest(order)
     if not (order.invoice_id or order.session_id or order.subscription_id):
         return _rest(order)  # released by an operator without any record of Flexprice's
-    invoice = terms.invoice_of(flexprice(), order)
-    return lambda at: _kept(order, invoice, at)
+    planned, invoice = order.next_look_at, terms.invoice_of(flexprice(), order)
+    return lambda at: _kept(order, planned, invoice, at)
 
 
-def _kept(order: Order, invoice: Invoice, now: datetime) -> str:
+def _kept(order: Order, planned: datetime | None, invoice: Invoice, now: datetime) -> str:
     if not invoice.number:
         return "no invoice number yet"  # a replica that lags
     fulfillment.keep_receipt(order, invoice, now)
-    return _rested(order.id, State.FULFILLED)
+    return _rested(order.id, planned)
 
 
 def watch_the_ended(order: Order, now: datetime) -> Act:
@@ -214,12 +214,12 @@ def rest(order: Order, now: datetime) -> Act:
 
 
 def _rest(order: Order) -> Act:
-    order_id, seen = order.id, State(order.state)
-    return lambda now: _rested(order_id, seen)
+    order_id, planned = order.id, order.next_look_at
+    return lambda now: _rested(order_id, planned)
 
 
-def _rested(order_id: int, seen: State) -> str:
-    orders.look_again(order_id, seen, None)
+def _rested(order_id: int, planned: datetime | None) -> str:
+    orders.rest(order_id, planned)
     return "nothing more to look after"
 
 

@@ -91,13 +91,28 @@ def stranger_session(client: Client, message: InboxMessage) -> Act:
     if order is None or order.shopper.flexprice_id != session.customer_id:
         return lambda now: "not one of our sessions"
     if order.session_id and order.session_id != session.id:
-        return lambda now: "another attempt of an order that has its session"
+        return another_attempt(order.ref, session)
     if session.status not in ("pending", "completed") and not session.completed_at:
         if _being_opened(order, message.next_try_at):
             raise NotYet("the order is being opened: is this its session?")
         return lambda now: "an attempt we never saw moves nothing"
-    ref = order.ref
-    return lambda now: _adopted(ref, session, now)
+    order_id = order.id
+    return lambda now: _adopted(order_id, session, now)
+
+
+def another_attempt(ref: str, session: CheckoutSession) -> Act:
+    """The order has its session. Nothing is delivered for a second one, and its money is to go back."""
+    if session.status == "completed" or session.completed_at:
+        return lambda now: _paid_besides(ref, session.id)
+    return lambda now: "another attempt of an order that has its session"
+
+
+def _paid_besides(ref: str, session_id: str) -> str:
+    order = orders.by_ref(ref)
+    assert order is not None  # noqa: S101 (orders are never deleted)
+    order.flag = f"Session {session_id} of this order was paid as well: refund it"
+    log.error("order %s: %s", order.ref, order.flag)
+    return "second payment flagged"
 
 
 def _being_opened(order: Order, now: datetime) -> bool:
@@ -105,13 +120,10 @@ def _being_opened(order: Order, now: datetime) -> bool:
     return order.is_open and order.opening_at is not None and now - order.opening_at < orders.LOST_AFTER
 
 
-def _adopted(ref: str, session: CheckoutSession, now: datetime) -> str:
-    order = orders.by_ref(ref)
-    if order is None or order.session_id not in (None, session.id):
-        raise NotYet("the order changed meanwhile")
-    orders.session_opened(order.id, session, now)
-    if not order.is_open:
-        orders.look_now(order.id, now)  # given up before its link turned up: to be withdrawn
+def _adopted(order_id: int, session: CheckoutSession, now: datetime) -> str:
+    order = orders.session_opened(order_id, session, now)
+    if order.session_id != session.id:
+        raise NotYet("the order has another session by now")
     settle(order, session, now)
     return "session adopted"
 

@@ -192,16 +192,19 @@ def _being_opened(now: datetime) -> dict[str, Any]:
 
 
 def release_opening(order_id: int) -> None:
-    """Flexprice answered that nothing was opened, or was never reached: the same key may be used again."""
+    """Flexprice answered that nothing was opened, or was never reached: the same key may be used again.
+
+    Unless the order was found to be paid all the same: then it is to be looked after.
+    """
     db.session.execute(
         update(Order)
-        .where(Order.id == order_id, Order.session_id.is_(None))
+        .where(Order.id == order_id, Order.state == State.PLACED)
         .values(opening_at=None, next_look_at=None)
     )
 
 
 def session_opened(order_id: int, session: CheckoutSession, now: datetime) -> Order:
-    """Keep what Flexprice says of the session, beside the order."""
+    """Keep what Flexprice says of the session, beside the order; of one that has another session, nothing."""
     said = {
         "session_id": session.id,
         "customer_id": session.customer_id,
@@ -216,8 +219,11 @@ def session_opened(order_id: int, session: CheckoutSession, now: datetime) -> Or
     order: Order | None = db.session.scalar(opened, _said(order_id, now, known), execution_options=as_it_is)
     if order:
         _note(order, Fact.SESSION_OPENED)
-    else:  # given up, or paid, meanwhile
-        db.session.execute(update(Order).where(Order.id == order_id).values(**known))
+    else:  # known already, paid, or given up: then the worker withdraws the link
+        has_none_other = or_(Order.session_id.is_(None), Order.session_id == session.id)
+        kept = update(Order).where(Order.id == order_id, has_none_other).values(**known, next_look_at=now)
+        if not _changed(kept):
+            log.error("order %s has another session: %s is left alone", order_id, session.id)
         order = db.session.get_one(Order, order_id, populate_existing=True)
     return order
 
@@ -276,6 +282,13 @@ def look_again(order_id: int, seen: State, when: datetime | None) -> None:
     """Unless it has left the state it was seen in: whatever moves an order gives it its turn at once."""
     db.session.execute(
         update(Order).where(Order.id == order_id, Order.state == seen).values(next_look_at=when)
+    )
+
+
+def rest(order_id: int, planned: datetime | None) -> None:
+    """No look is planned any more; but one that was asked for since is had, and so is one after a move."""
+    db.session.execute(
+        update(Order).where(Order.id == order_id, Order.next_look_at == planned).values(next_look_at=None)
     )
 
 

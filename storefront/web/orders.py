@@ -236,11 +236,11 @@ def end_session(order_id: int, now: datetime) -> str:
     """
     order = db.session.get_one(Order, order_id)
     if order.session_id is None:
-        if order.opening_at:
-            return BEING_PREPARED
-        with writing():
-            orders.advance(order, Fact.SHOPPER_CANCELLED, now)
-        return ""
+        with writing():  # whoever may open it may also say that nobody does
+            closed = orders.claim_opening(order_id, now) and orders.advance(
+                order, Fact.SHOPPER_CANCELLED, now, opening_at=None
+            )
+            return "" if closed or not order.is_open else BEING_PREPARED
     with writing():
         orders.ask_cancel(order.id, now)
     session = ask_to_cancel(order, now)

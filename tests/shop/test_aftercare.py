@@ -6,6 +6,7 @@ import pytest
 
 from storefront import aftercare, orders, worker
 from storefront.database import writing
+from storefront.flexprice import CheckoutSession
 from storefront.lifecycle import State
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
@@ -326,6 +327,23 @@ def test_an_ended_order_is_watched_for_three_days_and_then_left_alone(
     assert 15 < len(found) < 40
     assert 3 * 86400 <= found[-1] <= 3.5 * 86400
     assert the_order().next_look_at is None
+
+
+def test_a_link_that_turns_up_while_its_order_is_laid_to_rest_is_withdrawn(
+    context, enrol, order_of, the_order, vendor, samples
+):
+    enrol()
+    ref = order_of(state=State.CANCELLED, moved_at=START, next_look_at=START + HOUR)
+    laid_to_rest = aftercare.ask(orders.by_ref(ref), START)
+    with writing():
+        orders.session_opened(1, CheckoutSession("cs_01", "cust_01", "pending"), START)
+    with writing():
+        laid_to_rest(START)
+    assert the_order().next_look_at == START
+
+    vendor.answers("GET", "/checkout/sessions/cs_01", samples.session())
+    vendor.answers("POST", "/checkout/sessions/cs_01/cancel", samples.session(checkout_status="failed"))
+    worker.look_after_orders(START)
 
 
 @pytest.mark.parametrize("state", State)

@@ -7,8 +7,11 @@ from contextlib import contextmanager
 import pytest
 import requests
 
+from storefront import orders
 from storefront.catalog import NOTHING_TO_CHARGE, WRONG_DECIMALS
-from storefront.lifecycle import State
+from storefront.database import writing
+from storefront.extensions import db
+from storefront.lifecycle import Fact, State
 from storefront.models import Access, Order, Shopper
 from storefront.web import patience
 
@@ -286,6 +289,31 @@ def test_an_error_that_passes_can_be_retried_with_the_same_key(shop, buy, asha, 
     keys = [shop.sent(number)["idempotency_key"] for number in creates(shop)]
     assert keys == [order.ref, order.ref]
     assert the_order().state == State.AWAITING_PAYMENT
+
+
+@pytest.mark.parametrize(
+    ("fact", "status", "state"),
+    [(Fact.PAYMENT_COMPLETED, 502, State.PAID), (Fact.GIVEN_UP, 201, State.ABANDONED)],
+    ids=["paid", "given up"],
+)
+def test_an_order_that_moves_while_its_session_is_asked_for_is_looked_after(
+    app, shop, buy, the_order, samples, fact, status, state
+):
+    """The goods of a paid one are owed, and the link of one that was given up is to be withdrawn."""
+
+    def answer(_request):
+        with app.app_context():
+            with writing():
+                orders.advance(db.session.get_one(Order, 1), fact, samples.NOW)
+            if fact is Fact.GIVEN_UP:
+                with writing():
+                    orders.rest(1, planned=samples.NOW)
+        return status, {}, json.dumps(samples.session())
+
+    shop.mock.add_callback("POST", API + "/checkout/sessions", answer)
+    assert buy().location != PAY
+    assert the_order().state == state
+    assert the_order().next_look_at is not None
 
 
 def test_no_connection_can_be_retried_with_the_same_key(shop, buy, the_order):

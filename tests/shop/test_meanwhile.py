@@ -15,7 +15,7 @@ from storefront.database import writing
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession, Subscription
 from storefront.lifecycle import State
-from storefront.models import Access, Order
+from storefront.models import Access, InboxMessage, Order
 
 pytestmark = pytest.mark.parametrize(
     "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
@@ -73,6 +73,39 @@ def meanwhile(app):
 
 
 # -- orders -----------------------------------------------------------------------------------------
+
+
+def test_an_order_keeps_the_session_whose_link_was_offered(
+    context, enrol, order_of, the_order, rows, vendor, samples, tell, meanwhile
+):
+    """The answer to the first create was lost; the second one comes while the first is found to be paid."""
+    enrol()
+    ref = order_of(opening_at=NOW)
+    first = samples.session(checkout_status="completed", idempotency_key=ref)
+    second = CheckoutSession("cs_02", "cust_01", "pending", payment_url="http://127.0.0.1:8001/pay/second")
+    for _ in range(2):
+        vendor.answers("GET", "/checkout/sessions/cs_01", first)
+    tell({"event_type": "checkout.session.completed", "checkout_session": samples.session()})
+    now = datetime.now(UTC)
+
+    with meanwhile("UPDATE orders", lambda: orders.session_opened(1, second, now)):
+        worker.read_inbox(now)
+    assert (the_order().session_id, the_order().payment_url) == ("cs_02", second.payment_url)
+    assert the_order().state == State.AWAITING_PAYMENT
+
+    worker.read_inbox(now + timedelta(minutes=1))
+    assert [message.outcome for message in rows(InboxMessage)] == ["second payment flagged"]
+    assert the_order().flag == "Session cs_01 of this order was paid as well: refund it"
+
+
+def test_an_order_for_which_a_session_is_asked_in_this_moment_is_not_cancelled(
+    asha, order_of, the_order, meanwhile
+):
+    ref = order_of()
+    with meanwhile("UPDATE orders", lambda: orders.claim_opening(1, NOW)):
+        asha.post(f"/orders/{ref}/cancel")
+    assert (the_order().state, the_order().opening_at) == (State.PLACED, NOW)
+    assert "still being prepared" in asha.get(f"/orders/{ref}/failure").text
 
 
 def test_a_click_in_the_moment_the_payment_fails_waits_for_nobody_who_waits_for_it(

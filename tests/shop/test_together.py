@@ -92,12 +92,14 @@ def test_an_order_that_is_paid_while_it_is_looked_at_keeps_its_turn(context, enr
     order = order_of(state=State.AWAITING_PAYMENT)
     with writing():
         orders.advance(orders.by_ref(order), Fact.PAYMENT_COMPLETED, now)
-    for seen, when in ((State.AWAITING_PAYMENT, now + timedelta(minutes=1)), (State.FAILED, None)):
-        with writing():
-            orders.look_again(rows(Order)[0].id, seen, when)
+    later = now + timedelta(minutes=1)
+    with writing():
+        orders.look_again(1, State.AWAITING_PAYMENT, later)
+        orders.rest(1, planned=later)
     assert rows(Order)[0].next_look_at == now
     with writing():
-        orders.look_again(rows(Order)[0].id, State.PAID, None)
+        orders.look_again(1, State.PAID, later)
+        orders.rest(1, planned=later)
     assert rows(Order)[0].next_look_at is None
 
 
