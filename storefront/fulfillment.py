@@ -32,11 +32,6 @@ FACTS = {
 ENDINGS = ("completed", "failed", "expired", "asked")  # what an event may announce as over
 MONEY_TAKEN = ("SUCCEEDED", "OVERPAID")
 DRAFT_IS_LEFT_OVER = timedelta(minutes=50)  # a live session's draft is archived by the sweep before that
-FLAGS = {
-    Fact.PAYMENT_STRANDED: "Paid, but the session did not complete: fulfil or refund it by hand",
-    Fact.COMPLETION_UNDONE: "Paid and completed, but overwritten since: fulfil or refund it by hand",
-}
-LOST = "The answer was lost; Flexprice knows of no payment"
 UNDONE = "Fulfilled, but Flexprice has overwritten its completed session: nothing will renew it"
 
 
@@ -258,20 +253,13 @@ def settle(order: Order, session: CheckoutSession, now: datetime, announced: str
     if fact is None:
         return False
     paid_at = {"paid_at": session.completed_at or now} if fact is Fact.PAYMENT_COMPLETED else {}
-    moved = orders.advance(order, fact, now, **paid_at, **_flag(order, fact))
+    flag = {"flag": orders.FLAGS[fact]} if fact in orders.FLAGS else {}
+    moved = orders.advance(order, fact, now, **paid_at, **flag)
     if moved and fact is Fact.PAYMENT_FAILED:
         outbox.write("payment_failed", order.shopper, now, order)
     if fact is Fact.COMPLETION_UNDONE and order.state == State.FULFILLED:
         order.flag = UNDONE
     return moved
-
-
-def _flag(order: Order, fact: Fact) -> dict[str, str | None]:
-    """A sentence for the operator, taken back when Flexprice's word makes it untrue."""
-    if fact in FLAGS:
-        return {"flag": FLAGS[fact]}
-    untrue = (order.flag or "").startswith((LOST, *FLAGS.values()))
-    return {"flag": None} if fact is Fact.PAYMENT_COMPLETED and untrue else {}
 
 
 def news(order: Order, session: CheckoutSession, announced: str = "") -> Fact | None:
@@ -368,9 +356,10 @@ def keep_receipt(order: Order, invoice: Invoice, now: datetime) -> None:
     """The invoice names the subscription: what a later cancellation is matched by."""
     order.subscription_id = invoice.subscription_id
     order.invoice_number, order.invoice_total = invoice.number, invoice.total
-    if (invoice.currency, invoice.subtotal) != (order.currency, order.amount) and not order.flag:
-        order.flag = f"Charged {invoice.subtotal} {invoice.currency}, shown {order.amount} {order.currency}"
-        log.error("order %s: %s", order.ref, order.flag)
+    if (invoice.currency, invoice.subtotal) != (order.currency, order.amount):
+        charged = f"Charged {invoice.subtotal} {invoice.currency}, shown {order.amount} {order.currency}"
+        if orders.flag_first(order.id, charged):
+            log.error("order %s: %s", order.ref, charged)
     db.session.execute(
         update(Access)
         .where(Access.order_id == order.id)
@@ -394,7 +383,7 @@ def recover(order: Order, found: list[Subscription], now: datetime, patience: ti
     if not ours and now - (order.opening_at or now) < patience:
         return False
     left = f"; a draft was left over at Flexprice: {', '.join(draft.id for draft in ours)}" if ours else ""
-    return orders.advance(order, Fact.GIVEN_UP, now, flag=LOST + left)
+    return orders.advance(order, Fact.GIVEN_UP, now, flag=orders.LOST + left)
 
 
 def find_payment(order: Order, found: list[Subscription], now: datetime) -> bool:
@@ -404,8 +393,7 @@ def find_payment(order: Order, found: list[Subscription], now: datetime) -> bool
         return False
     order.subscription_id, order.invoice_id = active.id, active.latest_invoice_id
     db.session.flush()
-    paid = Fact.PAYMENT_COMPLETED
-    return orders.advance(order, paid, now, paid_at=now, **_flag(order, paid))
+    return orders.advance(order, Fact.PAYMENT_COMPLETED, now, paid_at=now)
 
 
 def _of_order(order: Order, found: list[Subscription]) -> list[Subscription]:

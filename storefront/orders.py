@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
-from sqlalchemy import Row, bindparam, case, literal_column, or_, select, update
+from sqlalchemy import ColumnElement, Row, bindparam, case, literal_column, or_, select, update
 from sqlalchemy.orm import lazyload
 from sqlalchemy.orm.attributes import set_committed_value
 from sqlalchemy.sql.dml import ReturningUpdate
@@ -21,7 +21,14 @@ from storefront.models import Access, Order, Shopper, random_key
 
 log = logging.getLogger(__name__)
 
+# Sentences for the operator.
 OPEN_TOO_LONG = "Open for more than an hour; it is asked about hourly"
+LOST = "The answer was lost; Flexprice knows of no payment"
+FLAGS = {
+    Fact.PAYMENT_STRANDED: "Paid, but the session did not complete: fulfil or refund it by hand",
+    Fact.COMPLETION_UNDONE: "Paid and completed, but overwritten since: fulfil or refund it by hand",
+}
+UNTRUE_WHEN = {Fact.PAYMENT_COMPLETED: (LOST, *FLAGS.values())}  # how the flags begin that it takes back
 OPEN_TOO_LONG_AFTER = timedelta(hours=1)  # decision 15
 LOST_AFTER = timedelta(seconds=40)  # longer than the create call waits: no answer by then is no answer
 ASK_AT_MOST_EVERY = timedelta(seconds=3)  # shop → Flexprice, per order, however many tabs poll
@@ -271,14 +278,20 @@ def _moving(fact: Fact, named: tuple[str, ...]) -> ReturningUpdate[Any]:
             moved_at=bindparam("at"),
             next_look_at=bindparam("at"),  # the worker looks after every move at once, then by its own gaps
             looks=0,
-            **{"flag": case((_ROWS.flag == OPEN_TOO_LONG, None), else_=_ROWS.flag)}
+            **{"flag": case((_untrue(fact), None), else_=_ROWS.flag)}
             | {name: bindparam(f"new_{name}") for name in named},
         )
         .returning(*_ROWS)
     )
 
 
-def look_again(order_id: int, seen: State, when: datetime | None) -> None:
+def _untrue(fact: Fact) -> ColumnElement[bool]:
+    """Is what its flag says so no more? Asked in the statement: the flag may be another one by now."""
+    taken_back = (_ROWS.flag.startswith(words, autoescape=True) for words in UNTRUE_WHEN.get(fact, ()))
+    return or_(_ROWS.flag == OPEN_TOO_LONG, *taken_back)
+
+
+def look_again(order_id: int, seen: State, when: datetime) -> None:
     """Unless it has left the state it was seen in: whatever moves an order gives it its turn at once."""
     db.session.execute(
         update(Order).where(Order.id == order_id, Order.state == seen).values(next_look_at=when)
@@ -354,6 +367,11 @@ def alert_if_long_open(order: Order, now: datetime) -> None:
     if opened and order.flag is None and not order.settled:
         order.flag = OPEN_TOO_LONG
         log.error("order %s: %s", order.ref, OPEN_TOO_LONG)
+
+
+def flag_first(order_id: int, flag: str) -> bool:
+    """Unless something else was noticed before."""
+    return _changed(update(Order).where(Order.id == order_id, Order.flag.is_(None)).values(flag=flag))
 
 
 def these(order_ids: list[int]) -> list[Order]:

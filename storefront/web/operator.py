@@ -15,7 +15,7 @@ from flask_login import current_user
 from sqlalchemy import select
 
 from storefront import aftercare, doorman, fulfillment, inbox, lifesigns, orders, outbox, support
-from storefront.database import writing
+from storefront.database import hold, writing
 from storefront.extensions import db, flexprice
 from storefront.flexprice import CAUSES, FlexpriceError, NotFound
 from storefront.lifecycle import FOR_A_PERSON, OPEN, Fact, State, moves
@@ -239,7 +239,9 @@ def decide(ref: str) -> tuple[str, str]:
     text = typed("note")
     if not text:
         return "Please write a note: the next person will want to know why.", back
+    order_id = the_order(ref).id
     with writing():
+        hold(Order, order_id)  # the decision is written beside its flag, which stays what it is
         order = the_order(ref)
         if order.state != request.form.get("state"):
             return f"The order is {order.state} by now. Nothing was done.", back

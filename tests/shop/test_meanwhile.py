@@ -7,14 +7,14 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import event, text
+from sqlalchemy import event, text, update
 
 from storefront import fulfillment, inbox, orders, worker
 from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession, Subscription
-from storefront.lifecycle import State
+from storefront.lifecycle import Fact, State
 from storefront.models import Access, InboxMessage, Order
 
 pytestmark = pytest.mark.parametrize(
@@ -73,6 +73,74 @@ def meanwhile(app):
 
 
 # -- orders -----------------------------------------------------------------------------------------
+
+
+def test_a_flag_that_was_set_meanwhile_stays_and_an_untrue_one_does_not(
+    context, enrol, order_of, the_order, meanwhile
+):
+    enrol()
+    ref = order_of(state=State.STUCK, flag=orders.FLAGS[Fact.PAYMENT_STRANDED])
+    found = [Subscription("subs_1", "cust_01", "plan_01", "active", metadata={"order_ref": ref})]
+
+    with meanwhile("UPDATE orders", lambda: flag("the money could not be sent back")), writing():
+        assert fulfillment.find_payment(orders.by_ref(ref), found, NOW)
+    assert the_order().flag == "the money could not be sent back"
+
+
+def test_a_flag_that_became_untrue_before_it_was_read_goes(context, enrol, order_of, the_order, meanwhile):
+    enrol()
+    ref = order_of(opening_at=NOW)
+    found = [Subscription("subs_1", "cust_01", "plan_01", "active", metadata={"order_ref": ref})]
+
+    def give_up():
+        fulfillment.recover(orders.by_ref(ref), [], NOW + timedelta(hours=1), timedelta(0))
+
+    with meanwhile("UPDATE orders", give_up), writing():
+        assert fulfillment.find_payment(orders.by_ref(ref), found, NOW)
+    assert (the_order().state, the_order().flag) == (State.PAID, None)
+
+
+def flag(words):
+    db.session.execute(update(Order).values(flag=words))
+
+
+def test_a_decision_does_not_replace_a_flag_of_the_same_moment(
+    enrol, order_of, browser, the_order, meanwhile
+):
+    enrol(operator=True)
+    ref = order_of(state=State.HELD, flag="Not what was ordered")
+    browser.sign_in()
+
+    with meanwhile("UPDATE orders", lambda: flag("Flexprice reports a refund for this order")):
+        browser.post(f"/operator/orders/{ref}/decide", decision="release", state="held", note="They agreed.")
+    assert (the_order().state, the_order().flag) == (State.PAID, "Flexprice reports a refund for this order")
+
+
+def test_a_receipt_does_not_replace_a_flag_of_the_same_moment(
+    context, enrol, order_of, the_order, vendor, meanwhile
+):
+    enrol()
+    order_of(state=State.FULFILLED, invoice_id="inv_01", next_look_at=NOW, moved_at=NOW)
+    vendor.answers("GET", "/invoices/inv_01", invoice(subtotal="599"))
+
+    with meanwhile("UPDATE orders SET subscription_id", lambda: flag("the money could not be sent back")):
+        worker.look_after_orders(NOW)
+    assert the_order().invoice_number == "INV-1"
+    assert the_order().flag == "the money could not be sent back"
+
+
+def invoice(**changes):
+    return {
+        "id": "inv_01",
+        "customer_id": "cust_01",
+        "invoice_number": "INV-1",
+        "invoice_status": "FINALIZED",
+        "payment_status": "SUCCEEDED",
+        "currency": "inr",
+        "subtotal": "499",
+        "total": "599",
+        "subscription_id": "subs_1",
+    } | changes
 
 
 def test_an_order_keeps_the_session_whose_link_was_offered(
