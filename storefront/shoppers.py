@@ -1,10 +1,11 @@
 """Who is buying, here and in Flexprice."""
 
 from datetime import datetime
+from typing import Any
 
 from email_validator import EmailNotValidError, validate_email
 from itsdangerous import BadSignature, URLSafeTimedSerializer
-from sqlalchemy import bindparam, select
+from sqlalchemy import bindparam, select, update
 from sqlalchemy.exc import IntegrityError
 from werkzeug.security import check_password_hash, generate_password_hash
 
@@ -94,10 +95,24 @@ def reset_token(shopper: Shopper) -> str:
 
 
 def by_reset_token(token: str) -> Shopper | None:
+    return by_session_key(_key_in(token))
+
+
+def reset_password(token: str, password_hash: str) -> bool:
+    """False when the link is worth nothing by now: of two who use it in one moment, one has it."""
+    result: Any = db.session.execute(
+        update(Shopper)
+        .where(Shopper.session_key == _key_in(token))
+        .values(password_hash=password_hash, session_key=random_key())
+    )
+    return bool(result.rowcount)
+
+
+def _key_in(token: str) -> str:
     try:
-        return by_session_key(_resets().loads(token, max_age=RESET_LASTS))
+        return str(_resets().loads(token, max_age=RESET_LASTS))
     except BadSignature:
-        return None
+        return ""
 
 
 def set_password(shopper: Shopper, password_hash: str) -> None:

@@ -195,8 +195,7 @@ def do_reset_password(token: str) -> Any:
         abort(404)
     password_hash = shoppers.hash_password(text(form.password))
     with writing():
-        shopper = shoppers.by_reset_token(token) or abort(404)
-        shoppers.set_password(shopper, password_hash)
+        shoppers.reset_password(token, password_hash) or abort(404)
     flash(_("Your password is changed. Please sign in."), "info")
     return redirect(url_for("account.sign_in"), 303)
 

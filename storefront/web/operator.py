@@ -260,9 +260,10 @@ def add_note(ref: str) -> tuple[str, str]:
     back = url_for("operator.order", ref=ref)
     if not text:
         return "Please write a note: the next person will want to know why.", back
-    if not flag and support.said_last(current_user.email, "order", ref, text):
-        return "Noted.", back  # the same press once more
     with writing():
+        hold(Order, order.id)
+        if not flag and support.said_last(current_user.email, "order", ref, text):
+            return "Noted.", back  # the same press once more
         if flag and not support.clear_flag(order.id, flag):
             return "The flag has changed or is gone already. Nothing was written.", back
         cleared = f"Flag cleared ({flag}): {text}" if flag else text

@@ -9,13 +9,13 @@ from decimal import Decimal
 import pytest
 from sqlalchemy import event, text, update
 
-from storefront import fulfillment, inbox, orders, worker
+from storefront import fulfillment, inbox, orders, shoppers, worker
 from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession, Subscription
 from storefront.lifecycle import Fact, State
-from storefront.models import Access, InboxMessage, Order
+from storefront.models import Access, InboxMessage, OperatorNote, Order, Shopper
 
 pytestmark = pytest.mark.parametrize(
     "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
@@ -274,3 +274,43 @@ def test_a_renewal_that_was_not_paid_is_no_matter_of_what_is_bought_anew(
         worker.ask_about_renewals(NOW)
     (access,) = rows(Access)
     assert (access.order_id, access.paid_until, access.overdue_since) == (2, None, None)
+
+
+# -- people -----------------------------------------------------------------------------------------
+
+
+def test_a_link_for_a_new_password_is_used_once(app, enrol, browser, rows, meanwhile):
+    enrol()
+    with app.app_context(), app.test_request_context():
+        token = shoppers.reset_token(db.session.get_one(Shopper, 1))
+
+    with meanwhile("UPDATE shoppers", lambda: shoppers.reset_password(token, "the first one's")):
+        answer = browser.post(f"/reset-password/{token}", password="another horse battery")
+    assert answer.status_code == 404
+    assert rows(Shopper)[0].password_hash == "the first one's"
+
+
+def test_of_two_who_sign_up_with_one_address_one_is_told_that_it_is_taken(browser, rows, meanwhile):
+    def another():
+        shoppers.sign_up("Asha Rao", "asha@example.com", "-", NOW)
+
+    typed = {"name": "Asha", "email": "asha@example.com", "password": "another horse battery"}
+    with meanwhile("INSERT INTO shoppers", another):
+        answer = browser.post("/sign-up", **typed)
+    assert answer.status_code == 422
+    assert "has an account already" in answer.text
+    assert [shopper.password_hash for shopper in rows(Shopper)] == ["-"]
+
+
+def test_a_note_that_is_sent_twice_at_once_is_written_once(enrol, order_of, open_browser, rows, meanwhile):
+    enrol(operator=True)
+    ref = order_of()
+    one, other = open_browser(), open_browser()
+    for window in (one, other):
+        window.sign_in()
+
+    with meanwhile(
+        "INSERT INTO operator_notes", lambda: other.post(f"/operator/orders/{ref}/note", note="Called.")
+    ):
+        one.post(f"/operator/orders/{ref}/note", note="Called.")
+    assert [note.text for note in rows(OperatorNote)] == ["Called."]
