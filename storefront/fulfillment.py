@@ -87,7 +87,8 @@ def stranger_session(client: Client, message: InboxMessage) -> Act:
         return lambda now: "not one of our sessions"
     if order.session_id and order.session_id != session.id:
         return another_attempt(order.ref, session)
-    if session.status not in ("pending", "completed") and not session.completed_at:
+    known = order.session_id == session.id  # by now: its answer, or other news of it, came meanwhile
+    if not known and session.status not in ("pending", "completed") and not session.completed_at:
         if _being_opened(order, message.next_try_at):
             raise NotYet("the order is being opened: is this its session?")
         return lambda now: "an attempt we never saw moves nothing"

@@ -26,7 +26,7 @@ from storefront.flexprice import (
     SessionRequest,
     Unavailable,
 )
-from storefront.lifecycle import Fact
+from storefront.lifecycle import Fact, State
 from storefront.models import Order
 from storefront.web import patience
 from storefront.web.security import is_payment_url
@@ -120,7 +120,10 @@ def ask_for_session(opening: Opening, now: datetime) -> str | None:
 
 
 def paid_unnoticed(opening: Opening, now: datetime) -> bool:
-    """Before the same key is used again: behind an answer such as 502 a session may have been paid (C.4)."""
+    """Before the same key is used again: behind an answer such as 502 a session may have been paid (C.4).
+
+    Whoever else has found it, or ended the order meanwhile: no session is asked for then.
+    """
     if not opening.known_customer:
         return False
     try:
@@ -132,7 +135,8 @@ def paid_unnoticed(opening: Opening, now: datetime) -> bool:
     except FlexpriceError as error:  # no session was asked for, whatever became of the question
         raise NeverSent(f"it could not be looked for an earlier payment: {error}") from error
     with writing():
-        return fulfillment.find_payment(db.session.get_one(Order, opening.order_id), found, now)
+        order = db.session.get_one(Order, opening.order_id)
+        return fulfillment.find_payment(order, found, now) or order.state != State.PLACED
 
 
 def _create(opening: Opening) -> CheckoutSession:

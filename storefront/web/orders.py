@@ -281,7 +281,7 @@ def start_again(ref: str) -> Any:
             moved = fulfillment.recover(order, found, now, START_AGAIN_AFTER)
         if moved and order.state == State.ABANDONED:
             return redirect(url_for("plans.show", plan=order.plan_id), 303)
-        if not moved:
+        if order.is_open:
             flash(
                 _("A payment may still be under way for this order. Please give it a little longer."), "info"
             )

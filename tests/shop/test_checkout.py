@@ -3,6 +3,7 @@
 import json
 import threading
 from contextlib import contextmanager
+from datetime import UTC, datetime
 
 import pytest
 import requests
@@ -314,6 +315,26 @@ def test_an_order_that_moves_while_its_session_is_asked_for_is_looked_after(
     assert buy().location != PAY
     assert the_order().state == state
     assert the_order().next_look_at is not None
+
+
+def test_no_second_session_is_asked_for_when_somebody_else_finds_the_payment_of_the_first(
+    app, shop, buy, the_order
+):
+    """The shop looks before it uses a key again; while it looks, `reconcile` has looked."""
+    shop.answers(*SESSIONS, {"error": "later"}, 502)
+    buy()
+    paid = {"id": "subs_1", "customer_id": "cust_01", "plan_id": "plan_01", "subscription_status": "active"}
+
+    def find(_request):
+        with app.app_context(), writing():
+            orders.advance(db.session.get_one(Order, 1), Fact.PAYMENT_COMPLETED, datetime.now(UTC))
+        found = [paid | {"metadata": {"order_ref": the_order().ref}}]
+        return 200, {}, json.dumps({"items": found, "pagination": {"total": 1}})
+
+    shop.mock.add_callback("POST", API + "/subscriptions/search", find)
+    assert buy().location == order_page(the_order())
+    assert len(creates(shop)) == 1
+    assert the_order().state == State.PAID
 
 
 def test_no_connection_can_be_retried_with_the_same_key(shop, buy, the_order):

@@ -1,5 +1,6 @@
 """The four events of a session in every order, each several times: a paid order ends fulfilled, once."""
 
+import json
 import random
 from datetime import UTC, datetime, timedelta
 from itertools import permutations
@@ -7,7 +8,9 @@ from itertools import permutations
 import pytest
 import responses
 
-from storefront import worker
+from storefront import orders, worker
+from storefront.database import writing
+from storefront.flexprice import CheckoutSession
 from storefront.lifecycle import State
 from storefront.models import Access, InboxMessage, Letter
 
@@ -70,3 +73,23 @@ def test_the_end_of_what_is_not_delivered_yet_is_waited_with(
     worker.read_inbox(now + 3 * SOON)
     assert [access.revoked_at for access in rows(Access)] == [now + 3 * SOON]
     assert {message.id: message.outcome for message in rows(InboxMessage)}["msg_end"] == "access ended"
+
+
+def test_the_end_of_a_session_that_becomes_known_while_it_is_looked_up_is_news(
+    context, enrol, order_of, tell, news, vendor, samples, the_order
+):
+    """One worker asks Flexprice whose session it is; another one has just heard that it was opened."""
+    enrol()
+    now = datetime.now(UTC)
+    ref = order_of(opening_at=now - timedelta(minutes=5))
+    failed = samples.session(checkout_status="failed", terminal=True, idempotency_key=ref)
+
+    def hear_of_it(_request):
+        with writing():
+            orders.session_opened(1, CheckoutSession("cs_01", "cust_01", "pending"), now)
+        return 200, {}, json.dumps(failed)
+
+    vendor.mock.add_callback("GET", "http://127.0.0.1:8001/v1/checkout/sessions/cs_01", hear_of_it)
+    tell(news("failed"))
+    worker.read_inbox(now + SOON)
+    assert the_order().state == State.FAILED
