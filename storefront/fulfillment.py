@@ -187,7 +187,7 @@ def refund_news(client: Client, message: InboxMessage) -> Act:
 
 
 def _refunded(ref: str, session: CheckoutSession | None, now: datetime) -> str:
-    order = orders.by_ref(ref)
+    order = orders.held(ref)
     assert order is not None  # noqa: S101 (orders are never deleted)
     if session:
         settle(order, session, now)

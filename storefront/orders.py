@@ -48,6 +48,7 @@ _GLANCE = (
 )
 _BY_REF = select(Order).where(Order.ref == bindparam("of"))
 _WITHOUT_SHOPPER = _BY_REF.options(lazyload(Order.shopper))  # the worker seldom asks whose it is
+_HELD = _WITHOUT_SHOPPER.with_for_update(key_share=True)  # SQLite leaves this out
 _REF_BY_SESSION = select(_ROWS.ref).where(_ROWS.session_id == bindparam("of"))
 _WHICH = (
     _ROWS.shopper_id == bindparam("shopper"),
@@ -316,6 +317,11 @@ def by_session(session_id: str) -> Order | None:
 
 def by_ref(ref: str) -> Order | None:
     return db.session.scalar(_WITHOUT_SHOPPER, {"of": ref})
+
+
+def held(ref: str) -> Order | None:
+    """As it stays until we commit, for whoever writes something on the strength of its state or its flag."""
+    return db.session.scalar(_HELD, {"of": ref}, execution_options={"populate_existing": True})
 
 
 def by_payment(payment_id: str) -> Order | None:

@@ -239,10 +239,8 @@ def decide(ref: str) -> tuple[str, str]:
     text = typed("note")
     if not text:
         return "Please write a note: the next person will want to know why.", back
-    order_id = the_order(ref).id
     with writing():
-        hold(Order, order_id)  # the decision is written beside its flag, which stays what it is
-        order = the_order(ref)
+        order = orders.held(ref) or abort(404)
         if order.state != request.form.get("state"):
             return f"The order is {order.state} by now. Nothing was done.", back
         if not decision.act(order, now, current_user.email):

@@ -116,6 +116,23 @@ def test_a_decision_does_not_replace_a_flag_of_the_same_moment(
     assert (the_order().state, the_order().flag) == (State.PAID, "Flexprice reports a refund for this order")
 
 
+def test_a_refund_does_not_replace_the_reason_for_which_an_order_is_held_in_the_same_moment(
+    context, enrol, order_of, the_order, tell, meanwhile
+):
+    enrol()
+    ref = order_of(state=State.PAID, payment_id="pay_01")
+    refund = {"id": "re_1", "payment_id": "pay_01", "refund_status": "succeeded", "currency": "inr"}
+    tell({"event_type": "refund.succeeded", "refund": refund})
+
+    def hold_it():
+        orders.advance(orders.by_ref(ref), Fact.TERMS_DIFFER, NOW, flag="Not what was ordered")
+
+    with meanwhile("UPDATE orders SET refunded_at", hold_it):
+        worker.read_inbox(datetime.now(UTC))
+    assert (the_order().state, the_order().flag) == (State.HELD, "Not what was ordered")
+    assert the_order().refunded_at
+
+
 def test_a_receipt_does_not_replace_a_flag_of_the_same_moment(
     context, enrol, order_of, the_order, vendor, meanwhile
 ):
