@@ -28,7 +28,13 @@ from storefront.models import Base
 
 # On a developer's machine these meet PostgreSQL too, and the rest runs on SQLite alone. With REQUIRE_POSTGRES
 # set, as in CI, every test that asks for a database runs on both.
-ABOUT_DATABASES = ("test_database.py", "test_database_trouble.py", "test_migrations.py", "test_paying.py")
+ABOUT_DATABASES = (
+    "test_database.py",
+    "test_database_trouble.py",
+    "test_interleaved.py",
+    "test_migrations.py",
+    "test_paying.py",
+)
 
 # These take long: they start first, so that in the end no worker is left alone with one of them.
 LONG = ("e2e", "truth", "faults", "journeys")

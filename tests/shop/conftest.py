@@ -5,13 +5,17 @@ import hashlib
 import hmac
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import partial
+from itertools import count
 
 import pytest
 import responses
-from sqlalchemy import select
+from sqlalchemy import event, select, text
 
 from storefront import create_app, orders, shoppers
 from storefront.catalog import Offer
@@ -295,3 +299,49 @@ def news(status="completed", **changes):
 @pytest.fixture(name="news")
 def _news():
     return news
+
+
+SOMEBODY_WAITS = text(
+    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+)
+
+
+@pytest.fixture
+def meanwhile(app):
+    """On PostgreSQL somebody else writes and commits: just before our first statement that begins so.
+
+    Or before the one of this number. Or they wait for a row of ours, and write when we have committed.
+    """
+    with app.app_context():
+        engine = db.engine
+
+    def write(do):
+        with app.app_context(), writing():
+            return do()
+
+    @contextmanager
+    def interrupted(when, do):
+        others, numbers = [], count()
+
+        def it_is_time(said):
+            return next(numbers) == when if isinstance(when, int) else said.startswith(when)
+
+        def interrupt(_connection, _cursor, said, *_):
+            if not others and it_is_time(said):
+                others.append(None)
+                others[0] = somebody.submit(write, do)
+                while not (others[0].done() or somebody_waits()):
+                    time.sleep(0.005)
+
+        with ThreadPoolExecutor(1) as somebody:
+            event.listen(engine, "before_cursor_execute", interrupt)
+            yield
+            event.remove(engine, "before_cursor_execute", interrupt)
+            assert others, f"there was no {when}"
+            others[0].result()
+
+    def somebody_waits():
+        with engine.connect() as watcher:
+            return watcher.execute(SOMEBODY_WAITS).first()
+
+    return interrupted

@@ -1,13 +1,10 @@
 """What somebody else writes between two statements of one transaction, as PostgreSQL lets them."""
 
-import time
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from sqlalchemy import event, text, update
+from sqlalchemy import update
 
 from storefront import fulfillment, inbox, orders, shoppers, worker
 from storefront.catalog import Offer
@@ -22,54 +19,12 @@ pytestmark = pytest.mark.parametrize(
 )
 NOW = datetime(2026, 10, 1, 10, 0, tzinfo=UTC)
 PRO = Offer("plan_01", "Pro", "inr", "MONTHLY", Decimal(499))
-SOMEBODY_WAITS = text(
-    "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
-)
 
 
 @pytest.fixture
 def env(env):
-    """Whoever waits for a row waits until they have it; whoever waits for each other is told so."""
+    """Whoever waits for a row waits until they have it; who waits for each other is told so."""
     return env | {"DATABASE_URL": env["DATABASE_URL"] + "?options=-c%20lock_timeout%3D60s"}
-
-
-@pytest.fixture
-def meanwhile(app):
-    """Just before the first statement that begins so, somebody else writes and commits.
-
-    Or they wait for a row of ours, and write when we have committed.
-    """
-
-    with app.app_context():
-        engine = db.engine
-
-    def write(do):
-        with app.app_context(), writing():
-            return do()
-
-    @contextmanager
-    def interrupted(statement, do):
-        others = []
-
-        def interrupt(_connection, _cursor, said, *_):
-            if not others and said.startswith(statement):
-                others.append(None)
-                others[0] = somebody.submit(write, do)
-                while not (others[0].done() or somebody_waits()):
-                    time.sleep(0.005)
-
-        with ThreadPoolExecutor(1) as somebody:
-            event.listen(engine, "before_cursor_execute", interrupt)
-            yield
-            event.remove(engine, "before_cursor_execute", interrupt)
-            assert others, f"nothing was said like {statement}"
-            others[0].result()
-
-    def somebody_waits():
-        with engine.connect() as watcher:
-            return watcher.execute(SOMEBODY_WAITS).first()
-
-    return interrupted
 
 
 # -- orders -----------------------------------------------------------------------------------------
