@@ -230,9 +230,10 @@ def session_opened(order_id: int, session: CheckoutSession, now: datetime) -> Or
     else:  # known already, paid, or given up: then the worker withdraws the link
         has_none_other = or_(Order.session_id.is_(None), Order.session_id == session.id)
         kept = update(Order).where(Order.id == order_id, has_none_other).values(**known, next_look_at=now)
-        if not _changed(kept):
-            log.error("order %s has another session: %s is left alone", order_id, session.id)
+        ours = _changed(kept)
         order = db.session.get_one(Order, order_id, populate_existing=True)
+        if not ours:
+            log.error("order %s has session %s: %s is left alone", order.ref, order.session_id, session.id)
     return order
 
 
