@@ -329,9 +329,20 @@ def by_payment(payment_id: str) -> Order | None:
     return db.session.scalar(select(Order).where(Order.payment_id == payment_id))
 
 
-def ask_cancel(order_id: int, now: datetime | None) -> None:
+def ask_cancel(order_id: int, now: datetime) -> None:
     """Remember who ends it: the news of the end may come before the answer to our call."""
-    db.session.execute(update(Order).where(Order.id == order_id).values(cancel_asked_at=now))
+    db.session.execute(
+        update(Order).where(Order.id == order_id, Order.cancel_asked_at.is_(None)).values(cancel_asked_at=now)
+    )
+
+
+def take_back_cancel(order_id: int, asked_at: datetime) -> None:
+    """Nothing came of it. What another tab has asked for stands."""
+    db.session.execute(
+        update(Order)
+        .where(Order.id == order_id, Order.cancel_asked_at == asked_at)
+        .values(cancel_asked_at=None)
+    )
 
 
 def look_now(order_id: int, now: datetime) -> None:

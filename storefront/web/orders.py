@@ -263,7 +263,7 @@ def ask_to_cancel(order: Order, now: datetime) -> CheckoutSession | None:
         raise
     except FlexpriceError as error:
         with writing():
-            orders.ask_cancel(order.id, None)
+            orders.take_back_cancel(order.id, now)
         if isinstance(error, RouteMissing | NotFound):  # an old server, or somebody deleted it there
             return None
         raise

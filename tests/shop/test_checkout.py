@@ -273,6 +273,28 @@ def test_a_cancel_that_takes_long_is_waited_for_on_the_orders_page(
     assert "We have asked for it to be cancelled" in asha.get(order_page(the_order())).text
 
 
+def test_who_ends_an_order_is_remembered_though_another_tab_is_put_off(shop, buy, asha, the_order, samples):
+    """The news of the end may come before the answer: then it must not be told as a failed payment."""
+    shop.opens()
+    buy()
+    cancel = f"/orders/{the_order().ref}/cancel"
+    ended = samples.session(checkout_status="failed", terminal=True, cancelled_at="2026-09-01T10:01:00Z")
+    asked = []
+
+    def answer(request):
+        asked.append(the_order().cancel_asked_at)
+        if len(asked) > 1:
+            return 503, {}, "{}"
+        assert asha.post(cancel).status_code == 503
+        asked.append(the_order().cancel_asked_at)
+        return 200, {}, json.dumps(ended)
+
+    shop.mock.add_callback("POST", shop.mock.registered()[-1].url + "/cs_01/cancel", answer)
+    assert asha.post(cancel).status_code == 303
+    assert asked == [the_order().cancel_asked_at] * 3
+    assert the_order().state == State.CANCELLED
+
+
 @pytest.mark.parametrize("status", [429, 500, 502, 503, 401, 403])
 def test_an_error_that_passes_can_be_retried_with_the_same_key(shop, buy, asha, the_order, status):
     shop.answers(*SESSIONS, {"error": "later"}, status)
