@@ -1,5 +1,6 @@
 """What somebody else writes between two statements of one transaction, as PostgreSQL lets them."""
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
@@ -136,6 +137,27 @@ def test_an_order_keeps_the_session_whose_link_was_offered(
     worker.read_inbox(now + timedelta(minutes=1))
     assert [message.outcome for message in rows(InboxMessage)] == ["second payment flagged"]
     assert the_order().flag == "Session cs_01 of this order was paid as well: refund it"
+
+
+@pytest.mark.parametrize("moment", ["INSERT INTO orders", "SELECT orders.state"])
+@pytest.mark.parametrize(
+    ("news", "placed"), [(Fact.PAYMENT_COMPLETED, None), (Fact.SESSION_EXPIRED, 2)], ids=["paid", "expired"]
+)
+def test_a_click_in_the_moment_the_open_order_ends(
+    context, enrol, order_of, rows, meanwhile, moment, news, placed
+):
+    """A plan that has just been paid for is not sold again; a payment that has just expired is made anew."""
+    enrol()
+    order_of(state=State.AWAITING_PAYMENT)
+
+    def hear():
+        assert orders.advance(db.session.get_one(Order, 1), news, NOW)
+
+    told = contextlib.nullcontext() if placed else pytest.raises(orders.AlreadyYours)
+    with meanwhile(moment, hear), told, writing():
+        order, new = orders.place(1, PRO, NOW)
+        assert (order.state, new) == (State.PLACED, True)
+    assert len(rows(Order)) == (placed or 1)
 
 
 def test_an_order_for_which_a_session_is_asked_in_this_moment_is_not_cancelled(

@@ -4,13 +4,11 @@ import contextlib
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 
 import pytest
 from sqlalchemy import select, update
 
 from storefront import aftercare, fulfillment, inbox, orders
-from storefront.catalog import Offer
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import db
 from storefront.lifecycle import Fact, State
@@ -113,38 +111,3 @@ def test_of_two_pages_that_look_in_the_same_moment_one_asks_flexprice(context, e
             return orders.claim_asking(1, at)
 
     assert [may_ask(now), may_ask(now), may_ask(now + orders.ASK_AT_MOST_EVERY)] == [True, False, True]
-
-
-@on_postgresql
-@pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize(
-    ("news", "placed"), [(Fact.PAYMENT_COMPLETED, None), (Fact.SESSION_EXPIRED, 2)], ids=["paid", "expired"]
-)
-def test_a_click_in_the_moment_the_open_order_ends(
-    context, enrol, order_of, rows, monkeypatch, moment, news, placed
-):
-    """A plan that has just been paid for is not sold again; a payment that has just expired is made anew."""
-    enrol()
-    order_of(state=State.AWAITING_PAYMENT)
-    insert, heard = orders.insert_or_ignore, []
-
-    def hear():
-        with context.app_context(), writing():
-            heard.append(orders.advance(db.session.get_one(Order, 1), news, datetime.now(UTC)))
-
-    def insert_meanwhile(*row, **values):
-        with ThreadPoolExecutor(1) as worker:
-            if moment == "before" and not heard:
-                worker.submit(hear).result()
-            new = insert(*row, **values)
-            if moment == "after" and not heard:
-                worker.submit(hear).result()
-        return new
-
-    monkeypatch.setattr(orders, "insert_or_ignore", insert_meanwhile)
-    offer = Offer("plan_01", "Pro", "inr", "MONTHLY", Decimal(499))
-    with contextlib.nullcontext() if placed else pytest.raises(orders.AlreadyYours), writing():
-        order, new = orders.place(1, offer, datetime.now(UTC))
-        assert (order.state, new) == (State.PLACED, True)
-    assert heard == [True]
-    assert len(rows(Order)) == (placed or 1)
