@@ -196,7 +196,7 @@ def watched(order: Order, session: CheckoutSession | None, money: str, now: date
     if money == "REFUNDED" and fulfillment.refund_seen(order, now):
         return order.state
     if money in fulfillment.MONEY_TAKEN and order.state in ENDED_UNPAID:
-        orders.advance(order, Fact.PAYMENT_STRANDED, now, flag=orders.FLAGS[Fact.PAYMENT_STRANDED])
+        orders.advance(order, Fact.PAYMENT_STRANDED, now)
     return order.state
 
 

@@ -254,8 +254,7 @@ def settle(order: Order, session: CheckoutSession, now: datetime, announced: str
     if fact is None:
         return False
     paid_at = {"paid_at": session.completed_at or now} if fact is Fact.PAYMENT_COMPLETED else {}
-    flag = {"flag": orders.FLAGS[fact]} if fact in orders.FLAGS else {}
-    moved = orders.advance(order, fact, now, **paid_at, **flag)
+    moved = orders.advance(order, fact, now, **paid_at)
     if moved and fact is Fact.PAYMENT_FAILED:
         outbox.write("payment_failed", order.shopper, now, order)
     if fact is Fact.COMPLETION_UNDONE and order.state == State.FULFILLED:

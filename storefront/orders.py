@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 # Sentences for the operator.
 OPEN_TOO_LONG = "Open for more than an hour; it is asked about hourly"
 LOST = "The answer was lost; Flexprice knows of no payment"
-FLAGS = {
+FLAGS = {  # what a move by these facts is flagged with
     Fact.PAYMENT_STRANDED: "Paid, but the session did not complete: fulfil or refund it by hand",
     Fact.COMPLETION_UNDONE: "Paid and completed, but overwritten since: fulfil or refund it by hand",
 }
@@ -280,7 +280,7 @@ def _moving(fact: Fact, named: tuple[str, ...]) -> ReturningUpdate[Any]:
             moved_at=bindparam("at"),
             next_look_at=bindparam("at"),  # the worker looks after every move at once, then by its own gaps
             looks=0,
-            **{"flag": case((_untrue(fact), None), else_=_ROWS.flag)}
+            **{"flag": FLAGS.get(fact, case((_untrue(fact), None), else_=_ROWS.flag))}
             | {name: bindparam(f"new_{name}") for name in named},
         )
         .returning(*_ROWS)
