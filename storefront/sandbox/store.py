@@ -65,8 +65,9 @@ class Store:
         drawn = "".join(str(CreateTable(table)) for table in metadata.sorted_tables)
         version = zlib.crc32(drawn.encode()) & 0x7FFFFFFF
         with self.engine.connect() as conn:
-            found = conn.exec_driver_sql("PRAGMA user_version").scalar()
-            if found != version and inspect(conn).get_table_names():
+            if conn.exec_driver_sql("PRAGMA user_version").scalar() == version:
+                return
+            if inspect(conn).get_table_names():
                 log.warning("the sandbox's database is of another version: starting with an empty one")
                 reflected = MetaData()
                 reflected.reflect(conn)
