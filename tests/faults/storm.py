@@ -116,6 +116,12 @@ class Storm:
                 self.looks[answer.status_code] += 1
                 time.sleep(self.rest * answer.elapsed.total_seconds())
 
+    def read(self):
+        """How often which message was read, as the workers' logs say, after they have committed it."""
+        return Counter(
+            re.findall(rf"storefront.worker: message (msg_{self.name}\S+) ", self.town.logs_whole())
+        )
+
     def check(self):
         """Each order fulfilled once, each letter posted once, each message read by one worker."""
         town = self.town
@@ -135,9 +141,8 @@ class Storm:
         assert letters == {f"{key}@example.com": 1 for key in self.paid}
         assert letters.items() <= town.letterbox.received().items()
         assert kept == len(self.paid) * len(EVENTS)
-        read = Counter(re.findall(rf"storefront.worker: message (msg_{self.name}\S+) ", town.logs_whole()))
-        assert set(read.values()) == {1}
-        assert len(read) == kept
+        town.wait_until(lambda: len(self.read()) >= kept, "not everything that was read is in the log")
+        assert set(self.read().values()) == {1}
         assert "database is locked" not in town.logs_whole()
         assert "Traceback" not in town.logs_whole()
 
