@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -43,11 +44,16 @@ ARGUMENTS = [
     "--no-first-run",
     "--disable-background-networking",
     "--disable-component-update",
+    "--renderer-process-limit=1",  # none is kept in stock
 ]
 HTMX = "htmx.org@2.0.11"
 HTMX_4 = "htmx.org@4.0.1"
 AXE = "axe-core@4.14.1"
-CDN = "https://cdn.jsdelivr.net/**"
+CDN = "https://cdn.jsdelivr.net/*"
+JAVASCRIPT = [
+    {"name": "content-type", "value": "text/javascript"},
+    {"name": "access-control-allow-origin", "value": "*"},
+]
 PINNED = re.compile(r' integrity="[^"]+" crossorigin="anonymous"')
 # Whether anybody sees the tab.
 SEEN = """seen => {
@@ -266,6 +272,26 @@ def unpinned(route: Route) -> None:
     route.fulfill(response=answer, body=PINNED.sub(' crossorigin="anonymous"', answer.text()))
 
 
+def cdn_answers(page: Page, script: bytes | None) -> None:
+    """With this script, or cannot be reached. Only what is asked of the CDN is stopped on its way.
+
+    Playwright's `route` stops every request, and has the browser keep nothing: a third of all the time.
+    """
+    devtools = page.context.new_cdp_session(page)
+
+    def answer(asked: dict[str, Any]) -> None:
+        request = {"requestId": asked["requestId"]}
+        if script is None:
+            devtools.send("Fetch.failRequest", request | {"errorReason": "Failed"})
+        else:
+            body = base64.b64encode(script).decode()
+            found = {"responseCode": 200, "responseHeaders": JAVASCRIPT, "body": body}
+            devtools.send("Fetch.fulfillRequest", request | found)
+
+    devtools.on("Fetch.requestPaused", answer)
+    devtools.send("Fetch.enable", {"patterns": [{"urlPattern": CDN}]})
+
+
 @pytest.fixture(scope="session")
 def integrity(htmx: bytes) -> str:
     return "sha384-" + base64.b64encode(hashlib.sha384(htmx).digest()).decode()
@@ -309,8 +335,7 @@ class Visitors:
         """The same tab for the same person, without htmx: what stands there is what the shop sent."""
         if who not in self.known:
             self.known[who] = self.context(who)
-            self.known[who].route(CDN, lambda route: route.fulfill(body="", content_type="text/javascript"))
-            self.known[who].new_page()
+            cdn_answers(self.known[who].new_page(), b"")
         return self.known[who].pages[0]
 
     def go(self, sight: Sight, page: Page | None = None) -> Page:
@@ -336,9 +361,9 @@ class Shopper:
 
     numbers = itertools.count(1)
 
-    def __init__(self, context: BrowserContext, demo: Demo) -> None:
-        self.page: Page = context.new_page()
-        self.demo = demo
+    def __init__(self, context: BrowserContext, demo: Demo, prepare: Callable[[Page], None]) -> None:
+        self.context, self.demo, self.prepare = context, demo, prepare
+        self.page = self.new_tab()
         self.complaints: list[str] = []
         self.expected: list[str] = []
         context.on("console", self._heard)
@@ -357,6 +382,11 @@ class Shopper:
         return [
             line for line in self.complaints if not any(re.search(known, line) for known in self.expected)
         ]
+
+    def new_tab(self) -> Page:
+        page = self.context.new_page()
+        self.prepare(page)
+        return page
 
     def see(self, path: str) -> None:
         self.page.goto(self.demo.shop + path)
@@ -458,24 +488,22 @@ def shopper(
     """`shopper(...)` opens a fresh browser context; what its browser complains of fails the test."""
     opened: list[tuple[BrowserContext, Shopper]] = []
 
-    def serve(script: bytes) -> Callable[[Route], None]:
-        allow = {"access-control-allow-origin": "*"}
-        return lambda route: route.fulfill(body=script, content_type="text/javascript", headers=allow)
-
     def open_browser(
-        cdn: Callable[[Route], None] = serve(htmx),  # noqa: B008 - made once, on purpose
+        script: bytes | None = htmx,
+        cdn: Callable[[Route], None] | None = None,
         haste: bool = True,
         newer: bytes = b"",
         **options: Any,
     ) -> Shopper:
         context = watched(chromium, **options)
         if newer:
-            cdn = serve(newer)
             context.route(re.compile(r"/orders/\w+/(success|failure)"), unpinned)
         if haste:
             context.add_init_script(HASTE)
-        context.route(CDN, cdn)
-        opened.append((context, Shopper(context, demo)))
+        if cdn:
+            context.route(f"{CDN}*", cdn)
+        prepare = (lambda _: None) if cdn else partial(cdn_answers, script=newer or script)
+        opened.append((context, Shopper(context, demo, prepare)))
         return opened[-1][1]
 
     yield open_browser

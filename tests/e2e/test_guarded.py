@@ -99,7 +99,7 @@ def test_after_signing_out_the_back_button_shows_nothing(shopper: Open) -> None:
 @pytest.mark.usefixtures("silence")
 @pytest.mark.parametrize("with_htmx", [True, False], ids=["htmx", "without the CDN"])
 def test_a_page_that_asked_too_often_goes_on_when_it_may(shopper: Open, demo: Any, with_htmx: bool) -> None:
-    asha = shopper() if with_htmx else shopper(cdn=lambda route: route.abort())
+    asha = shopper() if with_htmx else shopper(script=None)
     asha.expected += ["429", "net::ERR_FAILED"]
     refused: list[str] = []
 
@@ -128,8 +128,7 @@ def test_a_sign_in_that_ran_out_leads_from_the_waiting_page_to_the_sign_in_and_b
     shopper: Open, demo: Any
 ) -> None:
     """With htmx or without it, the page does not wait for ever."""
-    for cdn in (None, lambda route: route.abort()):
-        asha = shopper(cdn=cdn) if cdn else shopper()
+    for asha in (shopper(), shopper(script=None)):
         asha.expected += ["401", "net::ERR_FAILED"]
         asha.order()
         asha.pay()

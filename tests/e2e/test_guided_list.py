@@ -160,7 +160,7 @@ def test_every_line_has_its_walk() -> None:
 def test_a_line_is_walked_ticked_and_proven(shopper: Open, demo: Any, line: str) -> None:
     walk, fulfilment = WALKS[line]
     asha = shopper()
-    guide: Page = asha.page.context.new_page()
+    guide: Page = asha.new_tab()
     guide.goto(f"{demo.sandbox}/_sandbox/guide")
     if guide.locator(f"#stage-{line}").count():
         with guide.expect_popup() as shop:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 pytestmark = pytest.mark.browser
 
@@ -24,7 +24,7 @@ def result(asha: Any, check: str) -> Any:
 
 
 def pay_in_another_tab(asha: Any, link: str) -> None:
-    tab = asha.page.context.new_page()
+    tab = asha.new_tab()
     tab.goto(link)
     tab.get_by_role("button", name=re.compile(r"\bpay \S", re.I)).first.click()
     tab.wait_for_url(f"{asha.demo.shop}/orders/*/success?*", wait_until="commit")
@@ -48,10 +48,7 @@ def test_the_ticks_appear_by_themselves(shopper: Open) -> None:
 
 
 def test_without_the_cdn_the_ticks_appear_too(shopper: Open) -> None:
-    def unreachable(route: Route) -> None:
-        route.abort()
-
-    asha = shopper(cdn=unreachable)
+    asha = shopper(script=None)
     asha.expected.append("jsdelivr")
     asha.order()
     link = asha.page.url
