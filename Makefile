@@ -14,6 +14,7 @@ help:  ## show this list
 run: $(RUN_READY)  ## start shop, sandbox and worker on this machine (Ctrl-C stops them)
 	@$(BIN)/python wsgi.py
 
+test: export PYTHONDONTWRITEBYTECODE =# a hundred processes are started: what they run is compiled once
 test: $(DEV_READY)  ## run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -20,21 +20,27 @@ from urllib.parse import urlsplit
 import pytest
 from flask import Flask, Response, appcontext_pushed, request, request_finished
 from jinja2 import FileSystemBytecodeCache
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine, event, text
 from sqlalchemy.exc import OperationalError
+from werkzeug.routing import Rule
 from werkzeug.security import generate_password_hash
 
 from storefront import shoppers
 from storefront.models import Base
+from storefront.sandbox import create_app as create_sandbox
+from storefront.sandbox.settings import SandboxSettings
 
-# On a developer's machine these meet PostgreSQL too, and the rest runs on SQLite alone. With REQUIRE_POSTGRES
-# set, as in CI, every test that asks for a database runs on both.
+NewDatabase = Callable[[Path], str]  # in this folder; gives the address
+
+# With REQUIRE_POSTGRES set, as in CI, nothing is left out. `make test` has five minutes on two cores:
+# these meet PostgreSQL too, the rest SQLite alone, and of what is much alike (`thorough`) one stands for all.
 ABOUT_DATABASES = (
     "test_database.py",
     "test_database_trouble.py",
     "test_interleaved.py",
     "test_migrations.py",
     "test_paying.py",
+    "test_trouble.py",
 )
 
 # These take long: they start first, so that in the end no worker is left alone with one of them.
@@ -45,29 +51,50 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items.sort(key=lambda item: item.path.parent.name not in LONG)
     if os.environ.get("REQUIRE_POSTGRES") or "postgres" in config.getoption("markexpr"):
         return
-    left = [item for item in items if _once_more(item)]
-    items[:] = [item for item in items if not _once_more(item)]
-    config.hook.pytest_deselected(items=left)
+    left = {item for item in items if item.get_closest_marker("thorough") or _once_more(item)}
+    items[:] = [item for item in items if item not in left]
+    config.hook.pytest_deselected(items=list(left))
 
 
 def _once_more(item: pytest.Item) -> bool:
     """Has run on SQLite already, and is not about databases."""
-    engine = getattr(item, "callspec", None) and item.callspec.params.get("database_url")  # type: ignore[attr-defined]
-    return engine == "postgres" and item.path.name not in ABOUT_DATABASES
+    parameters = item.callspec.params if hasattr(item, "callspec") else {}
+    engine = str(parameters.get("database_url") or parameters.get("town"))
+    return engine.startswith("postgres") and item.path.name not in ABOUT_DATABASES
 
 
 def pytest_report_header() -> str:
-    both = "every test" if os.environ.get("REQUIRE_POSTGRES") else "the tests about databases"
-    return f"PostgreSQL: {both} (all with REQUIRE_POSTGRES=1); the long ones: make soak"
+    if os.environ.get("REQUIRE_POSTGRES"):
+        return "everything, but for the long ones: make soak"
+    return "PostgreSQL: the tests about databases (REQUIRE_POSTGRES=1: everything); the long ones: make soak"
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A database for this test alone; its tests can run on both engines."""
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, sqlite_in: NewDatabase) -> str:
+    """A database for this test alone, with the shop's empty tables; its tests can run on both engines."""
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path}/shop.db"
+        return sqlite_in(tmp_path)
     server: Postgres = request.getfixturevalue("postgres")
     return server.database()
+
+
+@pytest.fixture(scope="session")
+def sqlite_in(tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+    """A copy of the shop's empty tables in a folder; they are drawn once."""
+    drawn = tmp_path_factory.mktemp("drawn") / "shop.db"
+    engine = create_engine(f"sqlite:///{drawn}")
+    event.listen(engine, "connect", lambda connection, _: connection.execute("PRAGMA journal_mode=WAL"))
+    Base.metadata.create_all(engine)
+    engine.dispose()
+    return lambda folder: f"sqlite:///{shutil.copy(drawn, folder)}"
+
+
+@pytest.fixture(scope="session")
+def sandbox_in(tmp_path_factory: pytest.TempPathFactory) -> NewDatabase:
+    """A copy of the sandbox's tables, with what it sells."""
+    drawn = tmp_path_factory.mktemp("drawn") / "sandbox.db"
+    create_sandbox(SandboxSettings(database_url=f"sqlite:///{drawn}")).extensions["sandbox"].close()
+    return lambda folder: f"sqlite:///{shutil.copy(drawn, folder)}"
 
 
 @pytest.fixture(scope="session")
@@ -183,6 +210,23 @@ def templates_are_compiled_once(tmp_path_factory: pytest.TempPathFactory) -> Non
     """For all the shops and sandboxes of a run, which are many: it was a third of the time of a journey."""
     folder = tmp_path_factory.mktemp("templates")
     Flask.jinja_options = {"bytecode_cache": FileSystemBytecodeCache(str(folder))}
+
+
+@pytest.fixture(scope="session", autouse=True)
+def addresses_are_compiled_once() -> Iterator[None]:
+    """Werkzeug writes two functions for each address of each shop and sandbox: always the same ones."""
+    known: dict[object, object] = {}
+    compiled = Rule._compile_builder
+
+    def once(rule: Rule, append_unknown: bool = True) -> object:
+        key = rule.rule, tuple(rule._trace), repr(rule.defaults), append_unknown
+        if key not in known:
+            known[key] = compiled(rule, append_unknown)
+        return known[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Rule, "_compile_builder", once)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -9,7 +9,8 @@ import pytest
 import requests
 from playwright.sync_api import Browser, Page, expect
 
-from tests.e2e.test_pages import HABITS, STANDARD, found, too_wide
+from tests.e2e.conftest import cdn_answers
+from tests.e2e.test_pages import HABITS, STANDARD, found, guises, put_on, too_wide
 
 pytestmark = pytest.mark.browser
 
@@ -32,7 +33,7 @@ def started_over(demo: Any) -> None:
 @pytest.mark.parametrize("cdn", ["with htmx", "without the CDN"])
 def test_a_tick_appears_by_itself(shopper: Open, demo: Any, cdn: str) -> None:
     there = cdn == "with htmx"
-    tester = shopper() if there else shopper(cdn=lambda route: route.abort())
+    tester = shopper() if there else shopper(script=None)
     tester.expected = [] if there else [CDN_GONE]
     page = guide(tester)
     line = page.locator("#merchant-cancels")
@@ -132,17 +133,13 @@ def places(demo: Any) -> Iterator[dict[str, str]]:
 
 def test_every_page_is_for_everybody(chromium: Browser, demo: Any, places: dict[str, str], axe: str) -> None:
     page = chromium.new_page()
-    page.route("https://cdn.jsdelivr.net/**", lambda route: route.abort())
-    for name, path in places.items():
-        page.set_viewport_size({"width": 1280, "height": 800})
-        page.emulate_media(color_scheme="light")
+    cdn_answers(page, None)
+    for number, (name, path) in enumerate(places.items()):
         page.goto(demo.sandbox + path)
         page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
-
-        assert found(page, axe, STANDARD + HABITS) == [], f"{name}, by day"
-        page.emulate_media(color_scheme="dark")
-        page.set_viewport_size({"width": 390, "height": 844})
-        assert found(page, axe, STANDARD + HABITS) == [], f"{name}, on a phone, at night"
+        for guise in guises(number):
+            put_on(page, guise)
+            assert found(page, axe, STANDARD + HABITS) == [], f"{name}, {guise}"
         page.set_viewport_size({"width": 320, "height": 640})
         assert too_wide(page) == 0, f"{name}, on the smallest phone"
     page.close()

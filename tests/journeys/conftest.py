@@ -126,7 +126,7 @@ class Shopper:
 class World:
     """Both sides, and the levers a test may pull."""
 
-    def __init__(self, tmp_path: Path, database_url: str) -> None:
+    def __init__(self, database_url: str, sandbox_url: str) -> None:
         self.before_answer: Callable[[], None] | None = None
         self.shoppers: list[Shopper] = []
         self._servers: list[BaseWSGIServer] = []
@@ -134,7 +134,7 @@ class World:
         self.shop_url, mount_shop = self._serve()
         self.sandbox = create_sandbox(
             SandboxSettings(
-                database_url=f"sqlite:///{tmp_path}/sandbox.db",
+                database_url=sandbox_url,
                 url=self.sandbox_url,
                 webhook_url=f"{self.shop_url}/webhooks/flexprice",
                 api_key=KEY,
@@ -143,8 +143,6 @@ class World:
         )
         self.sandbox.after_request(self._between_commit_and_answer)
         self.shop = create_shop(Settings.from_env(self._environment(database_url)))
-        with self.shop.app_context():
-            db.metadata.create_all(db.engine.execution_options(writes_within=5))
         mount_sandbox(self.sandbox)
         mount_shop(self.shop)
 
@@ -361,16 +359,16 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, database_url: str) -> Iterator[World]:
-    world = World(tmp_path, database_url)
+def world(tmp_path: Path, database_url: str, sandbox_in: Callable[[Path], str]) -> Iterator[World]:
+    world = World(database_url, sandbox_in(tmp_path))
     yield world
     world.close()
 
 
 @pytest.fixture(scope="session")
-def a_world() -> Callable[[Path], World]:
+def a_world(sqlite_in: Callable[[Path], str], sandbox_in: Callable[[Path], str]) -> Callable[[Path], World]:
     """For modules that share one."""
-    return lambda folder: World(folder, f"sqlite:///{folder}/shop.db")
+    return lambda folder: World(sqlite_in(folder), sandbox_in(folder))
 
 
 @pytest.fixture

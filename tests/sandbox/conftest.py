@@ -1,6 +1,6 @@
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,8 @@ from storefront.sandbox.store import need, save
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 KEY = "sk_sandbox_tests"
+
+NewDatabase = Callable[[Path], str]
 
 
 class Receiver(ThreadingHTTPServer):
@@ -217,9 +219,9 @@ class Near(Client):
         return items
 
 
-def near(path: Path) -> Iterator[Near]:
+def near(database_url: str) -> Iterator[Near]:
     settings = SandboxSettings(
-        database_url=f"sqlite:///{path}/sandbox.db",
+        database_url=database_url,
         url="http://sandbox.test",
         webhook_url="http://127.0.0.1:9/nobody",
         api_key=KEY,
@@ -233,14 +235,14 @@ def near(path: Path) -> Iterator[Near]:
 
 
 @pytest.fixture
-def api(tmp_path: Path) -> Iterator[Near]:
-    yield from near(tmp_path)
+def api(tmp_path: Path, sandbox_in: NewDatabase) -> Iterator[Near]:
+    yield from near(sandbox_in(tmp_path))
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Near]:
+def shelf(tmp_path_factory: pytest.TempPathFactory, sandbox_in: NewDatabase) -> Iterator[Near]:
     """One for a whole module, for tests that only read."""
-    yield from near(tmp_path_factory.mktemp("shelf"))
+    yield from near(sandbox_in(tmp_path_factory.mktemp("shelf")))
 
 
 @pytest.fixture
@@ -253,9 +255,9 @@ def receiver() -> Iterator[Receiver]:
 
 
 @pytest.fixture
-def sandbox_settings(tmp_path: Path, receiver: Receiver) -> SandboxSettings:
+def sandbox_settings(tmp_path: Path, sandbox_in: NewDatabase, receiver: Receiver) -> SandboxSettings:
     return SandboxSettings(
-        database_url=f"sqlite:///{tmp_path}/sandbox.db",
+        database_url=sandbox_in(tmp_path),
         webhook_url=receiver.url,
         api_key=KEY,
         webhook_secrets=(SECRET,),

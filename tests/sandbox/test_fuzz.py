@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sandbox.conftest import near
+from tests.sandbox.conftest import NewDatabase, near
 
 MANY = settings(
     max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None
@@ -21,9 +21,9 @@ ITS_OWN = {"internal_error", "database_error", "not_implemented"}
 
 
 @pytest.fixture(scope="module")
-def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def busy(tmp_path_factory: pytest.TempPathFactory, sandbox_in: NewDatabase) -> Iterator[Any]:
     """With a sale, an open session and a refund to be stumbled over."""
-    for api in near(tmp_path_factory.mktemp("busy")):
+    for api in near(sandbox_in(tmp_path_factory.mktemp("busy"))):
         api.customer(contact="+919000000001")
         api.stock("tiny", prices=[{"currency": "inr", "amount": "0.5"}])
         late, paid = api.session(), api.session()

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.conftest import near
+from tests.sandbox.conftest import NewDatabase, near
 
 PLANS, PRICES = "/v1/plans/search", "/v1/prices/search"
 SUBSCRIPTIONS, INVOICES = "/v1/subscriptions/search", "/v1/invoices/search"
@@ -19,9 +19,9 @@ LISTS = {
 
 
 @pytest.fixture(scope="module")
-def sold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
+def sold(tmp_path_factory: pytest.TempPathFactory, sandbox_in: NewDatabase) -> Iterator[Any]:
     """Three customers: one bought for a month, one for a year, one has not paid yet. For reading only."""
-    for api in near(tmp_path_factory.mktemp("sold")):
+    for api in near(sandbox_in(tmp_path_factory.mktemp("sold"))):
         for name, plan, params in (
             ("user-1", "starter", {}),
             ("user-2", "team", {"currency": "USD", "billing_period": "ANNUAL"}),

@@ -53,11 +53,8 @@ def build(env):
     built = []
 
     def make(**changes):
-        app = create_app(Settings.from_env(env | changes))
-        with app.app_context():
-            db.metadata.create_all(db.engine.execution_options(writes_within=5))
-        built.append(app)
-        return app
+        built.append(create_app(Settings.from_env(env | changes)))
+        return built[-1]
 
     yield make
     for app in built:

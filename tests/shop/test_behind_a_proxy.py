@@ -24,9 +24,9 @@ ODD_NAMES += ["", "shop.example.", "xn--evil", "<script>", "shop.example/../evil
 
 
 @pytest.fixture
-def database_url(tmp_path):
+def database_url(sqlite_in, tmp_path):
     """Nothing here is about rows, so one engine is enough."""
-    return f"sqlite:///{tmp_path}/shop.db"
+    return sqlite_in(tmp_path)
 
 
 @pytest.fixture

@@ -28,9 +28,9 @@ OURS |= {"kind", "recipient", "message_id", "customer_id", "session_id", "plan_i
 
 
 @pytest.fixture
-def database_url(tmp_path):
+def database_url(sqlite_in, tmp_path):
     """Nothing here is about rows, so one engine is enough."""
-    return f"sqlite:///{tmp_path}/shop.db"
+    return sqlite_in(tmp_path)
 
 
 class Page(HTMLParser):

@@ -9,9 +9,9 @@ WHO = {"name": "Asha Rao", "email": "asha@example.com", "password": "correct hor
 
 
 @pytest.fixture
-def database_url(tmp_path):
+def database_url(sqlite_in, tmp_path):
     """Counting is done elsewhere, so one engine is enough."""
-    return f"sqlite:///{tmp_path}/shop.db"
+    return sqlite_in(tmp_path)
 
 
 @pytest.fixture

@@ -11,9 +11,9 @@ OVER = ["fulfilled", "paid_late", "paid_twice", "held", "stuck", "refunded"]
 
 
 @pytest.fixture
-def database_url(tmp_path):
+def database_url(sqlite_in, tmp_path):
     """Once is enough: nothing here is about rows."""
-    return f"sqlite:///{tmp_path}/shop.db"
+    return sqlite_in(tmp_path)
 
 
 def pace(page):

@@ -33,9 +33,9 @@ NESTED = b'{"event_type": "x", "n": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 
 
 @pytest.fixture
-def database_url(tmp_path):
+def database_url(sqlite_in, tmp_path):
     """Nothing here gets as far as the rows, so one engine is enough."""
-    return f"sqlite:///{tmp_path}/shop.db"
+    return sqlite_in(tmp_path)
 
 
 class Message(NamedTuple):

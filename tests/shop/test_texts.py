@@ -24,9 +24,9 @@ JINJA = Environment(extensions=["jinja2.ext.i18n"])
 
 
 @pytest.fixture
-def database_url(tmp_path):
+def database_url(sqlite_in, tmp_path):
     """Once is enough: nothing here is about rows."""
-    return f"sqlite:///{tmp_path}/shop.db"
+    return sqlite_in(tmp_path)
 
 
 def said_outright(source):

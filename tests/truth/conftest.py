@@ -128,7 +128,7 @@ class Street:
 
     home = SHOP
 
-    def __init__(self, folder: Path, database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, database_url: str, sandbox_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         self.on_sqlite = database_url.startswith("sqlite")
         self.wire = Wire()
         monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", lambda *a, **k: self.wire.send(*a, **k))
@@ -137,7 +137,7 @@ class Street:
             monkeypatch.setattr(f"storefront.web.{door}.datetime", Clock)
         Clock.at = self.start = datetime.now(UTC)
         self.settings = SandboxSettings(
-            database_url=f"sqlite:///{folder}/sandbox.db", url=SANDBOX, api_key=KEY, webhook_secrets=(SECRET,)
+            database_url=sandbox_url, url=SANDBOX, api_key=KEY, webhook_secrets=(SECRET,)
         )
         self.sandbox = create_sandbox(self.settings)
         self._bodies: dict[str, str] = {}
@@ -163,7 +163,6 @@ class Street:
         with self.shop.app_context():
             if self.on_sqlite:
                 _hurry(db.engine)
-            db.metadata.create_all(db.engine.execution_options(writes_within=5))
             event.listen(db.engine, "commit", lambda _connection: self.wire.step())
         commit = db.session.commit
 
@@ -371,15 +370,21 @@ def _hurry(engine: Any) -> None:
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)], scope="module")
-def database_url(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> str:
+def database_url(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    sqlite_in: Callable[[Path], str],
+) -> str:
     if request.param == "sqlite":
-        return f"sqlite:///{tmp_path_factory.mktemp('shop')}/shop.db"
+        return sqlite_in(tmp_path_factory.mktemp("shop"))
     return str(request.getfixturevalue("postgres").database())
 
 
 @pytest.fixture(scope="module")
-def street(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[Street]:
+def street(
+    tmp_path_factory: pytest.TempPathFactory, database_url: str, sandbox_in: Callable[[Path], str]
+) -> Iterator[Street]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        street = Street(tmp_path_factory.mktemp("street"), database_url, monkeypatch)
+        street = Street(database_url, sandbox_in(tmp_path_factory.mktemp("street")), monkeypatch)
         yield street
         street.close()
