@@ -1,6 +1,7 @@
 """`make bench`: every path against its floor or peer, in the same rounds. Bounded; loads 127.0.0.1 only."""
 
 import argparse
+import os
 import tempfile
 import time
 from importlib import import_module
@@ -20,6 +21,7 @@ def main() -> None:
     parser.add_argument("groups", nargs="*", default=[], help=f"some of: {', '.join(GROUPS)} (default: all)")
     parser.add_argument("--rounds", type=int, default=9)
     asked = parser.parse_args()
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # what is measured has run before and is compiled
     kept = table.Kept(DOCS)
     for name in asked.groups or GROUPS:
         began = time.monotonic()

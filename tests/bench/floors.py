@@ -17,6 +17,7 @@ import requests
 from flask import Flask, redirect, request
 from sqlalchemy import Column, Engine, MetaData, String, Table, create_engine, event, select, update
 from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.schema import CreateTable
 
 metadata = MetaData()
 inbox = Table("inbox", metadata, Column("id", String, primary_key=True), Column("body", String))
@@ -245,7 +246,8 @@ def hello_sqlalchemy() -> Flask:
         at = db.Column(db.DateTime, default=lambda: datetime.now(UTC))
 
     with app.app_context():
-        db.create_all()
+        db.session.execute(CreateTable(Thing.__table__, if_not_exists=True))  # two processes start at once
+        db.session.commit()
 
     @app.get("/")
     def say() -> str:
