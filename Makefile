@@ -14,7 +14,8 @@ help:  ## show this list
 run: $(RUN_READY)  ## start shop, sandbox and worker on this machine (Ctrl-C stops them)
 	@$(BIN)/python wsgi.py
 
-test: export PYTHONDONTWRITEBYTECODE =# a hundred processes are started: what they run is compiled once
+# A hundred processes are started: what they run is compiled once, whatever the environment says.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(DEV_READY)  ## run all tests
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

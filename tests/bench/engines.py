@@ -1,4 +1,4 @@
-"""PostgreSQL against gated SQLite, and two of each process against one."""
+"""PostgreSQL against its floor and against gated SQLite, and two of each process against one."""
 
 import time
 from collections.abc import Iterator
@@ -8,11 +8,11 @@ from pathlib import Path
 
 from sqlalchemy import create_engine, text
 
-from tests.bench import rows
+from tests.bench import floors, rows
 from tests.bench.load import load
 from tests.bench.servers import served
 from tests.bench.table import Figures, Rounds, Row
-from tests.bench.webhooks import copied, expect
+from tests.bench.webhooks import SENDERS, copied, expect, figures
 from tests.bench.working import upstream, worker
 from tests.conftest import Postgres
 
@@ -27,23 +27,16 @@ class Durable(Postgres):
 
 
 @contextmanager
-def on_postgres(server: Postgres) -> Iterator[str]:
-    url = server.database("bench")
+def on_postgres(server: Postgres, template: str = "bench") -> Iterator[str]:
+    url = server.database(template)
     yield url
     server.administer(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
 
-def hooks(url: str) -> Figures:
-    environ = rows.environ(url) | {"BENCH_TARGET": "shops:shop"}
+def hooks(url: str, name: str = "shops:shop") -> Figures:
+    environ = rows.environ(url) | {"BENCH_TARGET": name}
     with served("tests.bench.target:app", environ, ready="/healthz") as server:
-        found: Figures = {}
-        start = 0
-        for senders in (1, 8, 32):
-            result = load(server.port, senders, SECONDS, rows.webhooks(ORDERS, start))
-            expect(result)
-            start += result.answers
-            found |= {f"rate{senders}": result.rate, f"p99_{senders}": result.percentile(0.99)}
-        return found
+        return figures(server, partial(rows.webhooks, ORDERS))
 
 
 def sqlite(template: Path) -> Figures:
@@ -54,6 +47,11 @@ def sqlite(template: Path) -> Figures:
 def postgres(server: Postgres) -> Figures:
     with on_postgres(server) as url:
         return hooks(url)
+
+
+def floor(server: Postgres) -> Figures:
+    with on_postgres(server, "floor") as url:
+        return hooks(url, "floors:webhook")
 
 
 def sales(server: Postgres, processes: int) -> Figures:
@@ -91,18 +89,30 @@ def measure(rounds: int, folder: Path) -> list[Row]:
     try:
         server.administer("CREATE DATABASE bench")
         rows.fill(server.url("bench"), ORDERS)
+        server.administer("CREATE DATABASE floor")
+        floors.fill(server.url("floor"), ORDERS)
         seen = Rounds().run(
             rounds,
             {
                 "sqlite": partial(sqlite, template),
                 "postgres": partial(postgres, server),
+                "floor": partial(floor, server),
                 "one": partial(sales, server, 1),
                 "two": partial(sales, server, 2),
             },
         )
     finally:
         server.stop()
+    path = "webhook, durable (PostgreSQL)"
     return [
+        *(
+            Row(f"{path}, {n} senders", "floor: rate", seen.ratio("postgres", "floor", f"rate{n}"), 1.0)
+            for n in SENDERS
+        ),
+        *(
+            Row(f"{path}, {n} senders", "floor: CPU", seen.ratio("postgres", "floor", f"cpu{n}"), 1.15, True)
+            for n in SENDERS
+        ),
         *(
             Row(
                 f"PostgreSQL, webhooks, {n} senders",
@@ -110,7 +120,7 @@ def measure(rounds: int, folder: Path) -> list[Row]:
                 seen.ratio("postgres", "sqlite", f"rate{n}"),
                 0.75,
             )
-            for n in (1, 8, 32)
+            for n in SENDERS
         ),
         *(
             Row(
