@@ -10,12 +10,13 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from select import POLLIN, poll
 from typing import Any, TypeVar
 
 from flask import Flask, current_app, has_app_context
 from flask_sqlalchemy.session import Session
 from sqlalchemy import Connection, ExceptionContext, Select, Table, event, literal_column, make_url, select
-from sqlalchemy.exc import InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import InterfaceError, InternalError, InvalidatePoolError, OperationalError
 from sqlalchemy.exc import TimeoutError as NoConnectionFree
 from sqlalchemy.orm import scoped_session
 
@@ -57,7 +58,7 @@ def engine_options(url: str) -> dict[str, Any]:
     if where.get_backend_name() == "sqlite":
         return POOL
     times = {name: value for name, value in POSTGRES_TIMES.items() if name not in where.query}
-    return POOL | {"pool_pre_ping": True, "connect_args": times}
+    return POOL | {"connect_args": times}
 
 
 def init_app(app: Flask) -> None:
@@ -67,6 +68,8 @@ def init_app(app: Flask) -> None:
     app.extensions["gate"] = Gate(Path(f"{engine.url.database}.gate")) if on_sqlite else None
     if on_sqlite:
         event.listen(engine, "connect", _prepare_sqlite)
+    else:
+        event.listen(engine, "checkout", _leave_if_hung_up)
     event.listen(engine, "begin", _begin_sqlite if on_sqlite else _begin_postgresql)
     event.listen(engine, "handle_error", _name_the_mistake)
 
@@ -105,6 +108,15 @@ def _begin_sqlite(connection: Connection) -> None:
         driver.execute(begin)  # not through SQLAlchemy: this is on the way of every request
     except sqlite3.OperationalError as error:
         raise OperationalError(begin, None, error) from error
+
+
+def _leave_if_hung_up(connection: Any, _record: Any, _lent: Any) -> None:
+    """A server that has hung up said so on the line. To ask it would cost each transaction a round trip."""
+    line = poll()
+    if not connection.closed:
+        line.register(connection.fileno(), POLLIN)
+    if connection.closed or line.poll(0):  # nobody has asked anything: what can be read is an end
+        raise InvalidatePoolError
 
 
 def _begin_postgresql(connection: Connection) -> None:
