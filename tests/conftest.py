@@ -49,8 +49,8 @@ LONG = ("e2e", "truth", "faults", "journeys")
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in LONG)
-    if os.environ.get("REQUIRE_POSTGRES") or "postgres" in config.getoption("markexpr"):
-        return
+    if os.environ.get("REQUIRE_POSTGRES") or config.getoption("markexpr") != "not soak":
+        return  # whoever asks for something else than `make test` does, gets all of it
     left = {item for item in items if item.get_closest_marker("thorough") or _once_more(item)}
     items[:] = [item for item in items if item not in left]
     config.hook.pytest_deselected(items=list(left))
