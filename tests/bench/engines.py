@@ -27,13 +27,13 @@ class Durable(Postgres):
 
 
 @contextmanager
-def on_postgres(server: Postgres, template: str = "bench") -> Iterator[str]:
+def on_postgres(server: Postgres, template: str) -> Iterator[str]:
     url = server.database(template)
     yield url
     server.administer(f"DROP DATABASE {url.rpartition('/')[2]} WITH (FORCE)")
 
 
-def hooks(url: str, name: str = "shops:shop") -> Figures:
+def hooks(url: str, name: str) -> Figures:
     environ = rows.environ(url) | {"BENCH_TARGET": name}
     with served("tests.bench.target:app", environ, ready="/healthz") as server:
         return figures(server, partial(rows.webhooks, ORDERS))
@@ -41,22 +41,17 @@ def hooks(url: str, name: str = "shops:shop") -> Figures:
 
 def sqlite(template: Path) -> Figures:
     with copied(template) as url:
-        return hooks(url)
+        return hooks(url, "shops:shop")
 
 
-def postgres(server: Postgres) -> Figures:
-    with on_postgres(server) as url:
-        return hooks(url)
-
-
-def floor(server: Postgres) -> Figures:
-    with on_postgres(server, "floor") as url:
-        return hooks(url, "floors:webhook")
+def postgres(server: Postgres, template: str, name: str) -> Figures:
+    with on_postgres(server, template) as url:
+        return hooks(url, name)
 
 
 def sales(server: Postgres, processes: int) -> Figures:
     """Stored and fulfilled, by so many web processes and so many workers."""
-    with on_postgres(server) as url, upstream() as port, ExitStack() as started:
+    with on_postgres(server, "bench") as url, upstream() as port, ExitStack() as started:
         environ = rows.environ(url, port) | {"BENCH_TARGET": "shops:shop"}
         web = started.enter_context(
             served("tests.bench.target:app", environ, ready="/healthz", processes=processes)
@@ -95,8 +90,8 @@ def measure(rounds: int, folder: Path) -> list[Row]:
             rounds,
             {
                 "sqlite": partial(sqlite, template),
-                "postgres": partial(postgres, server),
-                "floor": partial(floor, server),
+                "postgres": partial(postgres, server, "bench", "shops:shop"),
+                "floor": partial(postgres, server, "floor", "floors:webhook"),
                 "one": partial(sales, server, 1),
                 "two": partial(sales, server, 2),
             },

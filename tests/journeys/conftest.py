@@ -29,6 +29,7 @@ from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.shelf import all_prices
 from storefront.sandbox.store import need, save
 from storefront.settings import Settings
+from tests.conftest import NewDatabase
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 KEY = "sk_sandbox_journeys"
@@ -359,14 +360,14 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, database_url: str, sandbox_in: Callable[[Path], str]) -> Iterator[World]:
+def world(tmp_path: Path, database_url: str, sandbox_in: NewDatabase) -> Iterator[World]:
     world = World(database_url, sandbox_in(tmp_path))
     yield world
     world.close()
 
 
 @pytest.fixture(scope="session")
-def a_world(sqlite_in: Callable[[Path], str], sandbox_in: Callable[[Path], str]) -> Callable[[Path], World]:
+def a_world(sqlite_in: NewDatabase, sandbox_in: NewDatabase) -> Callable[[Path], World]:
     """For modules that share one."""
     return lambda folder: World(sqlite_in(folder), sandbox_in(folder))
 

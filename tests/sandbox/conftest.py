@@ -1,6 +1,6 @@
 import json
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -15,11 +15,10 @@ from storefront.sandbox import create_app, schema
 from storefront.sandbox.due import run_due
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.store import need, save
+from tests.conftest import NewDatabase
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 KEY = "sk_sandbox_tests"
-
-NewDatabase = Callable[[Path], str]
 
 
 class Receiver(ThreadingHTTPServer):

@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.sandbox.conftest import NewDatabase, near
+from tests.conftest import NewDatabase
+from tests.sandbox.conftest import near
 
 MANY = settings(
     max_examples=80, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck), database=None

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from tests.sandbox.conftest import NewDatabase, near
+from tests.conftest import NewDatabase
+from tests.sandbox.conftest import near
 
 PLANS, PRICES = "/v1/plans/search", "/v1/prices/search"
 SUBSCRIPTIONS, INVOICES = "/v1/subscriptions/search", "/v1/invoices/search"

@@ -9,7 +9,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -32,6 +31,7 @@ from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.shelf import all_prices
 from storefront.sandbox.store import save, stable_id
 from storefront.settings import Settings
+from tests.conftest import NewDatabase
 
 SHOP, SANDBOX = "http://127.0.0.1:18000", "http://127.0.0.1:18001"
 KEY, SECRET = "sk_sandbox_truth", "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
@@ -373,7 +373,7 @@ def _hurry(engine: Any) -> None:
 def database_url(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
-    sqlite_in: Callable[[Path], str],
+    sqlite_in: NewDatabase,
 ) -> str:
     if request.param == "sqlite":
         return sqlite_in(tmp_path_factory.mktemp("shop"))
@@ -382,7 +382,7 @@ def database_url(
 
 @pytest.fixture(scope="module")
 def street(
-    tmp_path_factory: pytest.TempPathFactory, database_url: str, sandbox_in: Callable[[Path], str]
+    tmp_path_factory: pytest.TempPathFactory, database_url: str, sandbox_in: NewDatabase
 ) -> Iterator[Street]:
     with pytest.MonkeyPatch.context() as monkeypatch:
         street = Street(database_url, sandbox_in(tmp_path_factory.mktemp("street")), monkeypatch)
