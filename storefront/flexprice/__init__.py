@@ -1,25 +1,32 @@
-"""A client for Flexprice Checkout that can be lifted out whole.
+"""A client for Flexprice Checkout.
 
-It needs `requests`, `standardwebhooks` and the standard library, and knows nothing of the shop around it.
+Copy the folder: it imports `requests`, `standardwebhooks` and the standard library, and nothing else.
 """
 
-from .client import Client
-from .doctor import CAUSES, Finding, diagnose, opens
-from .errors import (
-    AlreadyExists,
-    CustomerMissing,
+from ._transport import ApiRequest, ApiResponse, EventHooks
+from .client import Client, ObjectList
+from .exceptions import (
+    REASONS,
+    APIConnectionError,
+    APITimeout,
+    AuthenticationError,
+    Conflict,
+    CustomerNotFound,
     FlexpriceError,
-    NeverSent,
+    InvalidRequest,
+    InvalidSecret,
+    InvalidSignature,
     NoAnswer,
-    NotAllowed,
     NotFound,
-    Refused,
-    RouteMissing,
-    SessionAlreadyOpen,
-    Unavailable,
+    NotSent,
+    ProviderError,
+    RouteNotFound,
+    ServerError,
+    UnreadableResponse,
 )
-from .objects import (
+from .models import (
     CheckoutSession,
+    CheckoutSessionRequest,
     Customer,
     Entitlement,
     Environment,
@@ -29,46 +36,47 @@ from .objects import (
     Plan,
     Price,
     Refund,
-    SessionRequest,
     Subscription,
-    UnreadableObject,
 )
-from .signature import BadSecret, BadSignature, SharedHeader, Verifier, check_secret, is_signed
+from .webhooks import SharedHeader, WebhookVerifier, check_secret, is_signed
 
 __all__ = [
-    "CAUSES",
-    "AlreadyExists",
-    "BadSecret",
-    "BadSignature",
+    "REASONS",
+    "APIConnectionError",
+    "APITimeout",
+    "ApiRequest",
+    "ApiResponse",
+    "AuthenticationError",
     "CheckoutSession",
+    "CheckoutSessionRequest",
     "Client",
+    "Conflict",
     "Customer",
-    "CustomerMissing",
+    "CustomerNotFound",
     "Entitlement",
     "Environment",
     "Event",
-    "Finding",
+    "EventHooks",
     "FlexpriceError",
+    "InvalidRequest",
+    "InvalidSecret",
+    "InvalidSignature",
     "Invoice",
-    "NeverSent",
     "NoAnswer",
-    "NotAllowed",
     "NotFound",
+    "NotSent",
+    "ObjectList",
     "Payment",
     "Plan",
     "Price",
+    "ProviderError",
     "Refund",
-    "Refused",
-    "RouteMissing",
-    "SessionAlreadyOpen",
-    "SessionRequest",
+    "RouteNotFound",
+    "ServerError",
     "SharedHeader",
     "Subscription",
-    "Unavailable",
-    "UnreadableObject",
-    "Verifier",
+    "UnreadableResponse",
+    "WebhookVerifier",
     "check_secret",
-    "diagnose",
     "is_signed",
-    "opens",
 ]

@@ -1,183 +1,302 @@
-"""The few calls the shop makes to Flexprice, over one pooled session, with every failure named."""
+"""The calls of a checkout to Flexprice, one documented method per endpoint."""
 
 from __future__ import annotations
 
 import logging
-import math
-import re
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from http.cookiejar import DefaultCookiePolicy
-from typing import Any, NoReturn, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, Self, TypeVar
 from urllib.parse import quote
 
 import requests
-from requests import exceptions as wire
-from requests.adapters import HTTPAdapter
 
-from .breaker import Breaker
-from .errors import (
-    AlreadyExists,
-    CustomerMissing,
-    FlexpriceError,
-    NeverSent,
-    NoAnswer,
-    NotAllowed,
-    NotFound,
-    Refused,
-    RouteMissing,
-    SessionAlreadyOpen,
-    Unavailable,
-)
-from .objects import (
+from ._failures import Answer, unreadable
+from ._json import clean_text, parse_json, parse_json_list, printable_id
+from ._transport import EventHooks, Transport, header_value
+from .exceptions import UnreadableResponse
+from .models import (
     CheckoutSession,
+    CheckoutSessionRequest,
     Customer,
     Environment,
     Invoice,
     Payment,
     Plan,
     Refund,
-    SessionRequest,
     Subscription,
-    UnreadableObject,
-    parse_json,
 )
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Watch = Callable[[str, str, int, float], None]  # method, resource, status (0: no answer), seconds
+Timeout = float | tuple[float, float]
+"""Seconds to read, or (seconds to connect, seconds to read)."""
 
-CONNECT_TIMEOUT = 2.0
-READ_TIMEOUT = 4.0  # with the connection's 2 s a page has its answer within 6
-CANCEL_TIMEOUT = 10.0  # Flexprice cancels the link at the payment provider first
-CREATE_TIMEOUT = 25.0  # a caller that hangs up early aborts the server's clean-up (contract C.6a)
-PAGE_SIZE = 100  # allowed are 1 to 1000 (contract A.4)
-MOST_PAGES = 100
-LARGEST_ANSWER = 8 * 1024 * 1024
-
-_SESSIONS = "/checkout/sessions"
-_JSON_HEADERS = {"Accept": "application/json"}
-# The request never left the machine. The pool's own errors hide inside requests' ConnectionError; they are
-# known here by name, because this package imports nothing below requests.
-_NOT_SENT = (
-    wire.ConnectTimeout,
-    wire.InvalidURL,
-    wire.InvalidSchema,
-    wire.MissingSchema,
-    wire.InvalidHeader,
-    wire.InvalidJSONError,
-)
-_NOT_SENT_INSIDE = frozenset(
-    {"NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "SSLCertVerificationError"}
-)
+CONNECT_TIMEOUT_S = 2.0
+READ_TIMEOUT_S = 4.0  # with the time to connect, a page has its answer within 6 s
+CANCEL_READ_TIMEOUT_S = 10.0  # Flexprice first cancels the link at the payment provider
+CREATE_READ_TIMEOUT_S = 25.0  # hanging up early aborts the server's own clean-up
+PAGE_SIZE = 100  # Flexprice allows 1 to 1000
+MAX_PAGES = 100
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    method: str
-    path: str
-    status: int
-    raw: bytes
-    request_id: str
-    retry_after: str
+class ObjectList(list[T]):
+    """A list of objects, and how many more could not be read.
 
-    @property
-    def reads(self) -> bool:
-        return self.method == "GET" or self.path.endswith("/search")
+    `unreadable` counts the objects that were left out, because they could not be read or because the list was
+    too long. Whoever concludes "there is none" from the list must treat `unreadable > 0` as "unknown".
+    """
+
+    unreadable: int = 0
 
 
 class Client:
-    """Safe to share between threads."""
+    """Flexprice's API, as far as a checkout needs it. Safe to share between threads.
+
+        with Client("https://us.api.flexprice.io/v1", api_key) as client:
+            plans = client.list_plans()
+
+    Every method takes `timeout=`, in seconds to read the answer, or (seconds to connect, seconds to read).
+    Beside the errors that it documents itself it can raise those that all calls have in common:
+
+    * `NotSent`, `NoAnswer`, `APITimeout`: nothing usable came back
+    * `UnreadableResponse`: the server answered 2xx, and what is relied on cannot be read
+    * `AuthenticationError`: 401 or 403
+    * `NotFound`, `RouteNotFound`: there is no such object, or the server has no such route
+    * `InvalidRequest`: any other 4xx
+    * `ServerError`: 5xx, 429 or a redirect; try again later
+    """
 
     def __init__(
         self,
-        url: str,
+        base_url: str,
         api_key: str,
-        environment_id: str | None = None,
         *,
+        environment_id: str | None = None,
+        timeout: Timeout = (CONNECT_TIMEOUT_S, READ_TIMEOUT_S),
         session: requests.Session | None = None,
-        request_id: Callable[[], str] | None = None,
-        watch: Watch | None = None,
-        before_call: Callable[[], None] | None = None,
+        event_hooks: EventHooks | None = None,
+        max_concurrent: int = 4,
     ) -> None:
-        """`request_id` names each call, for the logs of both sides; `watch` is told how each one went.
+        """Make a client; no call is made yet.
 
-        `before_call`: what must be put down before an answer is waited for, such as a database transaction.
+        :param base_url: with `/v1`, such as `https://us.api.flexprice.io/v1`.
+        :param api_key: sent as `x-api-key`. Flexprice answers 401 to a key sent as a Bearer token.
+        :param environment_id: sent as `X-Environment-ID`; only operators' keys need it.
+        :param timeout: in seconds, for methods without a longer default of their own.
+        :param session: used as it is, with its own proxies and certificates, and left open by `close()`. By
+            default a pooled session with the environment's proxy and certificates; a loopback address is
+            never asked through a proxy.
+        :param event_hooks: `{"request": [f], "response": [g]}`. Each `f(ApiRequest)` is called before a call
+            and may add headers; what it raises stops the call. Each `g(ApiResponse)` is called after it; what
+            it raises is logged.
+        :param max_concurrent: calls under way at once, in all threads. One more raises `NotSent` at once, so
+            that a server that hangs cannot take all threads. Give it half of your server's threads.
+        :raises ValueError: the key or the environment id cannot be sent as a header, or another setting is
+            impossible.
         """
-        self._url = url.rstrip("/")
-        self._headers = _JSON_HEADERS | {"x-api-key": _header_value(api_key, "API key")}  # not Bearer: A
+        headers = {"x-api-key": header_value(api_key, "API key")}
         if environment_id:
-            self._headers["X-Environment-ID"] = _header_value(environment_id, "environment id")
-        self._session = session or _pooled_session(self._url)
-        self._breaker = Breaker()
-        self._request_id = request_id
-        self._watch = watch or _nobody
-        self._before_call = before_call
+            headers["X-Environment-ID"] = header_value(environment_id, "environment id")
+        self._timeout = _both_timeouts(timeout, (CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
+        self._transport = Transport(base_url, headers, session, event_hooks, max_concurrent)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the pooled connections."""
+        self._transport.close()
 
     # -- catalog and customers
 
-    def search_plans(self) -> list[Plan]:
-        """All published plans with prices and entitlements, in display order."""
+    def list_plans(self, *, timeout: Timeout | None = None) -> ObjectList[Plan]:
+        """Return all published plans with their prices and entitlements, by `display_order`.
+
+        Prices that begin later are included: compare `start_date` and `end_date` with the time. Source:
+        docs/flexprice-contract.md#b-endpoints, B.3 (sorting by name fails where entitlements are asked for).
+        """
         query = {
             "status": "published",
             "expand": "prices,entitlements,features",
-            "sort": [{"field": "display_order", "direction": "asc"}],  # `name` fails with entitlements: B.3
+            "sort": [{"field": "display_order", "direction": "asc"}],
         }
-        plans = self._pages("POST", "/plans/search", query, Plan.from_json)
-        return sorted(plans, key=lambda plan: plan.display_order)
+        plans = self._list("POST", "/plans/search", query, Plan.from_json, timeout)
+        plans.sort(key=lambda plan: plan.display_order)
+        return plans
+
+    def get_plan(self, plan_id: str, *, timeout: Timeout | None = None) -> Plan:
+        """Return one plan, archived or not, with all its prices, those that have ended too.
+
+        Source: docs/flexprice-contract.md#b-endpoints, B.4.
+
+        :raises NotFound: there is no such plan.
+        """
+        return self._one("GET", f"/plans/{_segment(plan_id)}", Plan.from_json, timeout)
 
     def create_customer(
-        self, external_id: str, name: str, email: str, *, patience: float = READ_TIMEOUT
+        self,
+        external_id: str,
+        name: str,
+        email: str,
+        *,
+        metadata: Mapping[str, str] | None = None,
+        timeout: Timeout | None = None,
     ) -> Customer:
-        body = {"external_id": external_id, "name": name, "email": email}
-        return self._one("POST", "/customers", Customer.from_json, body=body, read=patience)
+        """Create a customer. NUL, which Flexprice cannot store, is removed from the name.
 
-    def find_customer(self, external_id: str) -> Customer:
-        return self._one("GET", f"/customers/external/{_quoted(external_id)}", Customer.from_json)
+        Source: docs/flexprice-contract.md#b-endpoints, B.1.
 
-    def get_environment(self, environment_id: str) -> Environment:
-        return self._one("GET", f"/environments/{_quoted(environment_id)}", Environment.from_json)
+        :param external_id: your id, at most 255 characters and without `/`.
+        :param name: 1 to 255 characters.
+        :param metadata: texts only.
+        :raises Conflict: a customer with this external id exists: get it instead.
+        :raises InvalidRequest: Flexprice refuses a field, such as an email address that it cannot parse.
+        """
+        body: dict[str, Any] = {"external_id": external_id, "name": clean_text(name), "email": email}
+        if metadata:
+            body["metadata"] = dict(metadata)
+        return self._one("POST", "/customers", Customer.from_json, timeout, body=body)
+
+    def get_customer_by_external_id(self, external_id: str, *, timeout: Timeout | None = None) -> Customer:
+        """Return the published customer with this id of yours.
+
+        Source: docs/flexprice-contract.md#b-endpoints, B.2.
+
+        :raises CustomerNotFound: there is none; it may have been deleted.
+        """
+        path = f"/customers/external/{_segment(external_id)}"
+        return self._one("GET", path, Customer.from_json, timeout)
+
+    def get_customer(self, customer_id: str, *, timeout: Timeout | None = None) -> Customer:
+        """Return the customer with this id of Flexprice's, also a deleted one.
+
+        Source: docs/flexprice-contract.md#b-endpoints, B.2.
+
+        :raises CustomerNotFound: there is none.
+        """
+        return self._one("GET", f"/customers/{_segment(customer_id)}", Customer.from_json, timeout)
+
+    def get_environment(self, environment_id: str, *, timeout: Timeout | None = None) -> Environment:
+        """Return an environment, to tell production from development.
+
+        :raises NotFound: there is none.
+        """
+        path = f"/environments/{_segment(environment_id)}"
+        return self._one("GET", path, Environment.from_json, timeout)
 
     # -- checkout sessions
 
-    def create_session(self, order: SessionRequest) -> CheckoutSession:
-        body = order.to_json()
-        return self._one("POST", _SESSIONS, CheckoutSession.from_json, body=body, read=CREATE_TIMEOUT)
+    def create_checkout_session(
+        self, request: CheckoutSessionRequest, *, timeout: Timeout | None = None
+    ) -> CheckoutSession:
+        """Create a session with a payment page. Reads for 25 s unless `timeout` says otherwise.
 
-    def get_session(self, session_id: str, *, patience: float = READ_TIMEOUT) -> CheckoutSession:
-        path = f"{_SESSIONS}/{_quoted(session_id)}"
-        return self._one("GET", path, CheckoutSession.from_json, read=patience)
+        A caller that hangs up early aborts the server's clean-up: the key stays in use for half an hour, and
+        an unknown link may exist. Source: docs/flexprice-contract.md#c-session-lifecycle, C.4 and C.6.
 
-    def cancel_session(self, session_id: str) -> CheckoutSession:
-        path = f"{_SESSIONS}/{_quoted(session_id)}/cancel"
-        return self._one("POST", path, CheckoutSession.from_json, read=CANCEL_TIMEOUT)
+        :raises Conflict: a session with this idempotency key is active. Flexprice does not say which one.
+        :raises CustomerNotFound: there is no published customer with this external id.
+        :raises NotFound: there is no such plan.
+        :raises ProviderError: Flexprice could not use the payment provider; nothing can be paid and the key
+            is free: send the same request again later.
+        :raises InvalidRequest: Flexprice refuses to sell this: no price fits, nothing to charge, a wrong
+            field.
+        :raises NoAnswer: a session may exist. Look for the reference before sending the request again.
+        """
+        default = (self._timeout[0], CREATE_READ_TIMEOUT_S)
+        return self._one(
+            "POST",
+            "/checkout/sessions",
+            CheckoutSession.from_json,
+            _both_timeouts(timeout, default),
+            body=request.to_json(),
+        )
 
-    # -- what came of them
+    def get_checkout_session(self, session_id: str, *, timeout: Timeout | None = None) -> CheckoutSession:
+        """Return a session. On newer servers this settles a payment whose event was lost.
 
-    def search_subscriptions(self, external_customer_id: str, statuses: Sequence[str]) -> list[Subscription]:
-        """Without statuses Flexprice would give the active ones only (contract B.10)."""
+        Source: docs/flexprice-contract.md#c-session-lifecycle, C.8.
+
+        :raises NotFound: there is none; right after the create, a replica may not have it yet.
+        """
+        path = f"/checkout/sessions/{_segment(session_id)}"
+        return self._one("GET", path, CheckoutSession.from_json, timeout)
+
+    def cancel_checkout_session(self, session_id: str, *, timeout: Timeout | None = None) -> CheckoutSession:
+        """Cancel a session and its payment link; it becomes `expired`. Reads for 10 s by default.
+
+        A session that has ended unpaid is returned as it is. Source: docs/flexprice-contract.md#b-endpoints,
+        B.9.
+
+        :raises RouteNotFound: the server is too old to cancel; the session ends by itself.
+        :raises NotFound: there is no such session.
+        :raises InvalidRequest: the session is completed.
+        """
+        path = f"/checkout/sessions/{_segment(session_id)}/cancel"
+        default = (self._timeout[0], CANCEL_READ_TIMEOUT_S)
+        return self._one("POST", path, CheckoutSession.from_json, _both_timeouts(timeout, default))
+
+    # -- subscriptions, invoices, payments
+
+    def list_subscriptions(
+        self, external_customer_id: str, statuses: Sequence[str], *, timeout: Timeout | None = None
+    ) -> ObjectList[Subscription]:
+        """Return a customer's subscriptions with one of these statuses.
+
+        Source: docs/flexprice-contract.md#b-endpoints, B.10.
+
+        :param statuses: of `draft`, `incomplete`, `trialing`, `active`, `paused`, `cancelled`. Without any,
+            Flexprice returns the active ones only.
+        :raises CustomerNotFound: there is no published customer with this external id.
+        """
         query = {"external_customer_id": external_customer_id, "subscription_status": list(statuses)}
-        return self._pages("POST", "/subscriptions/search", query, Subscription.from_json)
+        return self._list("POST", "/subscriptions/search", query, Subscription.from_json, timeout)
 
-    def get_subscription(self, subscription_id: str, *, patience: float = READ_TIMEOUT) -> Subscription:
-        path = f"/subscriptions/{_quoted(subscription_id)}"
-        return self._one("GET", path, Subscription.from_json, read=patience)
+    def get_subscription(self, subscription_id: str, *, timeout: Timeout | None = None) -> Subscription:
+        """Return a subscription. Source: docs/flexprice-contract.md#b-endpoints, B.10.
 
-    def get_invoice(self, invoice_id: str, *, patience: float = READ_TIMEOUT) -> Invoice:
-        return self._one("GET", f"/invoices/{_quoted(invoice_id)}", Invoice.from_json, read=patience)
+        :raises NotFound: there is none, or its checkout failed or expired.
+        """
+        path = f"/subscriptions/{_segment(subscription_id)}"
+        return self._one("GET", path, Subscription.from_json, timeout)
 
-    def invoices_of(self, subscription_id: str) -> list[Invoice]:
+    def get_invoice(self, invoice_id: str, *, timeout: Timeout | None = None) -> Invoice:
+        """Return an invoice with its subscription. Source: docs/flexprice-contract.md#b-endpoints, B.11.
+
+        :raises NotFound: there is none, or its checkout failed or expired.
+        """
+        return self._one("GET", f"/invoices/{_segment(invoice_id)}", Invoice.from_json, timeout)
+
+    def list_invoices(self, subscription_id: str, *, timeout: Timeout | None = None) -> ObjectList[Invoice]:
+        """Return a subscription's invoices, newest first, without their lines and without the subscription.
+
+        Source: docs/flexprice-contract.md#b-endpoints, B.11.
+        """
         query = {"subscription_id": subscription_id, "skip_line_items": True}
-        return self._pages("POST", "/invoices/search", query, Invoice.from_json)
+        return self._list("POST", "/invoices/search", query, Invoice.from_json, timeout)
 
-    def get_payment(self, payment_id: str) -> Payment:
-        return self._one("GET", f"/payments/{_quoted(payment_id)}", Payment.from_json)
+    def get_payment(self, payment_id: str, *, timeout: Timeout | None = None) -> Payment:
+        """Return a payment. Reading a pending one makes Flexprice ask the provider and settle it.
 
-    def refunds_of(self, payment_id: str) -> list[Refund]:
-        return self._pages("GET", "/refunds", {"payment_ids": payment_id}, Refund.from_json)
+        Do not read one in the moment of the provider's event: that booked it twice. Ask the invoice first.
+        Source: docs/flexprice-contract.md#j-the-second-month, J.5.
+
+        :raises NotFound: there is none.
+        """
+        return self._one("GET", f"/payments/{_segment(payment_id)}", Payment.from_json, timeout)
+
+    def list_refunds(self, payment_id: str, *, timeout: Timeout | None = None) -> ObjectList[Refund]:
+        """Return a payment's refunds. Source: docs/flexprice-contract.md#b-endpoints, B.13.
+
+        :raises RouteNotFound: the server is too old to have refunds.
+        """
+        query = {"payment_ids": payment_id}
+        return self._list("GET", "/refunds", query, Refund.from_json, timeout)
 
     # -- how
 
@@ -185,286 +304,87 @@ class Client:
         self,
         method: str,
         path: str,
-        read_object: Callable[[Mapping[str, Any]], T],
+        read: Callable[[Mapping[str, Any]], T],
+        timeout: Timeout | None,
         *,
         body: Mapping[str, Any] | None = None,
-        read: float = READ_TIMEOUT,
     ) -> T:
-        answer = self._call(method, path, body=body, read=read)
+        answer = self._transport.send(method, path, _both_timeouts(timeout, self._timeout), body=body)
         try:
-            return read_object(parse_json(answer.raw))
-        except UnreadableObject as error:
-            _raise_unreadable(answer, str(error))
+            return read(parse_json(answer.raw))
+        except UnreadableResponse as error:
+            raise unreadable(answer, error.message) from None
 
-    def _pages(
-        self, method: str, path: str, query: Mapping[str, Any], read_object: Callable[[Mapping[str, Any]], T]
-    ) -> list[T]:
-        """Read all pages, each row once; the offset in the answer means different things (contract A.4)."""
-        rows: dict[str, T] = {}
-        offset = 0
-        for _ in range(MOST_PAGES):
+    def _list(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        read: Callable[[Mapping[str, Any]], T],
+        timeout: Timeout | None,
+    ) -> ObjectList[T]:
+        """Read all pages, each object once, and leave out objects that cannot be read.
+
+        The offset in the answer has two meanings at Flexprice, so it is counted here.
+        """
+        found: dict[str, T] = {}
+        bad = offset = 0
+        for _ in range(MAX_PAGES):
             page = {**query, "limit": PAGE_SIZE, "offset": offset}
-            body, params = (None, page) if method == "GET" else (page, None)
-            answer = self._call(method, path, body=body, params=params)
-            try:
-                items, total = _page(answer.raw)
-                rows.update((str(item.get("id")), read_object(item)) for item in items)
-            except UnreadableObject as error:
-                _raise_unreadable(answer, str(error))
+            content = {"params": page} if method == "GET" else {"body": page}
+            answer = self._transport.send(method, path, _both_timeouts(timeout, self._timeout), **content)
+            items, total = _page(answer)
+            bad += _read_items(items, read, found)
             offset += len(items)
             if not items or offset >= total:
                 break
         else:
-            _raise_unreadable(answer, f"the list did not end after {MOST_PAGES} pages")
-        return list(rows.values())
-
-    def _call(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Mapping[str, Any] | None = None,
-        params: Mapping[str, Any] | None = None,
-        read: float = READ_TIMEOUT,
-    ) -> _Answer:
-        if self._before_call:
-            self._before_call()
-        started = time.monotonic()
-        try:
-            with self._breaker.turn():
-                answer = self._exchange(method, path, body, params, read)
-        except wire.RequestException as error:
-            failure = _unanswered(method, path, error)
-            self._watch(method, _resource(path), 0, time.monotonic() - started)
-            log.info("Flexprice %s %s: %s.", method, path, failure.message)
-            raise failure from error
-        spent = time.monotonic() - started
-        self._watch(method, _resource(path), answer.status, spent)
-        level = logging.DEBUG if answer.reads and answer.status < 300 else logging.INFO
-        log.log(
-            level,
-            "Flexprice answered %s %s with %d in %.0f ms (request %s).",
-            method,
-            path,
-            answer.status,
-            spent * 1000,
-            answer.request_id or "unnamed",
-        )
-        if not 200 <= answer.status < 300:
-            raise _failure(answer)
-        return answer
-
-    def _named_headers(self) -> dict[str, str]:
-        name = _loggable(self._request_id()) if self._request_id else ""
-        return self._headers | {"X-Request-ID": name} if name else self._headers
-
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        params: Mapping[str, Any] | None,
-        read: float,
-    ) -> _Answer:
-        with self._session.request(
-            method,
-            self._url + path,
-            json=body,
-            params=params,
-            headers=self._named_headers(),
-            timeout=(CONNECT_TIMEOUT, read),
-            allow_redirects=False,
-            stream=True,
-        ) as response:
-            return _Answer(
-                method=method,
-                path=path,
-                status=response.status_code,
-                raw=_limited_body(response, time.monotonic() + read),
-                request_id=_loggable(response.headers.get("X-Request-ID", "")),
-                retry_after=response.headers.get("Retry-After", ""),
-            )
+            log.warning("Flexprice's list %s has more than %d objects: cut.", path, offset)
+            bad += total - offset
+        if bad and not found:
+            raise unreadable(answer, "no object of the list can be read")
+        objects = ObjectList(found.values())
+        objects.unreadable = bad
+        return objects
 
 
-def _nobody(method: str, resource: str, status: int, seconds: float) -> None:
-    """Nobody watches."""
+def _both_timeouts(timeout: Timeout | None, default: tuple[float, float]) -> tuple[float, float]:
+    if timeout is None:
+        return default
+    return timeout if isinstance(timeout, tuple) else (default[0], timeout)
 
 
-def _resource(path: str) -> str:
-    """`checkout` of /checkout/sessions/cs_1: what is asked about, without ids."""
-    return path.split("/")[1]
-
-
-def _pooled_session(url: str) -> requests.Session:
-    """With the proxy and the certificates that the environment names: read once, for reading them is slow."""
-    session = requests.Session()
-    named = session.merge_environment_settings(url, {}, None, None, None)
-    session.proxies, session.verify = named["proxies"], named["verify"]
-    session.trust_env = False  # nor a password from a .netrc: the key is all that Flexprice is sent
-    session.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
-    adapter = HTTPAdapter(pool_connections=2, pool_maxsize=32, max_retries=0)
-    session.mount("https://", adapter)
-    session.mount("http://", adapter)
-    return session
-
-
-def _header_value(value: str, name: str) -> str:
-    if not re.fullmatch(r"[!-~]+", value):
-        raise ValueError(f"the Flexprice {name} is empty or holds spaces or foreign characters")
-    return value
-
-
-def _quoted(part: str) -> str:
-    """A path parameter as one segment: no empty one and no dots, which would name another route."""
+def _segment(part: str) -> str:
+    """Quote a path parameter as one segment: an empty one or dots would name another route."""
     if not part.strip("."):
         raise ValueError("an id in a path must not be empty or dots only")
     return quote(part, safe="")
 
 
-def _loggable(request_id: str) -> str:
-    return re.sub(r"[^!-~]", "", request_id)[:64]
-
-
-def _limited_body(response: requests.Response, deadline: float) -> bytes:
-    """Read the body, but not without end. A time-out counts from byte to byte, so the clock is read too."""
-    raw = bytearray()
-    for chunk in response.iter_content(4096):
-        raw += chunk
-        if len(raw) > LARGEST_ANSWER:
-            raise wire.ContentDecodingError("the answer is too large")
-        if time.monotonic() > deadline:
-            raise wire.ReadTimeout("the answer trickles")
-    return bytes(raw)
-
-
-def _page(raw: bytes) -> tuple[list[Mapping[str, Any]], int]:
-    data = parse_json(raw)
-    items = data.get("items") if isinstance(data, Mapping) else None
-    if items is None and isinstance(data, Mapping) and "items" in data:
-        items = []  # an empty Go slice may be written as null
-    if not isinstance(items, list) or not all(isinstance(item, Mapping) for item in items):
-        raise UnreadableObject("a list without items")
+def _page(answer: Answer) -> tuple[list[Any], int]:
+    """Return the items of a page and the length of the whole list. An empty Go slice may come as null."""
+    try:
+        data = parse_json_list(answer.raw)
+    except UnreadableResponse as error:
+        raise unreadable(answer, error.message) from None
+    if not isinstance(data, Mapping) or "items" not in data:
+        raise unreadable(answer, "a list without items")
+    items = [] if data["items"] is None else data["items"]
     paging = data.get("pagination")
     total = paging.get("total") if isinstance(paging, Mapping) else None
-    if isinstance(total, bool) or not isinstance(total, int):
-        raise UnreadableObject("a list without its total")
+    if not isinstance(items, list) or isinstance(total, bool) or not isinstance(total, int):
+        raise unreadable(answer, "a list without items or without its total")
     return items, total
 
 
-# -- failures
-
-
-def _unanswered(method: str, path: str, error: wire.RequestException) -> FlexpriceError:
-    if isinstance(error, _NOT_SENT) or any(type(e).__name__ in _NOT_SENT_INSIDE for e in _inside(error)):
-        return NeverSent(f"no connection ({type(error).__name__})")
-    failure = NoAnswer(f"no answer ({type(error).__name__})")
-    failure.retryable = method == "GET" or path.endswith("/search")
-    return failure
-
-
-def _inside(error: BaseException) -> Iterator[BaseException]:
-    """The error and what it wraps, but not __context__: that may be an older failure being handled."""
-    waiting: list[Any] = [error]
-    seen: set[int] = set()
-    while waiting:
-        one = waiting.pop()
-        if not isinstance(one, BaseException) or id(one) in seen:
-            continue
-        seen.add(id(one))
-        yield one
-        waiting += [*one.args, one.__cause__]
-        waiting += [getattr(one, "reason", None), getattr(one, "original_error", None)]
-
-
-def _raise_unreadable(answer: _Answer, why: str) -> NoReturn:
-    """A success nobody can read: a read may be repeated, of a write the outcome is unknown."""
-    kind = Unavailable if answer.reads else NoAnswer
-    raise kind(
-        f"unreadable answer: {why}", status=answer.status, code="unreadable", request_id=answer.request_id
-    )
-
-
-def _failure(answer: _Answer) -> FlexpriceError:
-    envelope = _envelope(answer.raw)
-    message, code, details = _error_text(envelope, answer), _code(envelope), _details(envelope)
-    kind = _kind(answer, envelope, message, code, details)
-    failure = kind(message, status=answer.status, code=code, details=details, request_id=answer.request_id)
-    if isinstance(failure, Unavailable):
-        failure.retry_after = _retry_after(answer.retry_after)
-    return failure
-
-
-def _kind(
-    answer: _Answer, envelope: Mapping[str, Any] | None, message: str, code: str, details: Mapping[str, Any]
-) -> type[FlexpriceError]:
-    creates_session = answer.method == "POST" and answer.path == _SESSIONS
-    exists = code == "already_exists" or "already exists" in message.lower()
-    no_customer = "lookup_key" in details or message.startswith("Customer with lookup key")
-    table: tuple[tuple[bool, type[FlexpriceError]], ...] = (
-        (answer.status in (401, 403), NotAllowed),
-        (answer.status == 404 and envelope is None, RouteMissing),  # text/plain "404 page not found": A
-        (answer.status == 404 and no_customer, CustomerMissing),
-        (answer.status == 404, NotFound),
-        (answer.status == 409 and creates_session, SessionAlreadyOpen),
-        (answer.status == 409, AlreadyExists),
-        (answer.status == 400 and exists and not creates_session, AlreadyExists),
-        (answer.status == 429, Unavailable),
-        (400 <= answer.status < 500, Refused),
-    )
-    return next((kind for applies, kind in table if applies), Unavailable)
-
-
-def _envelope(raw: bytes) -> Mapping[str, Any] | None:
-    try:
-        data = parse_json(raw)
-    except UnreadableObject:
-        return None
-    return data if isinstance(data, Mapping) else None
-
-
-def _nested(envelope: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    """The vendor's page shows {"success", "error": {"message"}}; no server sends it, but it is accepted."""
-    inner = (envelope or {}).get("error")
-    return inner if isinstance(inner, Mapping) else {}
-
-
-def _error_text(envelope: Mapping[str, Any] | None, answer: _Answer) -> str:
-    """`message`, else `error`, else the raw text (contract A.1)."""
-    source = envelope or {}
-    candidates = (source.get("message"), _nested(envelope).get("message"), source.get("error"))
-    raw = answer.raw[:200].decode("utf-8", "replace").strip()
-    known = [text for text in (*candidates, raw) if isinstance(text, str) and text]
-    return _one_line(known[0][:500]) if known else "an answer without text"
-
-
-def _one_line(text: str) -> str:
-    """Fit for a log line and for a database: no line breaks, no NUL, no lone surrogates."""
-    return "".join(char if char.isprintable() else " " for char in text)
-
-
-def _code(envelope: Mapping[str, Any] | None) -> str:
-    code = (envelope or {}).get("code") or _nested(envelope).get("code")
-    return _one_line(code[:100]) if isinstance(code, str) else ""
-
-
-def _details(envelope: Mapping[str, Any] | None) -> dict[str, Any]:
-    details = (envelope or {}).get("details")
-    return dict(details) if isinstance(details, Mapping) else {}
-
-
-def _retry_after(header: str) -> float | None:
-    """Seconds or an HTTP date; None for anything else."""
-    try:
-        seconds = float(header)
-    except ValueError:
-        seconds = _seconds_until(header)
-    return seconds if math.isfinite(seconds) and seconds >= 0 else None
-
-
-def _seconds_until(header: str) -> float:
-    try:
-        moment = parsedate_to_datetime(header)
-    except (ValueError, TypeError):
-        return math.nan
-    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+def _read_items(items: list[Any], read: Callable[[Mapping[str, Any]], T], found: dict[str, T]) -> int:
+    """Read the items into `found` by id, log those that cannot be read, and return their number."""
+    bad = 0
+    for item in items:
+        try:
+            found[str(item["id"]) if isinstance(item, Mapping) else ""] = read(item)
+        except (UnreadableResponse, KeyError) as error:
+            bad += 1
+            name = printable_id(item.get("id")) if isinstance(item, Mapping) else ""
+            log.warning("Left out an unreadable object of Flexprice's: %s: %s.", name or "no id", error)
+    return bad

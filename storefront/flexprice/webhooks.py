@@ -1,8 +1,10 @@
-"""Signatures of webhooks delivered through Svix (Standard Webhooks, scheme v1).
+"""Verify that a webhook comes from Flexprice: signatures by Svix (Standard Webhooks, scheme v1).
 
 The package `standardwebhooks` computes the signature. What it would trip over on malformed input (it lets
 ValueError, binascii.Error and UnicodeDecodeError escape) is checked here first, and so is the time window,
 because it can only look at the wall clock.
+
+Source: docs/flexprice-contract.md#e-webhooks-to-the-storefront, E.4.
 """
 
 from __future__ import annotations
@@ -13,23 +15,18 @@ import hashlib
 import hmac
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
 from standardwebhooks import Webhook
 
-REASONS = {
-    "missing_header": "The id, timestamp or signature header is missing.",
-    "malformed_header": "A webhook header is not in the form Svix sends.",
-    "malformed_body": "The body is not UTF-8 text.",
-    "no_match": "No signature was made with one of our secrets.",
-    "stale": "The signature is right, but older than five minutes: a replay, or a clock is wrong.",
-    "future": "The signature is right, but from the future: a clock is wrong.",
-    "shared_header": "Not signed, and without the header that was agreed upon.",
-}
+from .exceptions import REASONS, InvalidSecret, InvalidSignature
 
-TOLERANCE = 300  # seconds, both ways: Svix, Standard Webhooks
-MIN_SECRET_BYTES = 24  # Standard Webhooks: 24 to 64 random bytes
+__all__ = ["REASONS", "TOLERANCE", "SharedHeader", "WebhookVerifier", "check_secret", "is_signed"]
+
+TOLERANCE = timedelta(minutes=5)  # both ways, as Svix and Standard Webhooks have it
+MIN_SECRET_BYTES = 24  # Standard Webhooks asks for 24 to 64 random bytes
+MAX_SIGNATURE_HEADER_CHARS = 4096
 
 _PREFIX = "whsec_"
 _FAMILIES = ("svix", "webhook")  # Svix sends svix-*; webhook-* is the unbranded form of Standard Webhooks
@@ -40,20 +37,6 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _ID = re.compile(r"[!-\-/-~]{1,255}")
 _TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}")
 _TOKEN = re.compile(r"(v[0-9]{1,2}[a-z]?),([A-Za-z0-9+/=_-]{1,512})")
-_LONGEST_SIGNATURE_HEADER = 4096
-
-
-class BadSignature(Exception):
-    """The message cannot be trusted. `reason` is a key of REASONS, `detail` its header or its seconds."""
-
-    def __init__(self, reason: str, detail: str = "") -> None:
-        super().__init__(REASONS[reason])
-        self.reason = reason
-        self.detail = detail
-
-
-class BadSecret(ValueError):
-    """The signing secret cannot be right. The text never holds any of it."""
 
 
 class _Stamp(NamedTuple):
@@ -63,109 +46,125 @@ class _Stamp(NamedTuple):
 
 
 def check_secret(secret: str) -> None:
-    """Refuse a signing secret with which no webhook could ever be verified, or a guessable one."""
+    """Check a signing secret of the form `whsec_…`; the prefix may be missing.
+
+    :raises InvalidSecret: no webhook could ever be verified with it, or it is short enough to be guessed.
+    """
     if not isinstance(secret, str) or not secret:
-        raise BadSecret("the webhook secret is empty or not text")
+        raise InvalidSecret("the webhook secret is empty or not text")
     encoded = secret.removeprefix(_PREFIX)
     if encoded.lower().startswith(_PREFIX.rstrip("_")):
-        raise BadSecret(f"the webhook secret's prefix is not exactly {_PREFIX!r}")
+        raise InvalidSecret(f"the webhook secret's prefix is not exactly {_PREFIX!r}")
     key = _strict_base64(encoded)
     if key is None:
-        raise BadSecret("the webhook secret is not base64: a character is missing, added or foreign")
+        raise InvalidSecret("the webhook secret is not base64: a character is missing, added or foreign")
     if len(key) < MIN_SECRET_BYTES:
-        raise BadSecret(f"the webhook secret has fewer than {MIN_SECRET_BYTES} bytes")
+        raise InvalidSecret(f"the webhook secret has fewer than {MIN_SECRET_BYTES} bytes")
 
 
-class Verifier:
-    """Checks messages against every configured secret; during a rotation there are two."""
+class WebhookVerifier:
+    """Checks webhooks against every configured secret; during a rotation there are two."""
 
     def __init__(self, secrets: Sequence[str]) -> None:
+        """Make a verifier.
+
+        :param secrets: the endpoint's signing secrets, `whsec_…`; one is enough.
+        :raises InvalidSecret: there is none, or one cannot be right.
+        """
         if isinstance(secrets, str) or not secrets:
-            raise BadSecret("at least one webhook secret is needed, as a list")
+            raise InvalidSecret("at least one webhook secret is needed, as a list")
         for secret in secrets:
             check_secret(secret)
         self._webhooks = tuple(Webhook(secret) for secret in secrets)
 
     def verify(self, body: bytes, headers: Mapping[str, str], now: datetime | None = None) -> str:
-        """Give the message id of a message that one of our secrets signed lately, or raise BadSignature."""
+        """Return the message id of a webhook that was signed with a configured secret within five minutes.
+
+        :param body: the raw bytes. A body that was parsed and written again does not verify.
+        :param headers: in any case; `svix-*` or `webhook-*`.
+        :param now: for tests; UTC if it has no zone.
+        :raises InvalidSignature: in every other case, whatever the input.
+        """
         stamp = _read_stamp(headers)
         text = _read_body(body)
         if not self._signed(stamp, text):
-            raise BadSignature("no_match")
+            raise InvalidSignature("no_match")
         _check_age(stamp.sent_at, now)
         return stamp.message_id
 
     def _signed(self, stamp: _Stamp, text: str) -> bool:
-        wanted = [
+        expected = [
             base64.b64decode(webhook.sign(stamp.message_id, stamp.sent_at, text).removeprefix("v1,"))
             for webhook in self._webhooks
         ]
-        return any(hmac.compare_digest(one, given) for one in wanted for given in stamp.signatures)
+        return any(hmac.compare_digest(one, given) for one in expected for given in stamp.signatures)
 
 
 class SharedHeader:
-    """Self-hosted Flexprice signs nothing: it sends a header from its own configuration (contract E.5).
+    """The header that a self-hosted Flexprice sends with its unsigned webhooks.
 
-    It proves no more than that the sender knows the value; such a message is a hint, never the truth.
+    It proves no more than that the sender knows the value: such a webhook is a hint, never the truth.
     """
 
     def __init__(self, name: str, value: str) -> None:
+        """Make a shared header from what Flexprice's configuration has as name and value."""
         self.name = name
         self._digest = _digest(value)
 
-    def sent_with(self, headers: Mapping[str, str]) -> bool:
+    def matches(self, headers: Mapping[str, str]) -> bool:
+        """Return whether the header is there exactly once with this value, compared in constant time."""
         given = [value for name, value in headers.items() if name.lower() == self.name.lower()]
         return len(given) == 1 and hmac.compare_digest(_digest(given[0]), self._digest)
 
 
-def _digest(value: str) -> bytes:
-    """Of one length whatever the value's, so that comparing tells nothing of it."""
-    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
-
-
 def is_signed(headers: Mapping[str, str]) -> bool:
-    """Whether it claims to be: one header of either family is enough."""
+    """Return whether the webhook claims to be signed: one header of either family is enough."""
     return any(name.lower() in _NAMES for name in headers)
+
+
+def _digest(value: str) -> bytes:
+    """Return a hash, whose length tells nothing about the value's."""
+    return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
 
 
 def _check_age(sent_at: datetime, now: datetime | None) -> None:
     now = now or datetime.now(UTC)
     if now.tzinfo is None:
         now = now.replace(tzinfo=UTC)
-    age = (now - sent_at).total_seconds()
+    age = now - sent_at
     if age > TOLERANCE:
-        raise BadSignature("stale", f"{age:.0f} s old")
-    if age < -TOLERANCE:
-        raise BadSignature("future", f"{-age:.0f} s ahead")
+        raise InvalidSignature("stale", f"{age.total_seconds():.0f} s old")
+    if -age > TOLERANCE:
+        raise InvalidSignature("future", f"{-age.total_seconds():.0f} s ahead")
 
 
 def _read_body(body: bytes) -> str:
     try:
         return body.decode("utf-8")
     except (UnicodeDecodeError, AttributeError):
-        raise BadSignature("malformed_body") from None
+        raise InvalidSignature("malformed_body") from None
 
 
 def _read_stamp(headers: Mapping[str, str]) -> _Stamp:
     message_id, timestamp, signature = _pick_family(headers)
     for name, value, form in (("id", message_id, _ID), ("timestamp", timestamp, _TIMESTAMP)):
         if not form.fullmatch(value):
-            raise BadSignature("malformed_header", name)
+            raise InvalidSignature("malformed_header", name)
     return _Stamp(message_id, datetime.fromtimestamp(int(timestamp), UTC), _read_signatures(signature))
 
 
 def _pick_family(headers: Mapping[str, str]) -> tuple[str, str, str]:
-    """The three values of one complete family; the two families are never mixed."""
+    """Return the three values of one complete family; the two families are never mixed."""
     found = _lower_names(headers.items())
     for family in _FAMILIES:
         message_id, timestamp, signature = (found.get(f"{family}-{part}", "") for part in _PARTS)
         if message_id and timestamp and signature:
             return message_id, timestamp, signature
-    raise BadSignature("missing_header", ", ".join(_missing(found)))
+    raise InvalidSignature("missing_header", ", ".join(_missing(found)))
 
 
 def _missing(found: Mapping[str, str]) -> list[str]:
-    """Of the family that is there in part; of the first one when there is nothing."""
+    """Return what is missing of the family that is there in part, else of the first one."""
     families = ([f"{family}-{part}" for part in _PARTS] for family in _FAMILIES)
     return min(([name for name in names if not found.get(name)] for names in families), key=len)
 
@@ -177,23 +176,23 @@ def _lower_names(items: Iterable[tuple[str, str]]) -> dict[str, str]:
         if lower not in _NAMES:
             continue
         if not isinstance(value, str) or found.get(lower, value) != value:
-            raise BadSignature("malformed_header", f"{lower}, twice")
+            raise InvalidSignature("malformed_header", f"{lower}, twice")
         found[lower] = value
     return found
 
 
 def _read_signatures(header: str) -> tuple[bytes, ...]:
-    """The v1 signatures of a space-separated list; other versions (v1a is Ed25519) are left aside."""
-    if len(header) > _LONGEST_SIGNATURE_HEADER:
-        raise BadSignature("malformed_header", "signature")
+    """Return the v1 signatures of a space-separated list; other versions (v1a is Ed25519) are ignored."""
+    if len(header) > MAX_SIGNATURE_HEADER_CHARS:
+        raise InvalidSignature("malformed_header", "signature")
     tokens = [_TOKEN.fullmatch(token) for token in header.split(" ")]
     versions = [token.groups() for token in tokens if token]
     if len(versions) != len(tokens):
-        raise BadSignature("malformed_header", "signature")
+        raise InvalidSignature("malformed_header", "signature")
     given = [_strict_base64(encoded) for version, encoded in versions if version == "v1"]
     signatures = tuple(one for one in given if one is not None and len(one) == 32)
     if len(signatures) != len(given):
-        raise BadSignature("malformed_header", "signature")
+        raise InvalidSignature("malformed_header", "signature")
     return signatures
 
 

@@ -1,0 +1,27 @@
+"""Flexprice's objects as frozen dataclasses: the fields that a checkout relies on.
+
+Every class reads the vendor's JSON with `from_json(data)`, which raises `UnreadableResponse` when a field
+that is relied on is missing or has another form. Unknown fields are ignored, unknown words of an enumeration
+kept. Amounts are `Decimal` in major units (rupees, not paise); times are aware and in UTC; currencies are in
+lower case. An id or a status longer than 255 characters is unreadable; names are cut to 255.
+"""
+
+from .billing import Invoice, Payment, Refund, Subscription
+from .catalog import Customer, Entitlement, Environment, Plan, Price
+from .checkout import CheckoutSession, CheckoutSessionRequest
+from .event import Event
+
+__all__ = [
+    "CheckoutSession",
+    "CheckoutSessionRequest",
+    "Customer",
+    "Entitlement",
+    "Environment",
+    "Event",
+    "Invoice",
+    "Payment",
+    "Plan",
+    "Price",
+    "Refund",
+    "Subscription",
+]
