@@ -1,0 +1,206 @@
+"""Who may import whom, how large a file may be, and what is read where."""
+
+import ast
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.unit.code_lines import ROOT, code_lines, count, functions, python_files
+
+PACKAGE = ROOT / "storefront"
+FILES = [*python_files(PACKAGE), ROOT / "wsgi.py"]
+
+BASE = {"database", "extensions", "models", "settings"}  # of the demo shop
+DEMO = BASE | {"accounts", "access", "web", "emails", "subscriptions", "demo", "migrations"}
+
+# What each package of storefront/ may import of the others. Everything may import itself.
+MAY_IMPORT = {
+    "flexprice": set(),  # copied into other apps
+    "checkout": {"flexprice"},  # copied into other apps
+    "subscriptions": {"checkout", "flexprice"},
+    "emails": {"checkout", "flexprice"} | BASE,
+    "accounts": {"checkout", "emails", "web"} | BASE,
+    "access": {"checkout", "flexprice"} | BASE,  # not emails: those listen to a signal
+    "web": {"checkout", "flexprice", "accounts", "access", "emails", "subscriptions"} | BASE,
+    "operations": {"checkout", "flexprice"} | DEMO,
+    "sandbox": set(),  # a signer that shares code with the verifier agrees with itself
+}
+
+# Packages from elsewhere that the copied folders may import, besides the standard library. Those below
+# Flask are installed with it.
+COPIED = {
+    "flexprice": {"requests", "standardwebhooks", "urllib3"},
+    "checkout": {"flask", "sqlalchemy", "blinker", "click", "jinja2", "markupsafe", "werkzeug"},
+}
+
+# The environment is read here and nowhere else.
+READS_ENVIRONMENT = {"settings.py", "demo.py", "wsgi.py", "cli.py", "__main__.py", "pytest_plugin.py"}
+
+# Lines of code, without blanks, comments and docstrings.
+BUDGETS = {
+    "storefront/checkout": 1300,
+    "storefront/flexprice": 1200,
+    "storefront/flexprice/webhooks.py": 150,
+    "wsgi.py": 30,
+    "storefront/demo.py": 150,
+    "storefront/__init__.py": 90,
+}
+MAX_FILE_LINES = 350
+MAX_VIEW_LINES = 20
+MAX_MEDIAN_FUNCTION_LINES = 12
+
+
+def module(path: Path) -> str:
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def part(path: Path) -> str:
+    """The package or module of storefront/ that a file belongs to."""
+    return path.relative_to(PACKAGE).with_suffix("").parts[0] if PACKAGE in path.parents else path.stem
+
+
+def imports(path: Path) -> Iterator[str]:
+    """Every name this file imports, anywhere in it: `from a import b` gives a.b."""
+    package = module(path).split(".")
+    if path.stem != "__init__":
+        package = package[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            origin = ".".join([*above, *([node.module] if node.module else [])])
+            yield from (f"{origin}.{alias.name}" for alias in node.names)
+
+
+def imported_parts(path: Path) -> set[str]:
+    """The parts of storefront/ that a file imports, without its own."""
+    names = {name.split(".")[1] for name in imports(path) if name.startswith("storefront.")}
+    known = {part(file) for file in python_files(PACKAGE)}
+    return (names & known) - {part(path)}
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if part(p) in MAY_IMPORT], ids=module)
+def test_imports_follow_the_table(path: Path) -> None:
+    assert imported_parts(path) <= MAY_IMPORT[part(path)]
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_only_create_app_imports_operations(path: Path) -> None:
+    if part(path) not in ("operations", "__init__"):
+        assert "operations" not in imported_parts(path)
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_nothing_imports_the_sandbox(path: Path) -> None:
+    assert "sandbox" not in imported_parts(path)
+
+
+@pytest.mark.parametrize("path", [p for p in FILES if part(p) in COPIED], ids=module)
+def test_copied_folders_import_little(path: Path) -> None:
+    """And relatively, because they live under another name in another app."""
+    tree = ast.parse(path.read_text())
+    found = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+    found += [
+        node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level
+    ]
+    allowed = COPIED[part(path)] | sys.stdlib_module_names
+    assert {name.split(".")[0] for name in found} <= allowed
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_environment_is_read_in_settings_only(path: Path) -> None:
+    if path.name in READS_ENVIRONMENT:
+        return
+    read = [name for name in imports(path) if name in ("os.environ", "os.getenv")]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv"):
+            read.append(f"line {node.lineno}")
+    assert read == []
+
+
+# -- sizes ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("place", "budget"), BUDGETS.items())
+def test_line_budget(place: str, budget: int) -> None:
+    assert count(ROOT / place) <= budget
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_files_are_short(path: Path) -> None:
+    assert len(code_lines(path)) <= MAX_FILE_LINES
+
+
+def is_view(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    routes = {"get", "post", "put", "delete", "route"}
+    return any(
+        isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr in routes
+        for mark in function.decorator_list
+    )
+
+
+@pytest.mark.parametrize("path", FILES, ids=module)
+def test_views_are_short(path: Path) -> None:
+    views_file = path == PACKAGE / "checkout" / "views.py"  # registered by the blueprint, not decorated
+    too_long = {
+        f.name: lines for f, lines in functions(path) if (views_file or is_view(f)) and lines > MAX_VIEW_LINES
+    }
+    assert too_long == {}
+
+
+@pytest.mark.parametrize("name", ["flexprice", "checkout", "."])
+def test_functions_are_short(name: str) -> None:
+    lengths = [lines for path in python_files(PACKAGE / name) for _, lines in functions(path)]
+    assert statistics.median(lengths) <= MAX_MEDIAN_FUNCTION_LINES
+
+
+# -- other systems -------------------------------------------------------------------------------------
+
+IMPORT_EVERYTHING = """
+import importlib, os, pkgutil, sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name in ("fcntl", "resource", "pwd", "grp", "termios"):
+            raise ModuleNotFoundError(name)
+
+for name in ("fcntl", "resource", "pwd", "grp", "termios"):
+    sys.modules.pop(name, None)
+sys.meta_path.insert(0, Hidden())
+del os.fork
+import storefront
+for found in pkgutil.walk_packages(storefront.__path__, "storefront."):
+    if not found.name.endswith("__main__") and ".migrations" not in found.name:
+        importlib.import_module(found.name)
+"""
+
+
+def test_nothing_needs_a_posix_module_to_be_imported() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", IMPORT_EVERYTHING], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr
+
+
+# -- the tests of the tests ----------------------------------------------------------------------------
+
+
+def test_lines_without_code_do_not_count(tmp_path: Path) -> None:
+    file = tmp_path / "example.py"
+    file.write_text(
+        '"""One\n\ntwo."""\n\n# three\nx = """a\n\nb"""\n\n\ndef f():\n    """Four."""\n    return x\n'
+    )
+    assert len(code_lines(file)) == 5
+
+
+def test_imports_inside_functions_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
+    file = tmp_path / "storefront" / "web" / "plans.py"
+    file.parent.mkdir(parents=True)
+    file.write_text("import os\ndef f():\n    from ..sandbox import store\n    from . import checkout\n")
+    assert list(imports(file)) == ["os", "storefront.sandbox.store", "storefront.web.checkout"]
