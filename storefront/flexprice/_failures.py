@@ -1,4 +1,4 @@
-"""From a failed exchange to its exception. Source: docs/flexprice-contract.md#a-transport, A.1 and A.2."""
+"""From a failed exchange to its exception. Source: docs/flexprice-contract.md#a1."""
 
 from __future__ import annotations
 

@@ -109,10 +109,13 @@ class Transport:
         try:
             with self._slot():
                 answer = self._exchange(method, path, headers, timeout, body=body, params=params)
-        except (wire.RequestException, NotSent) as error:
-            lost = error if isinstance(error, NotSent) else connection_error(method, path, error)
+        except wire.RequestException as error:
+            lost = connection_error(method, path, error)
             self._report(method, path, 0, time.monotonic() - started, "", lost)
             raise lost from error
+        except NotSent as busy:
+            self._report(method, path, 0, 0.0, "", busy)
+            raise
         failure = None if 200 <= answer.status < 300 else status_error(answer)
         self._report(method, path, answer.status, time.monotonic() - started, answer.request_id, failure)
         if failure:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -11,7 +10,8 @@ from urllib.parse import quote
 import requests
 
 from ._failures import Answer, unreadable
-from ._json import clean_text, parse_json, parse_json_list, printable_id
+from ._json import clean_text, parse_json
+from ._lists import ObjectList, read_list
 from ._transport import EventHooks, Transport, header_value
 from .exceptions import UnreadableResponse
 from .models import (
@@ -26,7 +26,6 @@ from .models import (
     Subscription,
 )
 
-log = logging.getLogger(__name__)
 T = TypeVar("T")
 Timeout = float | tuple[float, float]
 """Seconds to read, or (seconds to connect, seconds to read)."""
@@ -35,18 +34,6 @@ CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 4.0  # with the time to connect, a page has its answer within 6 s
 CANCEL_READ_TIMEOUT_S = 10.0  # Flexprice first cancels the link at the payment provider
 CREATE_READ_TIMEOUT_S = 25.0  # hanging up early aborts the server's own clean-up
-PAGE_SIZE = 100  # Flexprice allows 1 to 1000
-MAX_PAGES = 100
-
-
-class ObjectList(list[T]):
-    """A list of objects, and how many more could not be read.
-
-    `unreadable` counts the objects that were left out, because they could not be read or because the list was
-    too long. Whoever concludes "there is none" from the list must treat `unreadable > 0` as "unknown".
-    """
-
-    unreadable: int = 0
 
 
 class Client:
@@ -118,7 +105,7 @@ class Client:
         """Return all published plans with their prices and entitlements, by `display_order`.
 
         Prices that begin later are included: compare `start_date` and `end_date` with the time. Source:
-        docs/flexprice-contract.md#b-endpoints, B.3 (sorting by name fails where entitlements are asked for).
+        docs/flexprice-contract.md#b3 (sorting by name fails where entitlements are asked for).
         """
         query = {
             "status": "published",
@@ -132,7 +119,7 @@ class Client:
     def get_plan(self, plan_id: str, *, timeout: Timeout | None = None) -> Plan:
         """Return one plan, archived or not, with all its prices, those that have ended too.
 
-        Source: docs/flexprice-contract.md#b-endpoints, B.4.
+        Source: docs/flexprice-contract.md#b4.
 
         :raises NotFound: there is no such plan.
         """
@@ -149,7 +136,7 @@ class Client:
     ) -> Customer:
         """Create a customer. NUL, which Flexprice cannot store, is removed from the name.
 
-        Source: docs/flexprice-contract.md#b-endpoints, B.1.
+        Source: docs/flexprice-contract.md#b1.
 
         :param external_id: your id, at most 255 characters and without `/`.
         :param name: 1 to 255 characters.
@@ -165,7 +152,7 @@ class Client:
     def get_customer_by_external_id(self, external_id: str, *, timeout: Timeout | None = None) -> Customer:
         """Return the published customer with this id of yours.
 
-        Source: docs/flexprice-contract.md#b-endpoints, B.2.
+        Source: docs/flexprice-contract.md#b2.
 
         :raises CustomerNotFound: there is none; it may have been deleted.
         """
@@ -175,7 +162,7 @@ class Client:
     def get_customer(self, customer_id: str, *, timeout: Timeout | None = None) -> Customer:
         """Return the customer with this id of Flexprice's, also a deleted one.
 
-        Source: docs/flexprice-contract.md#b-endpoints, B.2.
+        Source: docs/flexprice-contract.md#b2.
 
         :raises CustomerNotFound: there is none.
         """
@@ -197,7 +184,7 @@ class Client:
         """Create a session with a payment page. Reads for 25 s unless `timeout` says otherwise.
 
         A caller that hangs up early aborts the server's clean-up: the key stays in use for half an hour, and
-        an unknown link may exist. Source: docs/flexprice-contract.md#c-session-lifecycle, C.4 and C.6.
+        an unknown link may exist. Source: docs/flexprice-contract.md#c6a.
 
         :raises Conflict: a session with this idempotency key is active. Flexprice does not say which one.
         :raises CustomerNotFound: there is no published customer with this external id.
@@ -220,7 +207,7 @@ class Client:
     def get_checkout_session(self, session_id: str, *, timeout: Timeout | None = None) -> CheckoutSession:
         """Return a session. On newer servers this settles a payment whose event was lost.
 
-        Source: docs/flexprice-contract.md#c-session-lifecycle, C.8.
+        Source: docs/flexprice-contract.md#c8.
 
         :raises NotFound: there is none; right after the create, a replica may not have it yet.
         """
@@ -230,8 +217,7 @@ class Client:
     def cancel_checkout_session(self, session_id: str, *, timeout: Timeout | None = None) -> CheckoutSession:
         """Cancel a session and its payment link; it becomes `expired`. Reads for 10 s by default.
 
-        A session that has ended unpaid is returned as it is. Source: docs/flexprice-contract.md#b-endpoints,
-        B.9.
+        A session that has ended unpaid is returned as it is. Source: docs/flexprice-contract.md#b9.
 
         :raises RouteNotFound: the server is too old to cancel; the session ends by itself.
         :raises NotFound: there is no such session.
@@ -248,7 +234,7 @@ class Client:
     ) -> ObjectList[Subscription]:
         """Return a customer's subscriptions with one of these statuses.
 
-        Source: docs/flexprice-contract.md#b-endpoints, B.10.
+        Source: docs/flexprice-contract.md#b10.
 
         :param statuses: of `draft`, `incomplete`, `trialing`, `active`, `paused`, `cancelled`. Without any,
             Flexprice returns the active ones only.
@@ -258,7 +244,7 @@ class Client:
         return self._list("POST", "/subscriptions/search", query, Subscription.from_json, timeout)
 
     def get_subscription(self, subscription_id: str, *, timeout: Timeout | None = None) -> Subscription:
-        """Return a subscription. Source: docs/flexprice-contract.md#b-endpoints, B.10.
+        """Return a subscription. Source: docs/flexprice-contract.md#b10.
 
         :raises NotFound: there is none, or its checkout failed or expired.
         """
@@ -266,7 +252,7 @@ class Client:
         return self._one("GET", path, Subscription.from_json, timeout)
 
     def get_invoice(self, invoice_id: str, *, timeout: Timeout | None = None) -> Invoice:
-        """Return an invoice with its subscription. Source: docs/flexprice-contract.md#b-endpoints, B.11.
+        """Return an invoice with its subscription. Source: docs/flexprice-contract.md#b11.
 
         :raises NotFound: there is none, or its checkout failed or expired.
         """
@@ -275,7 +261,7 @@ class Client:
     def list_invoices(self, subscription_id: str, *, timeout: Timeout | None = None) -> ObjectList[Invoice]:
         """Return a subscription's invoices, newest first, without their lines and without the subscription.
 
-        Source: docs/flexprice-contract.md#b-endpoints, B.11.
+        Source: docs/flexprice-contract.md#b11.
         """
         query = {"subscription_id": subscription_id, "skip_line_items": True}
         return self._list("POST", "/invoices/search", query, Invoice.from_json, timeout)
@@ -284,14 +270,14 @@ class Client:
         """Return a payment. Reading a pending one makes Flexprice ask the provider and settle it.
 
         Do not read one in the moment of the provider's event: that booked it twice. Ask the invoice first.
-        Source: docs/flexprice-contract.md#j-the-second-month, J.5.
+        Source: docs/flexprice-contract.md#j5.
 
         :raises NotFound: there is none.
         """
         return self._one("GET", f"/payments/{_segment(payment_id)}", Payment.from_json, timeout)
 
     def list_refunds(self, payment_id: str, *, timeout: Timeout | None = None) -> ObjectList[Refund]:
-        """Return a payment's refunds. Source: docs/flexprice-contract.md#b-endpoints, B.13.
+        """Return a payment's refunds. Source: docs/flexprice-contract.md#b13.
 
         :raises RouteNotFound: the server is too old to have refunds.
         """
@@ -323,29 +309,13 @@ class Client:
         read: Callable[[Mapping[str, Any]], T],
         timeout: Timeout | None,
     ) -> ObjectList[T]:
-        """Read all pages, each object once, and leave out objects that cannot be read.
+        limits = _both_timeouts(timeout, self._timeout)
 
-        The offset in the answer has two meanings at Flexprice, so it is counted here.
-        """
-        found: dict[str, T] = {}
-        bad = offset = 0
-        for _ in range(MAX_PAGES):
-            page = {**query, "limit": PAGE_SIZE, "offset": offset}
-            content = {"params": page} if method == "GET" else {"body": page}
-            answer = self._transport.send(method, path, _both_timeouts(timeout, self._timeout), **content)
-            items, total = _page(answer)
-            bad += _read_items(items, read, found)
-            offset += len(items)
-            if not items or offset >= total:
-                break
-        else:
-            log.warning("Flexprice's list %s has more than %d objects: cut.", path, offset)
-            bad += total - offset
-        if bad and not found:
-            raise unreadable(answer, "no object of the list can be read")
-        objects = ObjectList(found.values())
-        objects.unreadable = bad
-        return objects
+        def fetch(page: Mapping[str, Any]) -> Answer:
+            sent = {"params": page} if method == "GET" else {"body": page}
+            return self._transport.send(method, path, limits, **sent)
+
+        return read_list(fetch, query, read)
 
 
 def _both_timeouts(timeout: Timeout | None, default: tuple[float, float]) -> tuple[float, float]:
@@ -359,32 +329,3 @@ def _segment(part: str) -> str:
     if not part.strip("."):
         raise ValueError("an id in a path must not be empty or dots only")
     return quote(part, safe="")
-
-
-def _page(answer: Answer) -> tuple[list[Any], int]:
-    """Return the items of a page and the length of the whole list. An empty Go slice may come as null."""
-    try:
-        data = parse_json_list(answer.raw)
-    except UnreadableResponse as error:
-        raise unreadable(answer, error.message) from None
-    if not isinstance(data, Mapping) or "items" not in data:
-        raise unreadable(answer, "a list without items")
-    items = [] if data["items"] is None else data["items"]
-    paging = data.get("pagination")
-    total = paging.get("total") if isinstance(paging, Mapping) else None
-    if not isinstance(items, list) or isinstance(total, bool) or not isinstance(total, int):
-        raise unreadable(answer, "a list without items or without its total")
-    return items, total
-
-
-def _read_items(items: list[Any], read: Callable[[Mapping[str, Any]], T], found: dict[str, T]) -> int:
-    """Read the items into `found` by id, log those that cannot be read, and return their number."""
-    bad = 0
-    for item in items:
-        try:
-            found[str(item["id"]) if isinstance(item, Mapping) else ""] = read(item)
-        except (UnreadableResponse, KeyError) as error:
-            bad += 1
-            name = printable_id(item.get("id")) if isinstance(item, Mapping) else ""
-            log.warning("Left out an unreadable object of Flexprice's: %s: %s.", name or "no id", error)
-    return bad

@@ -143,7 +143,7 @@ class ProviderError(ServerError):
 
     The status is 400 for a customer who is new at the provider and 500 for a known one. Either way the
     idempotency key is free again, and the same request may be sent again later
-    (docs/flexprice-contract.md#c-session-lifecycle, C.6).
+    (docs/flexprice-contract.md#c6).
     """
 
 

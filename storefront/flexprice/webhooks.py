@@ -4,7 +4,7 @@ The package `standardwebhooks` computes the signature. What it would trip over o
 ValueError, binascii.Error and UnicodeDecodeError escape) is checked here first, and so is the time window,
 because it can only look at the wall clock.
 
-Source: docs/flexprice-contract.md#e-webhooks-to-the-storefront, E.4.
+Source: docs/flexprice-contract.md#e4.
 """
 
 from __future__ import annotations
@@ -104,6 +104,7 @@ class SharedHeader:
     """The header that a self-hosted Flexprice sends with its unsigned webhooks.
 
     It proves no more than that the sender knows the value: such a webhook is a hint, never the truth.
+    Source: docs/flexprice-contract.md#e5.
     """
 
     def __init__(self, name: str, value: str) -> None:

@@ -16,7 +16,7 @@ OPEN_STATUSES = frozenset({"PENDING", "FAILED"})
 
 @dataclass(frozen=True, slots=True)
 class Subscription:
-    """Access to a plan over time (docs/flexprice-contract.md#j-the-second-month, J.1).
+    """Access to a plan over time (docs/flexprice-contract.md#j1).
 
     `status` is `draft` (not paid), `incomplete`, `trialing`, `active`, `paused` or `cancelled`, and does not
     tell whether the last invoice is paid. `cancelled_at` is set as soon as an end is *scheduled*: take the
@@ -74,7 +74,7 @@ class Subscription:
 
 @dataclass(frozen=True, slots=True)
 class Invoice:
-    """A bill (docs/flexprice-contract.md#j-the-second-month, J.3).
+    """A bill (docs/flexprice-contract.md#j3).
 
     `status` is `DRAFT`, `FINALIZED`, `VOIDED` or `SKIPPED`; `payment_status` is independent of it. `subtotal`
     is before discount and tax, `total` after both. `number` is None until the invoice is final. Read by its
@@ -159,7 +159,7 @@ class Invoice:
 
 @dataclass(frozen=True, slots=True)
 class Payment:
-    """One way to settle an invoice (docs/flexprice-contract.md#b-endpoints, B.12).
+    """One way to settle an invoice (docs/flexprice-contract.md#b12).
 
     `status` is in upper case. A declined card changes nothing: a checkout's payment stays `INITIATED`, or
     `PENDING` on newer servers, until it succeeds.
@@ -193,7 +193,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True)
 class Refund:
-    """Money on its way back (docs/flexprice-contract.md#b-endpoints, B.13).
+    """Money on its way back (docs/flexprice-contract.md#b13).
 
     `status` is in upper case. Only newer servers have refunds.
     """

@@ -13,7 +13,7 @@ from .._json import Fields
 
 @dataclass(frozen=True, slots=True)
 class Customer:
-    """A buyer (docs/flexprice-contract.md#b-endpoints, B.1).
+    """A buyer (docs/flexprice-contract.md#b1).
 
     `id` is Flexprice's own; `external_id` is the one that you gave.
     """
@@ -40,7 +40,7 @@ class Customer:
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """One price of a plan, as Flexprice gives it (docs/flexprice-contract.md#b-endpoints, B.5).
+    """One price of a plan, as Flexprice gives it (docs/flexprice-contract.md#b5).
 
     It is in force while `start_date <= now < end_date`; a missing date means no limit. Lists of plans hold
     future prices too, so the caller decides which are in force. `amount` is per unit and before tax.
@@ -104,7 +104,7 @@ class Price:
 
 @dataclass(frozen=True, slots=True)
 class Entitlement:
-    """What a plan includes (docs/flexprice-contract.md#b-endpoints, B.3).
+    """What a plan includes (docs/flexprice-contract.md#b3).
 
     `usage_limit` is None where the feature is not metered or has no limit.
     """

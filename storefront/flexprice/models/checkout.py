@@ -1,4 +1,4 @@
-"""A checkout session, and what is sent to create one (docs/flexprice-contract.md#b-endpoints, B.6)."""
+"""A checkout session, and what is sent to create one (docs/flexprice-contract.md#b6)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MAX_POLL_DELAY = timedelta(hours=1)
 
 @dataclass(frozen=True, slots=True)
 class CheckoutSessionRequest:
-    """What is asked of `POST /checkout/sessions` (docs/flexprice-contract.md#b-endpoints, B.6).
+    """What is asked of `POST /checkout/sessions` (docs/flexprice-contract.md#b6).
 
     :param customer_external_id: your id of the customer, who must exist at Flexprice.
     :param currency: three letters, in any case; one of the plan must be in it.
@@ -73,7 +73,7 @@ class CheckoutSessionRequest:
 
 @dataclass(frozen=True, slots=True)
 class CheckoutSession:
-    """One attempt to pay (docs/flexprice-contract.md#b-endpoints, B.6).
+    """One attempt to pay (docs/flexprice-contract.md#b6).
 
     `status` is `initiated`, `pending`, `completed`, `failed` or `expired`; `terminal` says that it is over.
     `payment_url` must not be offered once it is. `expires_at` may pass while the status still says `pending`.

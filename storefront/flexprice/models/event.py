@@ -13,11 +13,12 @@ from .checkout import CheckoutSession
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """A webhook's body (docs/flexprice-contract.md#e-webhooks-to-the-storefront, E.2 and E.3).
+    """A webhook's body (docs/flexprice-contract.md#e2).
 
-    Flexprice builds the body when it delivers it, so `type` and the status inside can disagree. Of types
-    without a model only the ids are kept. `order_ref` is the reference that you gave as idempotency key,
-    where the body holds it: sessions in webhooks do not, subscriptions do.
+    Flexprice builds the body when it delivers it, so `type` and the status inside can disagree
+    (docs/flexprice-contract.md#e3). Of types without a model only the ids are kept. `order_ref` is the
+    reference that you gave as idempotency key, where the body holds it: sessions in webhooks do not,
+    subscriptions do.
     """
 
     type: str
