@@ -42,7 +42,7 @@ class OrderMixin:
     """One purchase: at most one checkout session at Flexprice, at most one fulfillment."""
 
     @declared_attr.directive
-    def __tablename__(cls) -> str:  # noqa: N805
+    def __tablename__(cls) -> str:
         return "checkout_orders"
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -64,7 +64,9 @@ class OrderMixin:
 
     created_at: Mapped[datetime] = mapped_column(DateTime)
     status_changed_at: Mapped[datetime] = mapped_column(DateTime)
-    session_requested_at: Mapped[datetime | None] = mapped_column(DateTime)  # set by the one who calls Flexprice
+    session_requested_at: Mapped[datetime | None] = mapped_column(
+        DateTime
+    )  # set by the one who calls Flexprice
     session_id: Mapped[str | None] = mapped_column(String(255), unique=True)
     flexprice_customer_id: Mapped[str | None] = mapped_column(String(255))  # as on the session
     payment_url: Mapped[str | None] = mapped_column(Text)
@@ -75,14 +77,20 @@ class OrderMixin:
     invoice_verified_at: Mapped[datetime | None] = mapped_column(DateTime)  # it charges what was ordered
     cancel_requested_at: Mapped[datetime | None] = mapped_column(DateTime)
 
-    next_attempt_at: Mapped[datetime | None] = mapped_column(DateTime, index=True)  # when the worker acts next
+    next_attempt_at: Mapped[datetime | None] = mapped_column(
+        DateTime, index=True
+    )  # when the worker acts next
     attempts: Mapped[int] = mapped_column(default=0)  # of the worker, since the last transition
     last_checked_at: Mapped[datetime | None] = mapped_column(DateTime)  # when Flexprice was last asked
 
     paid_at: Mapped[datetime | None] = mapped_column(DateTime)
     fulfilled_at: Mapped[datetime | None] = mapped_column(DateTime)
-    revoked_at: Mapped[datetime | None] = mapped_column(DateTime)  # access ended after the order was fulfilled
-    access_ends_at: Mapped[datetime | None] = mapped_column(DateTime)  # Flexprice's `cancel_at`: end scheduled
+    revoked_at: Mapped[datetime | None] = mapped_column(
+        DateTime
+    )  # access ended after the order was fulfilled
+    access_ends_at: Mapped[datetime | None] = mapped_column(
+        DateTime
+    )  # Flexprice's `cancel_at`: end scheduled
     refunded_at: Mapped[datetime | None] = mapped_column(DateTime)  # when a refund was first reported
     invoice_number: Mapped[str | None] = mapped_column(String(255))
     invoice_total_text: Mapped[str | None] = mapped_column("invoice_total", String(40))  # with tax
@@ -93,7 +101,9 @@ class OrderMixin:
     returned_paid_at: Mapped[datetime | None] = mapped_column(DateTime)
     unverified_payment_id: Mapped[str | None] = mapped_column(String(40))
 
-    replaces: Mapped[str | None] = mapped_column(String(32), unique=True)  # ref of the order it takes over from
+    replaces: Mapped[str | None] = mapped_column(
+        String(32), unique=True
+    )  # ref of the order it takes over from
     replaced_by: Mapped[str | None] = mapped_column(String(32))
 
     @property
@@ -133,10 +143,12 @@ class WebhookEventMixin:
     """The inbox: a webhook event is stored once, before it is answered and before it is acted upon."""
 
     @declared_attr.directive
-    def __tablename__(cls) -> str:  # noqa: N805
+    def __tablename__(cls) -> str:
         return "checkout_webhook_events"
 
-    id: Mapped[str] = mapped_column(String(300), primary_key=True)  # the message id: a second copy finds it taken
+    id: Mapped[str] = mapped_column(
+        String(300), primary_key=True
+    )  # the message id: a second copy finds it taken
     event_type: Mapped[str] = mapped_column(String(255))
     object_id: Mapped[str] = mapped_column(String(255), index=True)
     customer_id: Mapped[str] = mapped_column(String(255))  # Flexprice's
@@ -145,7 +157,9 @@ class WebhookEventMixin:
     signed: Mapped[bool] = mapped_column(default=True)  # False: a hint, never believed
     received_at: Mapped[datetime] = mapped_column(DateTime, index=True)
     attempts: Mapped[int] = mapped_column(default=0)
-    next_attempt_at: Mapped[datetime | None] = mapped_column(DateTime, index=True)  # None: processed or set aside
+    next_attempt_at: Mapped[datetime | None] = mapped_column(
+        DateTime, index=True
+    )  # None: processed or set aside
     processed_at: Mapped[datetime | None] = mapped_column(DateTime)
     outcome: Mapped[str | None] = mapped_column(Text)  # what came of it, or why it waits
     error: Mapped[str | None] = mapped_column(Text)  # traceback of the last attempt that raised

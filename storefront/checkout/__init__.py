@@ -1,0 +1,185 @@
+"""Sells Flexprice plans in your Flask app: to your users, in your database and your pages.
+
+    checkout = Checkout()
+
+    @checkout.customer_loader
+    def load_customer():               # who is buying; None sends them to CHECKOUT_LOGIN_ENDPOINT
+        return Customer(key="user-7", name="Asha Rao", email="asha@example.com")
+
+    @checkout.on_fulfill
+    def grant_access(order): ...       # once per paid order, in its transaction. Write rows; call nobody
+
+    checkout.init_app(app, db, Order, WebhookEvent, url_prefix="/billing")
+
+It needs Flask, SQLAlchemy and the client in the folder `flexprice` beside it. docs/copying.md tells how to copy both.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeVar
+
+from flask import Blueprint, Flask, request_started
+from flask.typing import ResponseReturnValue
+
+from ..flexprice import AuthenticationError, Client, FlexpriceError, SharedHeader, WebhookVerifier
+from . import protection, views, webhooks, worker
+from .commands import cli
+from .context import rollback, send
+from .models import Customer, OrderMixin, WebhookEventMixin
+from .offers import Catalog, Offer
+from .purchase import create_customer
+from .signals import flexprice_called
+from .states import State, Trigger
+
+__all__ = ["Checkout", "Customer", "Offer", "OrderMixin", "State", "Trigger", "WebhookEventMixin"]
+
+log = logging.getLogger(__name__)
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Hooks:
+    """What you fill in with the decorators of `Checkout`."""
+
+    customer_loader: Callable[[], Customer | None] = lambda: None
+    before_start: Callable[[Customer, Offer], ResponseReturnValue | None] = lambda customer, offer: None
+    on_order_created: Callable[[Any], None] = lambda order: None
+    on_fulfill: Callable[[Any], None] = lambda order: None
+    on_revoke: Callable[[Any], None] = lambda order: None
+
+
+class Checkout:
+    """The extension. Make one, register your functions, then call `init_app`."""
+
+    def __init__(self) -> None:
+        self.hooks = Hooks()
+
+    # -- what you fill in
+
+    def customer_loader(self, function: F) -> F:
+        """Who is buying: a function that returns a `Customer`, or None for somebody who has to sign in."""
+        self.hooks.customer_loader = function
+        return function
+
+    def before_start(self, function: F) -> F:
+        """Called with (customer, offer) before an order is placed; a response that it returns is sent instead."""
+        self.hooks.before_start = function
+        return function
+
+    def on_order_created(self, function: F) -> F:
+        """Called with a new order before its INSERT: set columns of your own, such as the user's id."""
+        self.hooks.on_order_created = function
+        return function
+
+    def on_fulfill(self, function: F) -> F:
+        """Called once per paid order, in the transaction that marks it. Write rows through `db.session`; call nobody.
+
+        If it raises, the order stays paid and is tried again.
+        """
+        self.hooks.on_fulfill = function
+        return function
+
+    def on_revoke(self, function: F) -> F:
+        """Called once, in its transaction, when what was fulfilled has ended."""
+        self.hooks.on_revoke = function
+        return function
+
+    # -- what it brings
+
+    def init_app(
+        self,
+        app: Flask,
+        db: Any,
+        Order: Any,
+        WebhookEvent: Any,
+        url_prefix: str = "/billing",
+        max_concurrent: int = 4,
+    ) -> None:
+        """Register the blueprint `checkout`, the commands `flask checkout` and this extension.
+
+        :param db: Flask-SQLAlchemy's `db`, or any object whose `session` is a SQLAlchemy `scoped_session`.
+        :param Order: your model with `OrderMixin`.
+        :param WebhookEvent: your model with `WebhookEventMixin`.
+        :param url_prefix: below which the pages are; "" for none.
+        :param max_concurrent: calls to Flexprice at once; at most half of the threads of your web server.
+        """
+        self.app, self.db, self.Order, self.WebhookEvent = app, db, Order, WebhookEvent
+        self._max_concurrent = max_concurrent
+        app.extensions["checkout"] = self
+        app.register_blueprint(_blueprint(), url_prefix=url_prefix or None)
+        app.cli.add_command(cli)
+        request_started.connect(protection.exempt_webhook, app)
+
+    def run_once(self, limit: int = 100) -> int:
+        """Do what is due: at most `limit` events and as many orders. For cron or a job queue; needs an app context.
+
+        :returns: how many were taken up.
+        """
+        return worker.run_once(limit)
+
+    def ensure_customer(self, customer: Customer) -> bool:
+        """Create the customer in Flexprice at sign-up, so that a purchase needs one call. Optional.
+
+        :returns: False when it could not be done now; the first purchase does it then.
+        """
+        try:
+            create_customer(customer)
+        except FlexpriceError as error:
+            rollback()
+            log.warning("Customer %s could not be created in Flexprice: %s", customer.key, error)
+            return False
+        return True
+
+    @cached_property
+    def client(self) -> Client:
+        """The Flexprice client, made when it is first needed: your tests and commands need no key.
+
+        :raises AuthenticationError: FLEXPRICE_API_URL or FLEXPRICE_API_KEY is not set.
+        """
+        config = self.app.config
+        if not config.get("FLEXPRICE_API_URL") or not config.get("FLEXPRICE_API_KEY"):
+            raise AuthenticationError("FLEXPRICE_API_URL or FLEXPRICE_API_KEY is not set")
+        return Client(
+            config["FLEXPRICE_API_URL"],
+            config["FLEXPRICE_API_KEY"],
+            environment_id=config.get("FLEXPRICE_ENVIRONMENT_ID"),
+            max_concurrent=self._max_concurrent,
+            event_hooks={"response": [lambda call: send(flexprice_called, call=call)]},
+        )
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What is for sale."""
+        return Catalog(lambda: self.client.list_plans())
+
+    @cached_property
+    def verifier(self) -> WebhookVerifier | None:
+        """None where FLEXPRICE_WEBHOOK_SECRET is not set: then no signed webhook is accepted."""
+        secrets = str(self.app.config.get("FLEXPRICE_WEBHOOK_SECRET") or "").split()
+        return WebhookVerifier(secrets) if secrets else None
+
+    @cached_property
+    def shared_header(self) -> SharedHeader | None:
+        """FLEXPRICE_WEBHOOK_HEADER ("Name: value"), for a self-hosted Flexprice that does not sign."""
+        name, _, value = str(self.app.config.get("FLEXPRICE_WEBHOOK_HEADER") or "").partition(":")
+        return SharedHeader(name.strip(), value.strip()) if name.strip() and value.strip() else None
+
+
+def _blueprint() -> Blueprint:
+    bp = Blueprint("checkout", __name__, template_folder="templates")
+    bp.before_request(protection.check_origin)
+    bp.after_request(protection.secure_headers)
+    bp.register_error_handler(FlexpriceError, views.flexprice_failed)
+    bp.add_url_rule("/plans", "plans", views.plans)
+    bp.add_url_rule("/plans/<plan_id>", "plan", views.plan)
+    bp.add_url_rule("/checkout", "start", views.start, methods=["POST"])
+    bp.add_url_rule("/orders/<ref>/success", "success", views.success)
+    bp.add_url_rule("/orders/<ref>/failure", "failure", views.failure)
+    bp.add_url_rule("/orders/<ref>/status", "status", views.status)
+    bp.add_url_rule("/orders/<ref>/cancel", "cancel", views.cancel, methods=["POST"])
+    bp.add_url_rule(
+        "/webhooks/flexprice/", "webhook", webhooks.receive, methods=["POST"], strict_slashes=False
+    )
+    return bp

@@ -1,0 +1,238 @@
+"""What may be sold, and for how much: Flexprice's plans turned into offers, cached for a minute."""
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
+from enum import StrEnum
+
+from ..flexprice import FlexpriceError, Plan, Price
+
+log = logging.getLogger(__name__)
+
+CACHE_TTL_S = 60
+RETRY_AFTER_S = 10  # after a failed read, pages show what is cached for so long
+CENT = Decimal("0.01")
+PERIODS = {  # in the order they are shown, with the longest time that one lasts
+    "MONTHLY": timedelta(days=31),
+    "QUARTERLY": timedelta(days=92),
+    "HALF_YEARLY": timedelta(days=184),
+    "ANNUAL": timedelta(days=366),
+    "WEEKLY": timedelta(days=7),
+    "DAILY": timedelta(days=1),
+}
+# ISO 4217 currencies whose minor unit is not a hundredth. Flexprice multiplies every amount by 100 for Razorpay
+# (docs/flexprice-contract.md, D.6), so these would be charged 10 or 100 times too much or too little.
+NOT_HUNDREDTHS = frozenset(
+    [
+        "bif",
+        "clp",
+        "djf",
+        "gnf",
+        "isk",
+        "jpy",
+        "kmf",
+        "krw",
+        "pyg",
+        "rwf",
+        "ugx",
+        "uyi",
+        "vnd",
+        "vuv",
+        "xaf",
+        "xof",
+        "xpf",
+        "bhd",
+        "iqd",
+        "jod",
+        "kwd",
+        "lyd",
+        "omr",
+        "tnd",
+        "clf",
+        "uyw",
+    ]
+)
+
+
+class Refusal(StrEnum):
+    """Why an offer cannot be bought, as a sentence for the customer."""
+
+    FREE = "There is nothing to pay for this plan."
+    PER_UNIT = "This plan has per-unit pricing. Contact us to subscribe."
+    CURRENCY = "We cannot charge this currency yet. Choose another one."
+    PRICE_CHANGE = "The price of this plan is about to change. Contact us to subscribe."
+    PERIOD = "This billing period is not available online. Contact us to subscribe."
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """A plan in a currency for a billing period.
+
+    `amount` is before tax, in major units, as the first invoice will charge it. `refusal`: why it is not for sale.
+    """
+
+    plan_id: str
+    plan_name: str
+    currency: str
+    billing_period: str
+    amount: Decimal
+    refusal: Refusal | None = None
+
+    @property
+    def buyable(self) -> bool:
+        return self.refusal is None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanOnSale:
+    """A plan with its offers by (currency, billing period). `plan` is Flexprice's object, for your pages."""
+
+    plan: Plan
+    offers: dict[tuple[str, str], Offer]
+    one_time_fees: tuple[Price, ...]  # named on the page; Flexprice leaves them out of the first payment
+    has_usage: bool  # usage is billed afterwards, on top
+
+    @property
+    def id(self) -> str:
+        return self.plan.id
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+    def offer(self, currency: str, billing_period: str) -> Offer | None:
+        return self.offers.get((currency.lower(), billing_period.upper()))
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogSnapshot:
+    """All that is for sale, as Flexprice said at `read_at`. `stale`: it could not be read again since."""
+
+    plans: tuple[PlanOnSale, ...]
+    read_at: datetime
+    read_at_s: float  # by the monotonic clock
+    stale: bool = False
+
+    def plan(self, plan_id: str) -> PlanOnSale | None:
+        return next((plan for plan in self.plans if plan.id == plan_id), None)
+
+    @property
+    def currencies(self) -> list[str]:
+        return list(dict.fromkeys(currency for plan in self.plans for currency, _ in plan.offers))
+
+    @property
+    def billing_periods(self) -> list[str]:
+        sold = {period for plan in self.plans for _, period in plan.offers}
+        return [period for period in PERIODS if period in sold]
+
+
+class Catalog:
+    """The plans on sale. Safe to share between threads."""
+
+    def __init__(self, list_plans: Callable[[], Sequence[Plan]]) -> None:
+        self._list_plans = list_plans
+        self._snapshot: CatalogSnapshot | None = None
+        self._retry_at_s = 0.0
+
+    def current(self) -> CatalogSnapshot:
+        """For pages: at most a minute old, or marked stale while Flexprice cannot be read.
+
+        :raises FlexpriceError: when nothing is cached.
+        """
+        known = self._snapshot
+        waiting = time.monotonic() < self._retry_at_s
+        if known and (self._is_fresh(known) or waiting):
+            return replace(known, stale=not self._is_fresh(known))
+        try:
+            return self._read()
+        except FlexpriceError as error:
+            if known is None:
+                raise
+            log.warning("Showing the plans of %s: Flexprice cannot be read: %s", known.read_at, error)
+            return replace(known, stale=True)
+
+    def for_sale(self, newer_than: datetime | None = None) -> CatalogSnapshot:
+        """For a sale: never stale, and read after `newer_than` (naive UTC).
+
+        :raises FlexpriceError: when Flexprice cannot be read.
+        """
+        known = self._snapshot
+        if known and self._is_fresh(known) and (newer_than is None or known.read_at > newer_than):
+            return known
+        return self._read()
+
+    def _is_fresh(self, known: CatalogSnapshot) -> bool:
+        return time.monotonic() - known.read_at_s < CACHE_TTL_S
+
+    def _read(self) -> CatalogSnapshot:
+        started_s, now = time.monotonic(), datetime.now(UTC)
+        try:
+            plans = self._list_plans()
+        except FlexpriceError:
+            self._retry_at_s = time.monotonic() + RETRY_AFTER_S
+            raise
+        self._snapshot = CatalogSnapshot(tuple(put_on_sale(plans, now)), now.replace(tzinfo=None), started_s)
+        return self._snapshot
+
+
+def put_on_sale(plans: Iterable[Plan], now: datetime) -> Iterable[PlanOnSale]:
+    """A plan whose prices cannot be computed is left out and logged: it must not hide the others."""
+    for plan in plans:
+        try:
+            yield plan_on_sale(plan, now)
+        except ArithmeticError:
+            log.warning("Plan %s is left out: its prices cannot be computed", plan.id)
+
+
+def plan_on_sale(plan: Plan, now: datetime) -> PlanOnSale:
+    recurring = [price for price in plan.prices if not price.one_time and not _has_ended(price, now)]
+    keys = dict.fromkeys(
+        (price.currency, price.billing_period) for price in recurring if _has_begun(price, now)
+    )
+    return PlanOnSale(
+        plan=plan,
+        offers={key: make_offer(plan, recurring, *key, now) for key in keys},
+        one_time_fees=tuple(
+            p for p in plan.prices if p.one_time and _has_begun(p, now) and not _has_ended(p, now)
+        ),
+        has_usage=any(price.type == "USAGE" for price in recurring),
+    )
+
+
+def make_offer(plan: Plan, recurring: list[Price], currency: str, period: str, now: datetime) -> Offer:
+    """What the first invoice charges: each FIXED price of this currency and period that is in force now."""
+    fixed = [
+        p for p in recurring if p.type == "FIXED" and (p.currency, p.billing_period) == (currency, period)
+    ]
+    in_force = [price for price in fixed if _has_begun(price, now)]
+    # A price that begins within the first period is charged at once, on top (docs/flexprice-contract.md, B.6).
+    soon = now + PERIODS.get(period, timedelta(days=366))
+    refusal = None
+    if any(price.billing_model != "FLAT_FEE" for price in in_force):
+        refusal = Refusal.PER_UNIT
+    elif any(not _has_begun(price, now) and _has_begun(price, soon) for price in fixed):
+        refusal = Refusal.PRICE_CHANGE
+    elif any(price.billing_period_count != 1 for price in in_force):
+        refusal = Refusal.PERIOD  # a checkout sells a price for every two months as a monthly one
+    amount = sum((line_amount(price) for price in in_force), Decimal(0))
+    if refusal is None and amount <= 0:
+        refusal = Refusal.FREE
+    elif refusal is None and currency in NOT_HUNDREDTHS:
+        refusal = Refusal.CURRENCY
+    return Offer(plan.id, plan.name, currency, period, amount, refusal)
+
+
+def line_amount(price: Price) -> Decimal:
+    """One invoice line, rounded as Flexprice rounds it: half away from zero, to two decimals."""
+    return (price.amount * (price.min_quantity or 1)).quantize(CENT, ROUND_HALF_UP)
+
+
+def _has_begun(price: Price, now: datetime) -> bool:
+    return price.start_date is None or price.start_date <= now
+
+
+def _has_ended(price: Price, now: datetime) -> bool:
+    return price.end_date is not None and price.end_date <= now

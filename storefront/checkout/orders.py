@@ -1,0 +1,381 @@
+"""An order from the click to the end of its access: place it, open its session, move it, fulfill it once.
+
+Only `place_order` and `open_session` commit. After any other function here call `commit()`.
+"""
+
+import logging
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select, update
+
+from ..flexprice import (
+    CheckoutSession,
+    NotFound,
+    Subscription,
+    UnreadableResponse,
+)
+from . import invoices
+from .context import after_commit, app, ask, checkout, db_now, naive, rollback, session
+from .models import OrderMixin
+from .signals import order_needs_attention, order_transitioned
+from .states import ENDED_UNPAID, HOLDS_SLOT, OPEN, SETTLED, TRANSITIONS, State, Trigger
+
+log = logging.getLogger(__name__)
+
+
+MONEY_TAKEN = ("SUCCEEDED", "OVERPAID")
+# A customer may have several subscriptions; without statuses Flexprice hides drafts and cancelled ones.
+TRACES = ("draft", "active", "trialing")
+
+CLAIMED_PAID = (
+    'Ended, but the customer came back with Razorpay\'s status "paid" (unverified). '
+    "Are the events payment.captured and payment_link.paid enabled at Razorpay?"
+)
+NOTES = {  # what an operator reads about an order that moved by these
+    Trigger.PAYMENT_UNMATCHED: "Paid, but the session did not complete: fulfill or refund it by hand",
+    Trigger.COMPLETION_OVERWRITTEN: "Paid and completed, but overwritten since: fulfill or refund it by hand",
+    Trigger.DUPLICATE_PAYMENT: "The customer already has this plan: refund this payment",
+}
+LOST = "No answer to the create call came, and Flexprice knows of no payment"
+UNTRUE_WHEN_PAID = (LOST, CLAIMED_PAID, *NOTES.values())
+
+
+class FulfillmentFailed(Exception):
+    """The host's hook raised. Nothing of the transaction may be kept; the order stays paid."""
+
+
+def record_session(order: OrderMixin, created: CheckoutSession, *, by: str) -> bool:
+    """Store what Flexprice says of the session beside the order; an order that has another session keeps that.
+
+    :returns: whether the order has this session now.
+    """
+    ids = {
+        "session_id": created.id,
+        "flexprice_customer_id": created.customer_id,
+        "payment_url": created.payment_url,
+        "expires_at": naive(created.expires_at),
+        "invoice_id": created.invoice_id,
+        "payment_id": created.payment_id,
+    }
+    known = {name: value for name, value in ids.items() if value is not None}
+    if not change(order, known, session_id=None) and order.session_id != created.id:
+        log.error("order %s has session %s: %s is ignored", order.ref, order.session_id, created.id)
+        return False
+    if not transition(order, Trigger.SESSION_CREATED, by=by):
+        check_now(order)  # it ended before the answer came: the worker withdraws the link
+    return True
+
+
+def settle(order_id: int, told: CheckoutSession, *, by: str, announced: str = "") -> bool:
+    """Apply the session; where that makes the order paid, fulfill it in the same transaction.
+
+    A hook or a receiver that raises never blocks the move to paid: the transaction is done again without the hook,
+    then without the receivers, and the worker tries to fulfill the order later.
+
+    :returns: whether it moved the order.
+    """
+    for fulfill_now, notify in ((True, True), (False, True), (False, False)):
+        order = get(order_id)
+        try:
+            moved = apply_session(order, told, by=by, announced=announced, notify=notify)
+            if fulfill_now and moved and order.state == State.PAID and order.invoice_verified_at:
+                fulfill(order, by=by)
+            session().flush()
+            return moved
+        except Exception:
+            if not notify:
+                raise
+            rollback()
+            log.exception("order %s: a hook or a receiver failed; it is paid without", order_id)
+    raise AssertionError("unreachable")
+
+
+def apply_session(
+    order: OrderMixin, told: CheckoutSession, *, by: str, announced: str = "", notify: bool = True
+) -> bool:
+    """The one way in which a session's status reaches an order.
+
+    :param told: from a signed webhook with a final status, or from Flexprice when asked.
+    :param announced: the last word of the webhook's event type.
+    :param notify: whether `order_transitioned` is sent.
+    :returns: whether it moved the order.
+    """
+    if (told.id, told.customer_id) != (order.session_id, order.flexprice_customer_id):
+        add_review_note(order, f"News of session {told.id} names another session or customer: not believed")
+        return False
+    for name, value in (("invoice_id", told.invoice_id), ("payment_id", told.payment_id)):
+        if value and value != getattr(order, name):
+            setattr(order, name, value)
+    session().flush()
+    trigger = trigger_for(order, told, announced)
+    if trigger is None:
+        return False
+    paid: dict[str, Any] = (
+        {"paid_at": naive(told.completed_at) or db_now()} if trigger is Trigger.PAYMENT_COMPLETED else {}
+    )
+    moved = transition(order, trigger, by=by, notify=notify, **paid)
+    if trigger is Trigger.COMPLETION_OVERWRITTEN and order.state == State.FULFILLED:
+        add_review_note(order, "Fulfilled, but Flexprice overwrote the completed session: it will not renew")
+    return moved
+
+
+def trigger_for(order: OrderMixin, told: CheckoutSession, announced: str = "") -> Trigger | None:
+    """What a session's status means for its order; None while nothing is decided."""
+    if told.status == "completed":
+        return Trigger.PAYMENT_COMPLETED
+    if told.terminal and (told.completed_at or announced == "completed"):
+        return Trigger.COMPLETION_OVERWRITTEN  # a late clean-up can overwrite a completed session
+    if told.terminal and order.cancel_requested_at and told.cancelled_at:
+        return Trigger.CANCELLED
+    if told.terminal:
+        return Trigger.PAYMENT_FAILED if told.status == "failed" else Trigger.SESSION_EXPIRED
+    if told.payment_status in MONEY_TAKEN:
+        return Trigger.PAYMENT_UNMATCHED
+    return None
+
+
+def traces_of(order: OrderMixin) -> list[Subscription]:
+    """The customer's subscriptions that may come from this order's requests.
+
+    :raises UnreadableResponse: when one of them cannot be read: then none can be excluded.
+    """
+    try:
+        found = ask(checkout().client.list_subscriptions, order.customer_key, TRACES)
+    except NotFound:
+        return []
+    if found.unreadable:
+        raise UnreadableResponse(f"{found.unreadable} subscriptions of the customer cannot be read")
+    return [subscription for subscription in found if subscription.metadata.get("order_ref") == order.ref]
+
+
+def find_payment(order: OrderMixin, found: list[Subscription], *, by: str) -> bool:
+    """A create whose answer was lost may have been paid: one of its subscriptions (`traces_of`) is active then."""
+    active = next((s for s in found if s.status in ("active", "trialing")), None)
+    if active is None:
+        return False
+    invoice_id = active.latest_invoice_id or order.invoice_id
+    known: dict[str, Any] = {"subscription_id": active.id, "invoice_id": invoice_id, "paid_at": db_now()}
+    return transition(order, Trigger.PAYMENT_COMPLETED, by=by, **known)
+
+
+def transition(order: OrderMixin, trigger: Trigger, *, by: str, notify: bool = True, **values: Any) -> bool:
+    """Move the order by one conditional UPDATE. Every side effect hangs on the True that this call returns.
+
+    :param by: who caused it: "webhook", "worker", "customer", "operator:<email>".
+    :param values: further columns to write with it.
+    """
+    Order = checkout().Order
+    session().flush()
+    columns = (Order.state, Order.slot, Order.review_note, Order.returned_paid_at)
+    for _ in range(2):  # SQLite has no row locks: an order that changed in between is read once more
+        seen = session().execute(select(*columns).where(Order.id == order.id).with_for_update()).one()
+        after = TRANSITIONS.get((State(seen.state), trigger))
+        if after is None:
+            break
+        written = _values_of(order, seen, trigger, after) | values
+        if change(order, written, state=seen.state, review_note=seen.review_note):
+            log.info("order %s: %s -> %s (%s, by %s)", order.ref, seen.state, after, trigger, by)
+            if notify:
+                moved: dict[str, Any] = {
+                    "from_state": State(seen.state),
+                    "to_state": after,
+                    "trigger": trigger,
+                    "by": by,
+                }
+                order_transitioned.send(app(), order=order, **moved)
+            _alert(order, written.get("review_note"), by)
+            return True
+    session().refresh(order)
+    log.info("order %s stays %s: %s changes nothing", order.ref, order.state, trigger)
+    return False
+
+
+def _values_of(order: OrderMixin, seen: Any, trigger: Trigger, after: State) -> dict[str, Any]:
+    now = db_now()
+    values: dict[str, Any] = {"state": after, "status_changed_at": now, "next_attempt_at": now, "attempts": 0}
+    if after not in HOLDS_SLOT:
+        values["slot"] = None
+    elif seen.slot is None and trigger is not Trigger.FULFILLED:
+        values["slot"] = free_slot(order)
+    if after in SETTLED:
+        values |= {"customer_name": None, "customer_email": None}
+    if trigger in NOTES:
+        values["review_note"] = NOTES[trigger]
+    elif after in ENDED_UNPAID and seen.returned_paid_at:
+        values["review_note"] = CLAIMED_PAID
+    elif trigger is Trigger.PAYMENT_COMPLETED and (seen.review_note or "").startswith(UNTRUE_WHEN_PAID):
+        values["review_note"] = None
+    return values
+
+
+def _alert(order: OrderMixin, note: str | None, by: str) -> None:
+    if note and not by.startswith("operator"):
+        log.error("order %s: %s", order.ref, note)
+        after_commit(order_needs_attention, order=order, note=note)
+
+
+def slot_of(customer_key: str, plan_id: str) -> str:
+    return f"{customer_key} {plan_id}"
+
+
+def free_slot(order: OrderMixin) -> str | None:
+    """The order's slot, taken over from an order that is not paid; None where the customer has the plan already."""
+    Order, slot = checkout().Order, slot_of(order.customer_key, order.plan_id)
+    weaker = Order.state.in_([*OPEN, State.HELD, State.STUCK])
+    session().execute(
+        update(Order).where(Order.slot == slot, Order.id != order.id, weaker).values(slot=None),
+        execution_options={"synchronize_session": False},
+    )
+    taken = session().scalar(select(Order.id).where(Order.slot == slot, Order.id != order.id))
+    return slot if taken is None else None
+
+
+# -- what a paid order is owed ----------------------------------------------------------------------
+
+
+def fulfill(order: OrderMixin, *, by: str) -> bool:
+    """Grant access exactly once: `on_fulfill` runs in the transaction of the order's last move, or not at all.
+
+    :raises FulfillmentFailed: the hook, or a receiver of `order_transitioned`, raised: roll back.
+    """
+    slot = free_slot(order)
+    if slot is None:
+        return transition(order, Trigger.DUPLICATE_PAYMENT, by=by)
+    try:
+        fulfilled = transition(order, Trigger.FULFILLED, by=by, slot=slot, fulfilled_at=db_now())
+        if fulfilled:
+            checkout().hooks.on_fulfill(order)
+        session().flush()
+    except Exception as error:
+        raise FulfillmentFailed(str(error)) from error
+    return fulfilled
+
+
+def verify_invoice(order: OrderMixin, invoice: invoices.Invoice, *, by: str) -> bool:
+    """Does the session charge what was ordered? If not, the order leaves the way to fulfillment."""
+    differences = invoices.differences(order, invoice)
+    if not differences:
+        invoices.record(order, invoice)
+        order.invoice_verified_at = db_now()
+        return True
+    transition(order, Trigger.INVOICE_MISMATCH, by=by, review_note=f"Not what was ordered: {differences}")
+    return False
+
+
+def revoke(order: OrderMixin, *, by: str, reason: str) -> bool:
+    """What was fulfilled has ended: `on_revoke` runs once, in this transaction. False when it has ended already."""
+    ended = change(order, {"revoked_at": db_now(), "slot": None}, state=State.FULFILLED, revoked_at=None)
+    if ended:
+        log.info("order %s: access ended (%s, by %s)", order.ref, reason, by)
+        checkout().hooks.on_revoke(order)
+    return ended
+
+
+def refund_seen(order: OrderMixin, *, by: str) -> None:
+    """Flexprice reports that money went back. Of a sale that was fulfilled it is information, no more."""
+    order.refunded_at = order.refunded_at or db_now()
+    if not transition(order, Trigger.REFUND_SEEN, by=by):
+        add_review_note(order, "Flexprice reports a refund for this order")
+
+
+# -- what a person decides --------------------------------------------------------------------------
+
+
+def release_for_fulfillment(order: OrderMixin, *, by: str) -> bool:
+    """An operator lets an order that is held or stuck be fulfilled as it is; the worker does so."""
+    now = db_now()
+    accepted: dict[str, Any] = {
+        "invoice_verified_at": now,
+        "paid_at": order.paid_at or now,
+        "review_note": f"Released by {by}",
+    }
+    return transition(order, Trigger.RELEASED, by=by, **accepted)
+
+
+def confirm_refund(order: OrderMixin, *, by: str) -> bool:
+    """An operator has seen to it that the money went back."""
+    refunded: dict[str, Any] = {
+        "refunded_at": order.refunded_at or db_now(),
+        "review_note": f"Refund confirmed by {by}",
+    }
+    return transition(order, Trigger.REFUND_CONFIRMED, by=by, **refunded)
+
+
+def close(order: OrderMixin, *, by: str) -> bool:
+    """An operator ends an order that would wait for ever. Money that comes all the same is still noticed."""
+    return transition(order, Trigger.CLOSED, by=by, review_note=f"Closed by {by}")
+
+
+# -- rows -------------------------------------------------------------------------------------------
+
+
+def get(order_id: int) -> OrderMixin:
+    found: OrderMixin = session().get_one(checkout().Order, order_id, populate_existing=True)
+    return found
+
+
+def find_by_ref(ref: str) -> OrderMixin | None:
+    return _find(ref=ref)
+
+
+def find_by_session(session_id: str) -> OrderMixin | None:
+    return _find(session_id=session_id)
+
+
+def find_by_slot(slot: str) -> OrderMixin | None:
+    return _find(slot=slot)
+
+
+def find_own(ref: str, customer_key: str) -> OrderMixin | None:
+    """A stranger's order is not found, exactly like one that does not exist."""
+    return _find(ref=ref, customer_key=customer_key)
+
+
+def owned_plans(customer_key: str) -> set[str]:
+    """Ids of the plans that a customer has, by what was sold here."""
+    Order = checkout().Order
+    active = (Order.customer_key == customer_key, Order.state == State.FULFILLED, Order.revoked_at.is_(None))
+    return set(session().scalars(select(Order.plan_id).where(*active)))
+
+
+def mismatched_at(customer_key: str, plan_id: str) -> datetime | None:
+    """When an order of this customer was last found to charge something other than was shown."""
+    Order = checkout().Order
+    of_plan = (Order.customer_key == customer_key, Order.plan_id == plan_id)
+    differed = Order.state.in_([State.MISMATCHED, State.HELD, State.REFUNDED])
+    return session().scalar(select(func.max(Order.status_changed_at)).where(*of_plan, differed))
+
+
+def _find(**columns: str) -> OrderMixin | None:
+    found: OrderMixin | None = session().scalar(select(checkout().Order).filter_by(**columns))
+    return found
+
+
+def change(order: OrderMixin, values: dict[str, Any], **as_it_was: Any) -> bool:
+    """Write `values` where the columns still are as they were; the order is read again. True when it was written."""
+    Order = checkout().Order
+    unchanged = [getattr(Order, name) == value for name, value in as_it_was.items()]
+    columns = {getattr(Order, name): value for name, value in values.items()}
+    statement = update(Order).where(Order.id == order.id, *unchanged).values(columns)
+    result: Any = session().execute(statement, execution_options={"synchronize_session": False})
+    session().refresh(order)
+    return bool(result.rowcount == 1)
+
+
+def check_now(order: OrderMixin) -> None:
+    """Let the worker look at it in its next turn."""
+    change(order, {"next_attempt_at": db_now()})
+
+
+def add_review_note(order: OrderMixin, note: str) -> None:
+    """Say something to the operator, who is alerted; what was noted before stays in front of it."""
+    if note in (order.review_note or ""):
+        return
+    change(
+        order,
+        {"review_note": "; ".join(filter(None, (order.review_note, note)))},
+        review_note=order.review_note,
+    )
+    log.error("order %s: %s", order.ref, note)
+    after_commit(order_needs_attention, order=order, note=note)

@@ -1,0 +1,117 @@
+"""Protection of the checkout's own pages: forms only from this site, payment links only to payment hosts."""
+
+from urllib.parse import urlsplit
+
+from flask import Flask, Response, abort, current_app, request, url_for
+
+PAYMENT_HOSTS = ("razorpay.com", "rzp.io")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def words(value: object) -> list[str]:
+    """A setting that is a list, or text with spaces or commas between the words."""
+    return value.replace(",", " ").split() if isinstance(value, str) else [str(word) for word in value or ()]  # type: ignore[attr-defined]
+
+
+def payment_hosts(app: Flask) -> list[str]:
+    """Hosts a customer may be sent to, with their subdomains: Razorpay's, and CHECKOUT_PAYMENT_HOSTS."""
+    return [*PAYMENT_HOSTS, *words(app.config.get("CHECKOUT_PAYMENT_HOSTS"))]
+
+
+def is_payment_url(url: str | None) -> bool:
+    """Whether a customer may be sent there: https and a payment host, or http to one on this machine."""
+    if not url or any(character in url for character in "\\\r\n\t @"):
+        return False
+    try:
+        parts = urlsplit(url)
+        where, hostname = parts.netloc.lower(), parts.hostname
+    except ValueError:
+        return False
+    for host in payment_hosts(current_app):
+        if where == host.lower() and (
+            parts.scheme == "https" or (parts.scheme == "http" and hostname in LOOPBACK)
+        ):
+            return True
+        if parts.scheme == "https" and where.endswith(f".{host.lower()}") and hostname not in LOOPBACK:
+            return True
+    return False
+
+
+def base_url() -> str:
+    """Scheme and host for return addresses: of this request where CHECKOUT_ALLOWED_HOSTS names its host."""
+    config = current_app.config
+    if not config.get("CHECKOUT_BASE_URL") or request.host in words(config.get("CHECKOUT_ALLOWED_HOSTS")):
+        return f"{request.scheme}://{request.host}"
+    return str(config["CHECKOUT_BASE_URL"]).rstrip("/")
+
+
+def return_url(ref: str) -> str:
+    """The order's address without /success or /failure, as the payment page leads back to it."""
+    return base_url() + url_for("checkout.success", ref=ref).removesuffix("/success")
+
+
+def check_origin() -> None:
+    """Refuse a form of another site. Runs before each POST of the blueprint but the webhook."""
+    if request.method != "POST" or request.endpoint == "checkout.webhook":
+        return
+    if not _same_site() and not _has_csrf_token():
+        abort(403)
+
+
+def _same_site() -> bool:
+    fetch_site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if fetch_site:
+        return fetch_site == "same-origin"
+    if origin:
+        ours = {request.host, urlsplit(str(current_app.config.get("CHECKOUT_BASE_URL") or "")).netloc}
+        return urlsplit(origin).netloc in ours - {""}
+    return "Cookie" not in request.headers  # nobody is signed in: no one's rights can be used
+
+
+def _has_csrf_token() -> bool:
+    """No header tells where the form came from: then a valid token of Flask-WTF does, if your app has it."""
+    if (
+        "Sec-Fetch-Site" in request.headers
+        or "Origin" in request.headers
+        or "csrf" not in current_app.extensions
+    ):
+        return False
+    from flask_wtf.csrf import ValidationError, validate_csrf  # type: ignore[import-untyped]
+
+    try:
+        validate_csrf(request.form.get("csrf_token"))
+    except ValidationError:
+        return False
+    return True
+
+
+def exempt_webhook(app: Flask, **_: object) -> None:
+    """CSRFProtect may be initialised before or after the checkout: exempt the webhook at each request."""
+    if csrf := app.extensions.get("csrf"):
+        csrf.exempt(app.view_functions["checkout.webhook"])
+
+
+def secure_headers(response: Response) -> Response:
+    """For the checkout's own pages. A header that your app sets afterwards wins."""
+    hosts = " ".join(_sources(payment_hosts(current_app)))
+    policy = (
+        f"form-action 'self' {hosts}; frame-ancestors 'none'; base-uri 'self'"  # Chromium holds the 303 to it
+    )
+    response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("Referrer-Policy", "same-origin")  # order addresses stay here
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cache-Control", "private, no-cache")
+    response.vary.add("Cookie")
+    if request.endpoint == "checkout.status" and response.status_code == 200:
+        response.add_etag()
+        response.make_conditional(request)
+    return response
+
+
+def _sources(hosts: list[str]) -> list[str]:
+    """As a CSP names them; of a host on this machine both schemes are allowed."""
+    local = [host for host in hosts if urlsplit(f"//{host}").hostname in LOOPBACK]
+    others = [host for host in hosts if host not in local]
+    return [f"http://{host}" for host in local] + [
+        s for host in others for s in (f"https://{host}", f"https://*.{host}")
+    ]

@@ -1,0 +1,191 @@
+"""The click: place the order, then open its checkout session at Flexprice. Both commit."""
+
+import logging
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy.exc import IntegrityError
+
+from ..flexprice import (
+    AuthenticationError,
+    CheckoutSession,
+    CheckoutSessionRequest,
+    Conflict,
+    CustomerNotFound,
+    FlexpriceError,
+    NoAnswer,
+    NotSent,
+)
+from .context import ask, backoff, checkout, commit, db_now, rollback, session
+from .models import Customer, OrderMixin, random_ref
+from .offers import Offer
+from .orders import change, find_by_slot, find_payment, get, record_session, slot_of, traces_of, transition
+from .states import State, Trigger
+
+log = logging.getLogger(__name__)
+
+LOST_AFTER = timedelta(seconds=40)  # longer than the create call waits: no answer by then is a lost answer
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(minutes=10)
+MAX_SESSION_ATTEMPTS = 10  # to create the session; then a person is asked
+
+
+class AlreadyOwned(Exception):
+    """The customer has this plan, or has paid for it. `order`: the one that says so."""
+
+    def __init__(self, order: OrderMixin) -> None:
+        super().__init__(order.ref)
+        self.order = order
+
+
+class OpenOrderExists(Exception):
+    """The plan has an open order for another currency, billing period or price. `order`: that one."""
+
+    def __init__(self, order: OrderMixin) -> None:
+        super().__init__(order.ref)
+        self.order = order
+
+
+def place_order(
+    customer: Customer, offer: Offer, return_url: Callable[[str], str], **values: Any
+) -> tuple[OrderMixin, bool]:
+    """The open order for this offer, and whether the caller may ask Flexprice for its session. Commits.
+
+    :param return_url: a function from the order's reference to its address without /success or /failure.
+    :param values: further columns of a new order.
+    :raises AlreadyOwned: the plan is paid for already.
+    :raises OpenOrderExists: another offer of the plan is open; continue or cancel that first.
+    """
+    now, slot = db_now(), slot_of(customer.key, offer.plan_id)
+    order = checkout().Order(
+        slot=slot, state=State.PLACED, customer_key=customer.key, customer_name=customer.name,
+        customer_email=customer.email, plan_id=offer.plan_id, plan_name=offer.plan_name, currency=offer.currency,
+        billing_period=offer.billing_period, amount_text=str(offer.amount), created_at=now, status_changed_at=now,
+        session_requested_at=now, next_attempt_at=now + LOST_AFTER, **values,
+    )  # fmt: skip
+    order.ref = order.ref or random_ref()
+    order.return_url = return_url(order.ref)
+    checkout().hooks.on_order_created(order)
+    session().add(order)
+    try:
+        commit()  # before Flexprice is called
+        log.info("order %s placed: %s, %s %s", order.ref, order.plan_name, order.amount, order.currency)
+        return order, True
+    except IntegrityError:
+        rollback()  # the slot is taken: a double click, another tab, or the plan is theirs
+    first = find_by_slot(slot)
+    if first is None:  # it ended in that moment
+        return place_order(customer, offer, return_url, **values)
+    return _continue(first, offer), claim_session_request(first)
+
+
+def _continue(order: OrderMixin, offer: Offer) -> OrderMixin:
+    if not order.is_open:
+        raise AlreadyOwned(order)
+    same = (order.currency, order.billing_period) == (offer.currency, offer.billing_period)
+    if not same or (order.amount != offer.amount and not _reprice(order, offer)):
+        raise OpenOrderExists(order)
+    return order
+
+
+def _reprice(order: OrderMixin, offer: Offer) -> bool:
+    """The price changed since the first click. While no session was asked for, today's price counts."""
+    return change(order, {"amount_text": str(offer.amount)}, state=State.PLACED, session_requested_at=None)
+
+
+def claim_session_request(order: OrderMixin) -> bool:
+    """True for the one caller who may ask Flexprice for this order's session. Commits."""
+    now = db_now()
+    values = {"session_requested_at": now, "next_attempt_at": now + LOST_AFTER}
+    mine = change(order, values, state=State.PLACED, session_requested_at=None, session_id=None)
+    commit()
+    return mine
+
+
+def open_session(order: OrderMixin, *, by: str) -> None:
+    """Create the order's checkout session. Called by the one who claimed it; commits, raises nothing of Flexprice's.
+
+    Afterwards the order awaits its payment; or waits for a lost answer (the worker looks for it); or is placed still,
+    and is tried again with the same key, because a refused create is no failed payment; or has failed for good.
+    """
+    order_id = order.id
+    try:
+        created = None if find_earlier_payment(order, by=by) else _create_session(order)
+    except (NoAnswer, Conflict) as error:  # there may be a session: never a second request without a look
+        log.warning("order %s: no answer to the create call: %s", order.ref, error)
+    except FlexpriceError as error:
+        _not_opened(get(order_id), error, by)
+    else:
+        if created:
+            record_session(get(order_id), created, by=by)
+    commit()
+
+
+def _create_session(order: OrderMixin) -> CheckoutSession:
+    request, customer = session_request(order), customer_of(order)
+    try:
+        return ask(checkout().client.create_checkout_session, request)
+    except CustomerNotFound:
+        create_customer(customer)
+        return ask(checkout().client.create_checkout_session, request)
+
+
+def find_earlier_payment(order: OrderMixin, *, by: str) -> bool:
+    """Before the key is used again: behind an answer such as 502 a session may have been made, and paid.
+
+    :raises FlexpriceError: when that cannot be told; NotSent where no answer came, since no session was asked for.
+    """
+    if not order.attempts:
+        return False
+    try:
+        found = traces_of(order)
+    except NoAnswer as error:
+        raise NotSent(f"earlier payments cannot be searched: {error}") from error
+    return find_payment(order, found, by=by)
+
+
+def session_request(order: OrderMixin) -> CheckoutSessionRequest:
+    return CheckoutSessionRequest(
+        customer_external_id=order.customer_key,
+        plan_id=order.plan_id,
+        currency=order.currency,
+        billing_period=order.billing_period,
+        idempotency_key=order.ref,
+        success_url=f"{order.return_url}/success",
+        failure_url=f"{order.return_url}/failure",
+        cancel_url=f"{order.return_url}/failure",
+    )
+
+
+def customer_of(order: OrderMixin) -> Customer:
+    return Customer(order.customer_key, order.customer_name or "", order.customer_email or "")
+
+
+def create_customer(customer: Customer) -> None:
+    """Make the customer in Flexprice; one that exists already is fine.
+
+    :raises NotSent: without an answer, since no session was asked for yet.
+    """
+    try:
+        ask(checkout().client.create_customer, customer.key, customer.name, customer.email)
+    except Conflict:
+        log.info("Flexprice knows customer %s already", customer.key)
+    except NoAnswer as error:
+        raise NotSent(f"the customer could not be created: {error}") from error
+
+
+def _not_opened(order: OrderMixin, error: FlexpriceError, by: str) -> None:
+    """Nothing can be paid and the key is free: try the same order again later, or end it."""
+    log.warning("order %s: no session: %s (request %s)", order.ref, error, error.request_id)
+    again = error.retryable or isinstance(error, AuthenticationError)
+    if again and order.attempts < MAX_SESSION_ATTEMPTS:
+        later = db_now() + backoff(order.attempts + 1, FIRST_RETRY, LONGEST_RETRY)
+        released = {
+            "session_requested_at": None,
+            "next_attempt_at": later,
+            "attempts": max(order.attempts, 1),
+        }
+        change(order, released, state=State.PLACED)
+        return
+    note = f"Flexprice did not open a session: {error.status} {error.code or error.message}"[:500]
+    transition(order, Trigger.SESSION_REFUSED, by=by, review_note=note)

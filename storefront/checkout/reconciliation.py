@@ -1,0 +1,294 @@
+"""What Flexprice is asked about an order in each state, and when: webhooks may be lost, late or repeated.
+
+Every check ends in `orders.apply_session` or another transition, exactly as a webhook does.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from ..flexprice import (
+    CheckoutSession,
+    FlexpriceError,
+    InvalidRequest,
+    NotFound,
+    RouteNotFound,
+    ServerError,
+)
+from . import invoices, orders, purchase
+from .context import ask, checkout, commit, db_now, naive, rollback
+from .models import OrderMixin
+from .states import ENDED_UNPAID, State, Trigger
+
+log = logging.getLogger(__name__)
+
+SECOND, MINUTE, HOUR, DAY = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+
+# The next check comes after as long as the order has been in its state, between these two: the gaps double.
+GAPS = {
+    State.PLACED: (MINUTE, HOUR),
+    State.AWAITING_PAYMENT: (5 * SECOND, HOUR),  # seconds, for the invoice that is not verified yet
+    State.PAID: (2 * SECOND, 5 * MINUTE),  # somebody has paid and is waiting
+}
+OTHERWISE = (MINUTE, 6 * HOUR)
+QUIET_WHILE_PAYING = MINUTE  # the page of the customer asks for a check itself
+WATCH_FOR_MONEY = timedelta(days=3)  # after an end: a late authorization takes up to three days
+# A session lives 15 to 25 minutes and a sweep every 30 minutes archives its draft; then nothing can be paid.
+DRAFT_IS_LEFT_OVER = timedelta(minutes=60)
+RESTART_AFTER = MINUTE  # a customer whose create call got no answer may begin again
+GONE_AFTER = timedelta(hours=2)  # past its `expires_at`, an unknown session is given up
+MAX_FULFILLMENT_ATTEMPTS = 10
+
+
+def check_order(order_id: int) -> None:
+    """Ask what must be asked about one order, and write what follows. Commits.
+
+    :raises FlexpriceError: it could not be asked now.
+    :raises FulfillmentFailed: a hook of the host raised.
+    """
+    order = orders.get(order_id)
+    CHECKS[State(order.state)](order)
+    orders.change(order, {"last_checked_at": db_now()})
+    commit()
+
+
+def next_gap(order: OrderMixin) -> timedelta | None:
+    """How long until the order is checked again; None: no more."""
+    waited = db_now() - order.status_changed_at
+    if order.state == State.FULFILLED:
+        return _next_gap_of_active(order, waited)
+    if order.state == State.AWAITING_PAYMENT and order.invoice_verified_at and waited < QUIET_WHILE_PAYING:
+        return QUIET_WHILE_PAYING
+    watched = order.state in GAPS or (order.state not in RESTING and waited < WATCH_FOR_MONEY)
+    if not watched:
+        return None
+    if order.state == State.PAID and order.attempts >= MAX_FULFILLMENT_ATTEMPTS:
+        return DAY
+    shortest, longest = GAPS.get(State(order.state), OTHERWISE)
+    return min(max(waited, shortest), longest)
+
+
+def _next_gap_of_active(order: OrderMixin, waited: timedelta) -> timedelta | None:
+    if order.revoked_at:
+        return None
+    if order.invoice_number is None and waited < HOUR:
+        return max(waited, 5 * SECOND)  # the invoice gets its number when it is finalized
+    until_end = order.access_ends_at - db_now() if order.access_ends_at else DAY
+    return min(max(until_end + MINUTE, 5 * MINUTE), DAY)
+
+
+# -- open orders ------------------------------------------------------------------------------------
+
+
+def check_placed(order: OrderMixin) -> None:
+    """Nothing was opened: try again. Or no answer came: look for a trace of the session."""
+    if order.session_requested_at is None:
+        if purchase.claim_session_request(order):
+            purchase.open_session(order, by="worker")
+        return
+    found = orders.traces_of(order)
+    if not orders.find_payment(order, found, by="worker"):
+        abandon_if_lost(order, [draft.id for draft in found], patience=DRAFT_IS_LEFT_OVER, by="worker")
+
+
+def abandon_if_lost(order: OrderMixin, drafts: list[str], *, patience: timedelta, by: str) -> bool:
+    waited = db_now() - (order.session_requested_at or order.created_at)
+    if order.session_id or waited < patience:
+        return False
+    left = f"; a draft was left over: {', '.join(drafts)}" if drafts else ""
+    return orders.transition(order, Trigger.ABANDONED, by=by, review_note=orders.LOST + left)
+
+
+def restart(order: OrderMixin) -> bool:
+    """A customer begins again after a lost answer: True when the order has made room for a new one. Commits.
+
+    The link of a session that was made all the same was never shown; should it be paid, the order counts again.
+
+    :raises FlexpriceError: an earlier payment cannot be excluded now.
+    """
+    found = orders.traces_of(order)
+    drafts = [draft.id for draft in found]
+    paid = orders.find_payment(order, found, by="customer")
+    made_room = not paid and abandon_if_lost(order, drafts, patience=RESTART_AFTER, by="customer")
+    commit()
+    return made_room
+
+
+def with_cancellation(told: CheckoutSession) -> CheckoutSession:
+    """The answer to our own cancel call. Servers leave `cancelled_at` out, so expired means: cancelled by us."""
+    if told.status == "expired" and told.cancelled_at is None:
+        return replace(told, cancelled_at=told.expires_at or datetime.now(UTC))
+    return told
+
+
+def check_awaiting(order: OrderMixin) -> None:
+    """The webhook may have been lost: the session is asked about for as long as the order is open."""
+    try:
+        told = ask(checkout().client.get_checkout_session, order.session_id or "")
+    except RouteNotFound:
+        raise
+    except NotFound:
+        _session_is_gone(order)
+        return
+    moved = orders.settle(order.id, told, by="worker")
+    if moved or told.terminal or order.invoice_verified_at:
+        return
+    orders.verify_invoice(order, invoices.read(order), by="worker")
+
+
+def _session_is_gone(order: OrderMixin) -> None:
+    """Of another environment, or deleted: nobody can tell any more what becomes of it."""
+    payable_until = order.expires_at or order.created_at
+    if order.attempts >= 3 and db_now() > payable_until + GONE_AFTER:
+        orders.transition(
+            order, Trigger.ABANDONED, by="worker", review_note="Flexprice no longer knows its session"
+        )
+
+
+# -- paid orders ------------------------------------------------------------------------------------
+
+
+def check_paid(order: OrderMixin) -> None:
+    """An invoice that was verified in time needs no call now: Flexprice may be down."""
+    if order.attempts == MAX_FULFILLMENT_ATTEMPTS:
+        orders.add_review_note(order, "Paid, and not fulfilled after many attempts: see the log")
+        commit()
+    if not order.invoice_verified_at and not _verified(order):
+        return
+    orders.fulfill(order, by="worker")
+
+
+def _verified(order: OrderMixin) -> bool:
+    try:
+        return orders.verify_invoice(order, invoices.read(order), by="worker")
+    except NotFound:
+        _invoice_is_gone(order)
+        return False
+
+
+def _invoice_is_gone(order: OrderMixin) -> None:
+    """Flexprice deletes it when a late clean-up overwrites the completed session; else a replica lags."""
+    told = ask(checkout().client.get_checkout_session, order.session_id) if order.session_id else None
+    if told is None or told.status == "completed" or not told.terminal:
+        raise ServerError("the invoice of a paid order cannot be read yet")
+    orders.apply_session(order, replace(told, completed_at=told.completed_at or told.expires_at), by="worker")
+
+
+def check_fulfilled(order: OrderMixin) -> None:
+    """Read the receipt, then follow the subscription: its end may be told by no webhook."""
+    if order.subscription_id and order.revoked_at is None:
+        follow_subscription(order, by="worker")
+    if order.invoice_number is None and (order.invoice_id or order.session_id or order.subscription_id):
+        invoices.record(order, invoices.read(order))
+
+
+def follow_subscription(order: OrderMixin, *, by: str) -> None:
+    """Access ends when the subscription has ended. `cancelled_at` alone means that an end is scheduled."""
+    told = ask(checkout().client.get_subscription, order.subscription_id or "")
+    order.access_ends_at = naive(told.cancel_at)
+    if told.status == "cancelled":
+        orders.revoke(order, by=by, reason="the subscription was cancelled")
+
+
+# -- ended orders -----------------------------------------------------------------------------------
+
+
+def check_ended(order: OrderMixin) -> None:
+    """No link of an ended order stays payable, and money that came all the same is noticed."""
+    if order.session_id is None:
+        if order.state == State.ABANDONED:  # the lost session may be paid: Razorpay mails its link
+            orders.find_payment(order, orders.traces_of(order), by="worker")
+        return
+    try:
+        told = _ended_session(order.session_id)
+    except NotFound:
+        told = None
+    _watch(order, told, money_of(order))
+
+
+def _ended_session(session_id: str) -> CheckoutSession:
+    """As it is, once it is over: a session that could still be paid is cancelled."""
+    client = checkout().client
+    told = ask(client.get_checkout_session, session_id)
+    if told.terminal:
+        return told
+    try:
+        return ask(client.cancel_checkout_session, session_id)
+    except (InvalidRequest, NotFound):
+        return told  # it ended in between, or this server cannot cancel: it expires
+
+
+def check_reviewed(order: OrderMixin) -> None:
+    """Flexprice's support may repair it, and a refund closes it; otherwise an operator decides."""
+    told = ask(checkout().client.get_checkout_session, order.session_id) if order.session_id else None
+    _watch(order, told, money_of(order))
+
+
+def money_of(order: OrderMixin) -> str:
+    """What became of the payment: REFUNDED, SUCCEEDED, …; empty when there is none."""
+    client, payment_id, status = checkout().client, order.payment_id, ""
+    if not payment_id:
+        return ""
+    try:
+        status = ask(client.get_payment, payment_id).status
+        if status not in orders.MONEY_TAKEN:
+            return status
+        refunds = ask(client.list_refunds, payment_id)
+    except RouteNotFound:  # servers of August 2026 have no refunds
+        return status
+    except NotFound:  # archived with its session
+        return ""
+    return "REFUNDED" if any(refund.status == "SUCCEEDED" for refund in refunds) else status
+
+
+def _watch(order: OrderMixin, told: CheckoutSession | None, money: str) -> None:
+    if told and orders.apply_session(order, told, by="worker"):
+        return
+    if money == "REFUNDED" and orders.transition(
+        order, Trigger.REFUND_SEEN, by="worker", refunded_at=db_now()
+    ):
+        return
+    if money in orders.MONEY_TAKEN and order.state in ENDED_UNPAID:
+        orders.transition(order, Trigger.PAYMENT_UNMATCHED, by="worker")
+
+
+def check_nothing(order: OrderMixin) -> None:
+    """Nothing more is asked about it."""
+
+
+RESTING = frozenset({State.PAID_LATE, State.REFUNDED})
+CHECKS: dict[State, Callable[[OrderMixin], None]] = {
+    State.PLACED: check_placed,
+    State.AWAITING_PAYMENT: check_awaiting,
+    State.PAID: check_paid,
+    State.FULFILLED: check_fulfilled,
+    **dict.fromkeys(ENDED_UNPAID, check_ended),
+    State.HELD: check_reviewed,
+    State.PAID_TWICE: check_reviewed,
+    State.STUCK: check_reviewed,
+    **dict.fromkeys(RESTING, check_nothing),
+}
+
+
+# -- all at once, after an outage -------------------------------------------------------------------
+
+
+def reconcile(order_ids: list[int]) -> list[tuple[str, str, str, str]]:
+    """Check orders now, whatever their gaps. Each result: reference, state before, state after, error."""
+    results = []
+    for order_id in order_ids:
+        order = orders.get(order_id)
+        ref, before, problem = order.ref, order.state, ""
+        for _ in range(3):  # an open order may become paid, and a paid one fulfilled
+            state = order.state
+            try:
+                check_order(order_id)
+            except (FlexpriceError, orders.FulfillmentFailed) as error:
+                rollback()
+                problem = str(error)
+            order = orders.get(order_id)
+            if problem or order.state == state:
+                break
+        results.append((ref, before, order.state, problem))
+    return results

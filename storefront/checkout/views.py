@@ -1,0 +1,283 @@
+"""The pages: plans, the click, and where the customer comes back to. They show; the worker acts."""
+
+import logging
+import time
+from datetime import timedelta
+from typing import Any
+
+from flask import abort, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+
+from ..flexprice import AuthenticationError, FlexpriceError, InvalidRequest, NoAnswer, NotFound
+from . import orders, purchase, reconciliation
+from .context import ask, checkout, commit, db_now, rollback
+from .models import Customer, OrderMixin
+from .offers import Offer
+from .phases import CAN_PAY, CAN_TRY_AGAIN, is_polling, phase_of, poll_delay_s
+from .protection import is_payment_url, return_url
+from .states import State, Trigger
+
+log = logging.getLogger(__name__)
+
+MIN_CHECK_INTERVAL = timedelta(seconds=3)  # between two questions to Flexprice about one order
+NOT_SET_UP = "Payments are not set up here yet."
+UNAVAILABLE = (
+    "Our prices are not available at the moment. This request did not charge you. Try again in a minute."
+)
+
+
+# -- plans ------------------------------------------------------------------------------------------
+
+
+def plans() -> ResponseReturnValue:
+    snapshot = checkout().catalog.current()
+    currencies, periods = snapshot.currencies, snapshot.billing_periods
+    return page(
+        "plans.html",
+        plans=snapshot.plans,
+        stale=snapshot.stale,
+        currencies=currencies,
+        billing_periods=periods,
+        currency=_choice("currency", currencies),
+        billing_period=_choice("billing_period", periods),
+        owned=_owned_plans(),
+    )
+
+
+def plan(plan_id: str) -> ResponseReturnValue:
+    snapshot = checkout().catalog.current()
+    shown = snapshot.plan(plan_id) or abort(404)
+    currency = _choice("currency", list(dict.fromkeys(c for c, _ in shown.offers)))
+    period = _choice("billing_period", [p for c, p in shown.offers if c == currency])
+    offer = shown.offer(currency, period)
+    return page(
+        "plan.html", plan=shown, offer=offer, currency=currency, billing_period=period, owned=_owned_plans()
+    )
+
+
+def _choice(name: str, known: list[str]) -> str:
+    asked = request.args.get(name, "")
+    return next((value for value in known if value.lower() == asked.lower()), known[0] if known else "")
+
+
+def _owned_plans() -> set[str]:
+    customer = checkout().hooks.customer_loader()
+    return orders.owned_plans(customer.key) if customer else set()
+
+
+# -- the click --------------------------------------------------------------------------------------
+
+
+def start() -> ResponseReturnValue:
+    """Answers 303 to the payment page, or to a page of ours that says why not."""
+    customer = checkout().hooks.customer_loader()
+    if customer is None:
+        return redirect(login_url(_plan_url()), 303)
+    offer = _chosen_offer(customer)
+    if offer.refusal:
+        return message("This plan cannot be bought here", offer.refusal, _plan_url(), 422)
+    first = checkout().hooks.before_start(customer, offer)
+    if first is not None:
+        return first
+    try:
+        order = buy(customer, offer)
+    except purchase.AlreadyOwned as owned:
+        return redirect(url_for("checkout.success", ref=owned.order.ref), 303)
+    except purchase.OpenOrderExists as other:
+        return redirect(url_for("checkout.failure", ref=other.order.ref, other_offer=1), 303)
+    return redirect(where_to_pay(order), 303)
+
+
+def buy(customer: Customer, offer: Offer) -> OrderMixin:
+    """Place the order and open its session, once however often it is clicked."""
+    order, claimed = purchase.place_order(customer, offer, return_url)
+    waited = db_now() - (order.session_requested_at or db_now())
+    lost = not claimed and order.state == State.PLACED and waited > reconciliation.RESTART_AFTER
+    if lost and reconciliation.restart(order):  # no answer came to its create call: begin again
+        order, claimed = purchase.place_order(customer, offer, return_url)
+    if claimed:
+        purchase.open_session(order, by="customer")
+    return orders.get(order.id)
+
+
+def where_to_pay(order: OrderMixin) -> str:
+    """The payment page; without one, the order's page, which waits."""
+    if order.is_open and is_payment_url(order.payment_url):
+        return order.payment_url or ""
+    if order.is_open and order.payment_url:
+        log.error(
+            "order %s: its payment URL is not on a payment host; the customer is not sent there", order.ref
+        )
+    return url_for("checkout.failure", ref=order.ref)
+
+
+def _chosen_offer(customer: Customer) -> Offer:
+    """From our catalog, never from the browser: the form names the offer, not its price."""
+    plan_id, form = _plan_id(), request.form
+    mismatched_at = orders.mismatched_at(customer.key, plan_id)  # prices read before that are old
+    snapshot = ask(checkout().catalog.for_sale, mismatched_at)
+    plan = snapshot.plan(plan_id)
+    offer = plan.offer(form.get("currency", ""), form.get("billing_period", "")) if plan else None
+    return offer or abort(404)
+
+
+def _plan_id() -> str:
+    plan_id = request.form.get("plan", "")
+    return plan_id if 0 < len(plan_id) <= 255 and plan_id.isprintable() else abort(400)
+
+
+def _plan_url() -> str:
+    chosen: dict[str, Any] = {name: request.form.get(name) for name in ("currency", "billing_period")}
+    return url_for("checkout.plan", plan_id=_plan_id(), **chosen)
+
+
+# -- coming back ------------------------------------------------------------------------------------
+
+
+def success(ref: str) -> ResponseReturnValue:
+    return show(ref, "success")
+
+
+def failure(ref: str) -> ResponseReturnValue:
+    return show(ref, "failure")
+
+
+def show(ref: str, name: str) -> ResponseReturnValue:
+    customer = checkout().hooks.customer_loader()
+    if customer is None:
+        return redirect(login_url(request.full_path.rstrip("?")), 302)
+    order = _own_order(ref, customer)
+    note_return(order)
+    return page(f"{name}.html", **_view_of(order, name))
+
+
+def status(ref: str) -> ResponseReturnValue:
+    """The fragment that the page polls. It shows, and may have the worker check the order."""
+    name = "success" if request.args.get("page") == "success" else "failure"
+    customer = checkout().hooks.customer_loader()
+    if customer is None:  # htmx would put the sign-in page into the fragment's place
+        home = url_for(f"checkout.{name}", ref=ref)
+        return "", 401, {"HX-Redirect": login_url(home)}
+    order = _own_order(ref, customer)
+    _have_it_checked(order)
+    return page("_status.html", **_view_of(order, name))
+
+
+def _own_order(ref: str, customer: Customer) -> OrderMixin:
+    return orders.find_own(ref, customer.key) or abort(404)
+
+
+def note_return(order: OrderMixin) -> None:
+    """Keep what the return URL claims: it chooses words and helps support. It is not believed, and moves nothing."""
+    if request.args.get("razorpay_payment_link_status") != "paid" or order.returned_paid_at:
+        return
+    payment_id = request.args.get("razorpay_payment_id", "")
+    known = payment_id[:40] if payment_id.isascii() and payment_id.isprintable() else None
+    try:
+        orders.change(
+            order, {"returned_paid_at": db_now(), "unverified_payment_id": known}, returned_paid_at=None
+        )
+        if order.ended_unpaid:
+            orders.add_review_note(order, orders.CLAIMED_PAID)
+        commit()
+    except Exception:
+        rollback()
+        log.exception("order %s: the return could not be noted", order.ref)
+
+
+def _have_it_checked(order: OrderMixin) -> None:
+    now = db_now()
+    checked_lately = order.last_checked_at and now - order.last_checked_at < MIN_CHECK_INTERVAL
+    due_soon = order.next_attempt_at and order.next_attempt_at <= now + MIN_CHECK_INTERVAL
+    if order.state == State.AWAITING_PAYMENT and order.attempts == 0 and not checked_lately and not due_soon:
+        orders.change(order, {"next_attempt_at": now}, next_attempt_at=order.next_attempt_at)
+        commit()
+
+
+def _view_of(order: OrderMixin, name: str) -> dict[str, Any]:
+    now, unix_now = db_now(), int(time.time())
+    since = min(max(request.args.get("since", unix_now, type=int), unix_now - 3600), unix_now)
+    watched_s = unix_now - since
+    phase = phase_of(order, name, watched_s, now)
+    return {
+        "order": order,
+        "phase": phase,
+        "page": name,
+        "polling": is_polling(order, now),
+        "delay": poll_delay_s(watched_s),
+        "status_url": url_for("checkout.status", ref=order.ref, page=name, since=since),
+        "check_url": url_for(f"checkout.{name}", ref=order.ref, since=since),
+        "can_pay": phase in CAN_PAY and is_payment_url(order.payment_url),
+        "can_cancel": order.is_open and phase not in ("preparing", "confirming", "checking"),
+        "can_try_again": phase in CAN_TRY_AGAIN,
+        "paid_claimed": order.returned_paid_at is not None,
+        "other_offer": "other_offer" in request.args,
+    }
+
+
+# -- cancelling -------------------------------------------------------------------------------------
+
+
+def cancel(ref: str) -> ResponseReturnValue:
+    customer = checkout().hooks.customer_loader()
+    if customer is None:
+        return redirect(login_url(url_for("checkout.failure", ref=ref)), 303)
+    order = _own_order(ref, customer)
+    if order.is_open and not cancel_order(order):
+        again = url_for("checkout.failure", ref=ref)
+        return message(
+            "This payment cannot be cancelled now", "The link stays payable until it expires.", again, 200
+        )
+    return redirect(url_for("checkout.failure", ref=ref), 303)
+
+
+def cancel_order(order: OrderMixin) -> bool:
+    """End an open order at Flexprice first: what Flexprice answers is what the order becomes. False: it stays open.
+
+    :raises FlexpriceError: Flexprice could not be asked.
+    """
+    if order.session_id is None:
+        if purchase.claim_session_request(order):  # who may open it may also say that nobody does
+            moved = orders.transition(order, Trigger.CANCELLED, by="customer")
+            commit()
+            return moved
+        return reconciliation.restart(order)
+    order_id, session_id = order.id, order.session_id
+    orders.change(order, {"cancel_requested_at": db_now()}, cancel_requested_at=None)
+    try:
+        told = ask(checkout().client.cancel_checkout_session, session_id)
+    except (InvalidRequest, NoAnswer):  # it ended already, or nobody knows: ask how it is
+        told = ask(checkout().client.get_checkout_session, session_id)
+    except NotFound:  # an old server, or deleted there
+        orders.change(orders.get(order_id), {"cancel_requested_at": None})
+        commit()
+        return False
+    orders.settle(order_id, reconciliation.with_cancellation(told), by="customer")
+    commit()
+    return True
+
+
+# -- rendering --------------------------------------------------------------------------------------
+
+
+def page(template: str, **values: Any) -> str:
+    layout = current_app.config.get("CHECKOUT_LAYOUT") or "base.html"
+    return render_template(f"checkout/{template}", checkout_layout=layout, **values)
+
+
+def message(title: str, text: str, next_url: str, status_code: int) -> ResponseReturnValue:
+    label = "See the plan" if "/plans/" in next_url else "Continue"
+    return page("message.html", title=title, message=text, next_url=next_url, next_label=label), status_code
+
+
+def login_url(next_url: str) -> str:
+    endpoint = current_app.config.get("CHECKOUT_LOGIN_ENDPOINT") or abort(401)
+    return url_for(endpoint, next=next_url)
+
+
+def flexprice_failed(error: FlexpriceError) -> ResponseReturnValue:
+    """An error page that says only what this request did."""
+    rollback()
+    log.warning("Flexprice could not be asked: %s (request %s)", error, error.request_id)
+    text = NOT_SET_UP if isinstance(error, AuthenticationError) else UNAVAILABLE
+    return message("Not available at the moment", text, url_for("checkout.plans"), 503)

@@ -1,0 +1,114 @@
+"""The worker: processes due webhook events and checks due orders, one at a time.
+
+The claim is a time: whoever moves `next_attempt_at` on has the row for that long (SQS calls it a visibility
+timeout). A worker that dies gives it back by itself, so any number of workers may run and be killed at any point.
+"""
+
+import logging
+import threading
+import traceback
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import select, update
+
+from ..flexprice import FlexpriceError
+from . import orders
+from .context import after_commit, backoff, checkout, commit, db_now, release, rollback, send, session
+from .reconciliation import check_order, next_gap
+from .signals import order_needs_attention, worker_ran
+from .webhooks import process_event
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(minutes=2)  # longer than the longest call to Flexprice
+POLL_INTERVAL_S = 1.0
+ERROR_INTERVAL_S = 5.0
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=15)
+ATTEMPTS_BEFORE_A_PERSON = 10
+
+
+def run_once(limit: int = 100) -> int:
+    """Do what is due: at most `limit` events and as many orders. Safe to call from cron or any job queue.
+
+    :returns: how many were taken up.
+    """
+    done = _run(checkout().WebhookEvent, process_event, retry_event, limit)
+    done += _run(checkout().Order, check_order, reschedule_order, limit)
+    send(worker_ran, processed=done)
+    return done
+
+
+def run_forever(stop: threading.Event) -> None:
+    """Run until `stop` is set. No exception ends the loop: not of an event, an order or the database."""
+    while not stop.is_set():
+        try:
+            pause_s = 0.0 if run_once() else POLL_INTERVAL_S
+        except Exception:
+            log.exception("The worker's turn failed; it goes on")
+            pause_s = ERROR_INTERVAL_S
+        release()
+        stop.wait(pause_s)
+
+
+def _run(model: Any, act: Callable[[Any], None], afterwards: Callable[..., None], limit: int) -> int:
+    done = 0
+    while done < limit and (claimed := claim_due(model)):
+        row_id, until = claimed
+        try:
+            act(row_id)
+            error = None
+        except Exception as raised:
+            rollback()
+            error = raised
+            known = isinstance(raised, FlexpriceError)
+            log.log(logging.WARNING if known else logging.ERROR, "%s %s: %s", model.__name__, row_id, raised, exc_info=not known)  # fmt: skip
+        afterwards(row_id, until, error)
+        done += 1
+    return done
+
+
+def claim_due(model: Any) -> tuple[Any, datetime] | None:
+    """Take the row that is due for the longest time: its id, and until when it is ours. Commits."""
+    while True:
+        now = db_now()
+        due = select(model.id).where(model.next_attempt_at <= now).order_by(model.next_attempt_at).limit(1)
+        row_id = session().scalar(due.with_for_update(skip_locked=True))
+        if row_id is None:
+            commit()
+            return None
+        claim = update(model).where(model.id == row_id, model.next_attempt_at <= now)
+        values = {"next_attempt_at": now + LEASE, "attempts": model.attempts + 1}
+        result: Any = session().execute(
+            claim.values(values), execution_options={"synchronize_session": False}
+        )
+        commit()
+        if result.rowcount == 1:
+            return row_id, now + LEASE
+
+
+def reschedule_order(order_id: int, until: datetime, error: Exception | None) -> None:
+    """After as long as it has waited so far; an order that was moved, or that a page wants checked, is due already."""
+    order = orders.get(order_id)
+    gap = next_gap(order)
+    orders.change(order, {"next_attempt_at": db_now() + gap if gap else None}, next_attempt_at=until)
+    commit()
+
+
+def retry_event(event_id: str, until: datetime, error: Exception | None) -> None:
+    """An event that could not be processed waits longer each time; after ten attempts a person is told."""
+    event = session().get_one(checkout().WebhookEvent, event_id)
+    if event.next_attempt_at != until:
+        commit()
+        return
+    gap = backoff(event.attempts, FIRST_RETRY, LONGEST_RETRY)
+    if error and event.attempts >= ATTEMPTS_BEFORE_A_PERSON:
+        gap = timedelta(days=1)
+        note = f"Webhook event {event.id} failed {event.attempts} times: {type(error).__name__}"
+        after_commit(order_needs_attention, order=None, note=note)
+    if error:
+        event.outcome = f"failed: {type(error).__name__}"
+        event.error = "".join(traceback.format_exception(error))[-10_000:]
+    event.next_attempt_at = db_now() + gap
+    commit()
