@@ -103,7 +103,7 @@ def store(message_id: str, event: Event, body: bytes) -> bool:
 
 def store_hint(event: Event) -> None:
     """An unsigned event only says what to ask Flexprice about: one row for each object. Commits."""
-    about = event.payment_id or event.object_id
+    about = _object_of(event)
     row = _row(f"hint:{event.type.partition('.')[0]}:{about}"[:300], event, signed=False)
     row_id = row.id
     if not about or _insert(row):
@@ -121,10 +121,15 @@ def store_hint(event: Event) -> None:
 def _row(row_id: str, event: Event, **values: Any) -> WebhookEventMixin:
     now = db_now()
     row: WebhookEventMixin = checkout().WebhookEvent(
-        id=row_id, event_type=event.type, object_id=event.payment_id or event.object_id, order_ref=event.order_ref,
+        id=row_id, event_type=event.type, object_id=_object_of(event), order_ref=event.order_ref,
         customer_id=event.customer_id, received_at=now, next_attempt_at=now, **values,
     )  # fmt: skip
     return row
+
+
+def _object_of(event: Event) -> str:
+    """What the event is about; of a refund its payment, which the order knows."""
+    return event.refund.payment_id if event.refund else event.object_id
 
 
 def _insert(row: WebhookEventMixin) -> bool:
