@@ -11,7 +11,7 @@
 
     checkout.init_app(app, db, Order, WebhookEvent, url_prefix="/billing")
 
-It needs Flask, SQLAlchemy and the client in the folder `flexprice` beside it. docs/copying.md tells how to copy both.
+It needs Flask, SQLAlchemy and the client in the folder `flexprice` beside it: see docs/copying.md.
 """
 
 import logging
@@ -64,7 +64,7 @@ class Checkout:
         return function
 
     def before_start(self, function: F) -> F:
-        """Called with (customer, offer) before an order is placed; a response that it returns is sent instead."""
+        """Called with (customer, offer) before an order is placed; a response it returns is sent instead."""
         self.hooks.before_start = function
         return function
 
@@ -74,7 +74,7 @@ class Checkout:
         return function
 
     def on_fulfill(self, function: F) -> F:
-        """Called once per paid order, in the transaction that marks it. Write rows through `db.session`; call nobody.
+        """Called once per paid order, in its transaction. Write rows through `db.session`; call nobody.
 
         If it raises, the order stays paid and is tried again.
         """
@@ -113,7 +113,7 @@ class Checkout:
         request_started.connect(protection.exempt_webhook, app)
 
     def run_once(self, limit: int = 100) -> int:
-        """Do what is due: at most `limit` events and as many orders. For cron or a job queue; needs an app context.
+        """Do what is due: at most `limit` events and as many orders. Needs an app context.
 
         :returns: how many were taken up.
         """

@@ -39,7 +39,7 @@ def _invoice_id(order: OrderMixin) -> str:
 
 
 def differences(order: OrderMixin, invoice: Invoice) -> str:
-    """A sentence for the operator; empty when all is as ordered. Compared before tax: the total may be more."""
+    """A sentence for the operator; empty when all is as ordered. Tax is not compared."""
     bought = invoice.subscription
     pairs: dict[str, tuple[Any, Any]] = {
         "amount": (f"{order.amount.normalize():f}", f"{invoice.subtotal.normalize():f}"),

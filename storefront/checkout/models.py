@@ -97,7 +97,7 @@ class OrderMixin:
     period_end: Mapped[datetime | None] = mapped_column(DateTime)  # of the first invoice
     review_note: Mapped[str | None] = mapped_column(Text)  # a sentence for the operator
 
-    # What the return URL claimed (razorpay_* parameters). Anybody can type them: shown to support, never believed.
+    # What the return URL claimed. Anybody can type it: shown to support, never believed.
     returned_paid_at: Mapped[datetime | None] = mapped_column(DateTime)
     unverified_payment_id: Mapped[str | None] = mapped_column(String(40))
 

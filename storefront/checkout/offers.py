@@ -23,8 +23,8 @@ PERIODS = {  # in the order they are shown, with the longest time that one lasts
     "WEEKLY": timedelta(days=7),
     "DAILY": timedelta(days=1),
 }
-# ISO 4217 currencies whose minor unit is not a hundredth. Flexprice multiplies every amount by 100 for Razorpay
-# (docs/flexprice-contract.md, D.6), so these would be charged 10 or 100 times too much or too little.
+# ISO 4217 currencies whose minor unit is not a hundredth. Flexprice multiplies every amount by 100 for
+# Razorpay (docs/flexprice-contract.md, D.6): these would be charged 10 or 100 times too much or too little.
 NOT_HUNDREDTHS = frozenset(
     [
         "bif",
@@ -71,7 +71,7 @@ class Refusal(StrEnum):
 class Offer:
     """A plan in a currency for a billing period.
 
-    `amount` is before tax, in major units, as the first invoice will charge it. `refusal`: why it is not for sale.
+    `amount` is what the first invoice charges before tax, in major units. `refusal`: why it is not for sale.
     """
 
     plan_id: str
@@ -208,7 +208,7 @@ def make_offer(plan: Plan, recurring: list[Price], currency: str, period: str, n
         p for p in recurring if p.type == "FIXED" and (p.currency, p.billing_period) == (currency, period)
     ]
     in_force = [price for price in fixed if _has_begun(price, now)]
-    # A price that begins within the first period is charged at once, on top (docs/flexprice-contract.md, B.6).
+    # A price that begins within the first period is charged at once (docs/flexprice-contract.md, B.6).
     soon = now + PERIODS.get(period, timedelta(days=366))
     refusal = None
     if any(price.billing_model != "FLAT_FEE" for price in in_force):

@@ -9,12 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, select, update
 
-from ..flexprice import (
-    CheckoutSession,
-    NotFound,
-    Subscription,
-    UnreadableResponse,
-)
+from ..flexprice import CheckoutSession, NotFound, Subscription, UnreadableResponse
 from . import invoices
 from .context import after_commit, app, ask, checkout, db_now, naive, rollback, session
 from .models import OrderMixin
@@ -46,7 +41,7 @@ class FulfillmentFailed(Exception):
 
 
 def record_session(order: OrderMixin, created: CheckoutSession, *, by: str) -> bool:
-    """Store what Flexprice says of the session beside the order; an order that has another session keeps that.
+    """Store the session beside the order; an order that has another session keeps that one.
 
     :returns: whether the order has this session now.
     """
@@ -70,8 +65,8 @@ def record_session(order: OrderMixin, created: CheckoutSession, *, by: str) -> b
 def settle(order_id: int, told: CheckoutSession, *, by: str, announced: str = "") -> bool:
     """Apply the session; where that makes the order paid, fulfill it in the same transaction.
 
-    A hook or a receiver that raises never blocks the move to paid: the transaction is done again without the hook,
-    then without the receivers, and the worker tries to fulfill the order later.
+    A hook or a receiver that raises never blocks the move to paid: the transaction is done again without
+    the hook, then without the receivers, and the worker tries to fulfill the order later.
 
     :returns: whether it moved the order.
     """
@@ -150,7 +145,7 @@ def traces_of(order: OrderMixin) -> list[Subscription]:
 
 
 def find_payment(order: OrderMixin, found: list[Subscription], *, by: str) -> bool:
-    """A create whose answer was lost may have been paid: one of its subscriptions (`traces_of`) is active then."""
+    """A session whose answer was lost may be paid: then one of the order's subscriptions is active."""
     active = next((s for s in found if s.status in ("active", "trialing")), None)
     if active is None:
         return False
@@ -220,7 +215,7 @@ def slot_of(customer_key: str, plan_id: str) -> str:
 
 
 def free_slot(order: OrderMixin) -> str | None:
-    """The order's slot, taken over from an order that is not paid; None where the customer has the plan already."""
+    """The order's slot, taken over from an order that is not paid; None: the customer has the plan."""
     Order, slot = checkout().Order, slot_of(order.customer_key, order.plan_id)
     weaker = Order.state.in_([*OPEN, State.HELD, State.STUCK])
     session().execute(
@@ -235,7 +230,7 @@ def free_slot(order: OrderMixin) -> str | None:
 
 
 def fulfill(order: OrderMixin, *, by: str) -> bool:
-    """Grant access exactly once: `on_fulfill` runs in the transaction of the order's last move, or not at all.
+    """Grant access exactly once: `on_fulfill` runs in the transaction that marks the order, or not at all.
 
     :raises FulfillmentFailed: the hook, or a receiver of `order_transitioned`, raised: roll back.
     """
@@ -264,7 +259,7 @@ def verify_invoice(order: OrderMixin, invoice: invoices.Invoice, *, by: str) -> 
 
 
 def revoke(order: OrderMixin, *, by: str, reason: str) -> bool:
-    """What was fulfilled has ended: `on_revoke` runs once, in this transaction. False when it has ended already."""
+    """Access has ended: `on_revoke` runs once, in this transaction. False when it has ended already."""
     ended = change(order, {"revoked_at": db_now(), "slot": None}, state=State.FULFILLED, revoked_at=None)
     if ended:
         log.info("order %s: access ended (%s, by %s)", order.ref, reason, by)
@@ -353,7 +348,7 @@ def _find(**columns: str) -> OrderMixin | None:
 
 
 def change(order: OrderMixin, values: dict[str, Any], **as_it_was: Any) -> bool:
-    """Write `values` where the columns still are as they were; the order is read again. True when it was written."""
+    """Write `values` where the columns are still as they were, and read the order again. True: written."""
     Order = checkout().Order
     unchanged = [getattr(Order, name) == value for name, value in as_it_was.items()]
     columns = {getattr(Order, name): value for name, value in values.items()}

@@ -28,8 +28,8 @@ OTHER = {
     State.REFUNDED: "refunded",
 }
 CAN_TRY_AGAIN = frozenset({
-    "unopened", "lost", "failed", "not_opened", "expired", "cancelled", "abandoned", "paid_late", "refunded", "ended",
-    "mismatched",
+    "unopened", "lost", "failed", "not_opened", "expired", "cancelled", "abandoned", "mismatched",
+    "paid_late", "refunded", "ended",
 })  # fmt: skip
 CAN_PAY = frozenset({"ready_to_pay", "waiting", "slow", "overdue", "confirming"})
 

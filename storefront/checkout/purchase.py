@@ -58,9 +58,10 @@ def place_order(
     """
     now, slot = db_now(), slot_of(customer.key, offer.plan_id)
     order = checkout().Order(
-        slot=slot, state=State.PLACED, customer_key=customer.key, customer_name=customer.name,
-        customer_email=customer.email, plan_id=offer.plan_id, plan_name=offer.plan_name, currency=offer.currency,
-        billing_period=offer.billing_period, amount_text=str(offer.amount), created_at=now, status_changed_at=now,
+        slot=slot, state=State.PLACED, created_at=now, status_changed_at=now,
+        customer_key=customer.key, customer_name=customer.name, customer_email=customer.email,
+        plan_id=offer.plan_id, plan_name=offer.plan_name, currency=offer.currency,
+        billing_period=offer.billing_period, amount_text=str(offer.amount),
         session_requested_at=now, next_attempt_at=now + LOST_AFTER, **values,
     )  # fmt: skip
     order.ref = order.ref or random_ref()
@@ -103,10 +104,10 @@ def claim_session_request(order: OrderMixin) -> bool:
 
 
 def open_session(order: OrderMixin, *, by: str) -> None:
-    """Create the order's checkout session. Called by the one who claimed it; commits, raises nothing of Flexprice's.
+    """Create the order's checkout session; called by the one who claimed it. Commits, whatever comes of it.
 
-    Afterwards the order awaits its payment; or waits for a lost answer (the worker looks for it); or is placed still,
-    and is tried again with the same key, because a refused create is no failed payment; or has failed for good.
+    Afterwards the order awaits its payment; or waits for a lost answer, which the worker looks for; or is still
+    placed and tried again with the same key, since a refused create is no failed payment; or has failed.
     """
     order_id = order.id
     try:
@@ -133,7 +134,7 @@ def _create_session(order: OrderMixin) -> CheckoutSession:
 def find_earlier_payment(order: OrderMixin, *, by: str) -> bool:
     """Before the key is used again: behind an answer such as 502 a session may have been made, and paid.
 
-    :raises FlexpriceError: when that cannot be told; NotSent where no answer came, since no session was asked for.
+    :raises FlexpriceError: when that cannot be told; NotSent without an answer, as nothing was created.
     """
     if not order.attempts:
         return False

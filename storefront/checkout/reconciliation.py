@@ -8,14 +8,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from ..flexprice import (
-    CheckoutSession,
-    FlexpriceError,
-    InvalidRequest,
-    NotFound,
-    RouteNotFound,
-    ServerError,
-)
+from ..flexprice import CheckoutSession, FlexpriceError, InvalidRequest, NotFound, RouteNotFound, ServerError
 from . import invoices, orders, purchase
 from .context import ask, checkout, commit, db_now, naive, rollback
 from .models import OrderMixin
@@ -103,7 +96,7 @@ def abandon_if_lost(order: OrderMixin, drafts: list[str], *, patience: timedelta
 def restart(order: OrderMixin) -> bool:
     """A customer begins again after a lost answer: True when the order has made room for a new one. Commits.
 
-    The link of a session that was made all the same was never shown; should it be paid, the order counts again.
+    A session that was made all the same was never shown; should it be paid, the order counts again.
 
     :raises FlexpriceError: an earlier payment cannot be excluded now.
     """
@@ -116,7 +109,7 @@ def restart(order: OrderMixin) -> bool:
 
 
 def with_cancellation(told: CheckoutSession) -> CheckoutSession:
-    """The answer to our own cancel call. Servers leave `cancelled_at` out, so expired means: cancelled by us."""
+    """The answer to our own cancel call: servers leave `cancelled_at` out, so expired means cancelled."""
     if told.status == "expired" and told.cancelled_at is None:
         return replace(told, cancelled_at=told.expires_at or datetime.now(UTC))
     return told

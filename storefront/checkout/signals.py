@@ -1,7 +1,7 @@
 """Signals (blinker) for what happens in the checkout. The sender is your Flask app.
 
-`order_transitioned` is sent inside the transaction, after the UPDATE: a receiver may add rows, and must not call
-anybody. The others are sent after the commit; an exception of a receiver is logged and changes nothing.
+`order_transitioned` is sent inside the transaction, after the UPDATE: a receiver may add rows, and must not
+call anybody. The others are sent after the commit; an exception of a receiver is logged, no more.
 """
 
 from blinker import Namespace

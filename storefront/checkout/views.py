@@ -168,7 +168,7 @@ def _own_order(ref: str, customer: Customer) -> OrderMixin:
 
 
 def note_return(order: OrderMixin) -> None:
-    """Keep what the return URL claims: it chooses words and helps support. It is not believed, and moves nothing."""
+    """Keep what the return URL claims: it chooses words and helps support, and moves nothing."""
     if request.args.get("razorpay_payment_link_status") != "paid" or order.returned_paid_at:
         return
     payment_id = request.args.get("razorpay_payment_id", "")
@@ -232,7 +232,7 @@ def cancel(ref: str) -> ResponseReturnValue:
 
 
 def cancel_order(order: OrderMixin) -> bool:
-    """End an open order at Flexprice first: what Flexprice answers is what the order becomes. False: it stays open.
+    """End an open order at Flexprice: what Flexprice answers is what it becomes. False: it stays open.
 
     :raises FlexpriceError: Flexprice could not be asked.
     """

@@ -1,7 +1,7 @@
 """Webhooks from Flexprice: verify, store once, answer 204; the worker processes them afterwards.
 
-Storing before acting is the inbox pattern: what was answered with 204 is never lost, and a second copy of a message
-finds its id taken. At most 5 seconds are allowed for the answer; this takes milliseconds.
+Storing before acting is the inbox pattern: what was answered with 204 is never lost, and a second copy of a
+message finds its id taken. Flexprice allows 5 seconds for the answer; this takes milliseconds.
 """
 
 import logging
@@ -15,14 +15,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import case, or_, select, update
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
-from ..flexprice import (
-    CheckoutSession,
-    Event,
-    InvalidSignature,
-    NotFound,
-    UnreadableResponse,
-    is_signed,
-)
+from ..flexprice import CheckoutSession, Event, InvalidSignature, NotFound, UnreadableResponse, is_signed
 from . import orders, purchase, reconciliation
 from .context import after_commit, ask, checkout, commit, db_now, rollback, send, session
 from .models import OrderMixin, WebhookEventMixin
@@ -46,7 +39,7 @@ class RetryLater(Exception):
 
 
 def receive() -> ResponseReturnValue:
-    """204 when the event is stored; 401 not authentic, 400 not an event, 413 too large; 503 not stored: send again."""
+    """204: the event is stored; 401 not authentic; 400 not an event; 413 too large; 503 not stored."""
     body = _limited_body()
     if body is None:
         return {"error": "body too large"}, 413
@@ -109,7 +102,7 @@ def store_hint(event: Event) -> None:
     if not about or _insert(row):
         return
     Row, now = checkout().WebhookEvent, db_now()
-    # Asked about before: once more, HINT_INTERVAL from now. One that is under way is asked about again afterwards.
+    # Asked about before: once more, HINT_INTERVAL from now. One under way is asked about again afterwards.
     due = case((Row.next_attempt_at.is_(None), now + HINT_INTERVAL), else_=Row.next_attempt_at)
     again = {"processed_at": None, "next_attempt_at": due, "received_at": now}
     session().execute(
@@ -219,7 +212,7 @@ def _ask_session(session_id: str) -> CheckoutSession:
 
 
 def _unknown_session(event: WebhookEventMixin, told: CheckoutSession) -> str:
-    """A session whose create call was never answered: ours only if key *and* customer match an order without one."""
+    """A session whose 201 was lost: ours only if its key and customer match an order that has none."""
     order = orders.find_by_ref(told.idempotency_key or "")
     paid = told.status == "completed" or told.completed_at
     if order is None:
@@ -324,7 +317,7 @@ HANDLERS: dict[str, Callable[[WebhookEventMixin], str]] = {  # by type, else by 
 
 
 def retry(event_id: str) -> bool:
-    """An operator has an event processed again, handled or not: every effect can happen only once. Commits."""
+    """An operator has an event processed again: safe, every effect can happen only once. Commits."""
     Row = checkout().WebhookEvent
     again = {"processed_at": None, "next_attempt_at": db_now(), "attempts": 0, "received_at": db_now()}
     result: Any = session().execute(update(Row).where(Row.id == event_id).values(again))

@@ -1,7 +1,7 @@
 """The worker: processes due webhook events and checks due orders, one at a time.
 
 The claim is a time: whoever moves `next_attempt_at` on has the row for that long (SQS calls it a visibility
-timeout). A worker that dies gives it back by itself, so any number of workers may run and be killed at any point.
+timeout). A worker that dies gives it back by itself: any number may run, and be killed at any point.
 """
 
 import logging
@@ -62,11 +62,14 @@ def _run(model: Any, act: Callable[[Any], None], afterwards: Callable[..., None]
         except Exception as raised:
             rollback()
             error = raised
-            known = isinstance(raised, FlexpriceError)
-            log.log(logging.WARNING if known else logging.ERROR, "%s %s: %s", model.__name__, row_id, raised, exc_info=not known)  # fmt: skip
+            log.warning("%s %s: %s", model.__name__, row_id, raised, exc_info=_traceback_for(raised))
         afterwards(row_id, until, error)
         done += 1
     return done
+
+
+def _traceback_for(error: Exception) -> bool:
+    return not isinstance(error, FlexpriceError)
 
 
 def claim_due(model: Any) -> tuple[Any, datetime] | None:
@@ -89,7 +92,7 @@ def claim_due(model: Any) -> tuple[Any, datetime] | None:
 
 
 def reschedule_order(order_id: int, until: datetime, error: Exception | None) -> None:
-    """After as long as it has waited so far; an order that was moved, or that a page wants checked, is due already."""
+    """After as long as it has waited so far; an order that was moved in between is due already."""
     order = orders.get(order_id)
     gap = next_gap(order)
     orders.change(order, {"next_attempt_at": db_now() + gap if gap else None}, next_attempt_at=until)
