@@ -16,7 +16,7 @@ def create_app(config: dict[str, Any] | None = None) -> Flask:
         SECRET_KEY=os.environ.get("SECRET_KEY", "development only, 32 characters."),
         SQLALCHEMY_DATABASE_URI=os.environ.get("DATABASE_URL", "sqlite:///club.db"),
         MAX_CONTENT_LENGTH=6 * 1024 * 1024,
-        UPLOADS=os.environ.get("UPLOADS", os.path.join(app.instance_path, "uploads")),
+        UPLOADS=os.environ.get("UPLOADS", "uploads"),
         CSRF=os.environ.get("CLUB_CSRF", "before"),  # when CSRFProtect is initialized: before, after, off
         DOCUMENTS_HOST="docs.club.test",
     )

@@ -1,0 +1,194 @@
+"""The apps in apps/: a copy of one, adopted by the steps of docs/copying.md, and served with a worker."""
+
+import json
+import re
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import requests
+
+from tests.adoption.processes import (
+    KEY,
+    ROOT,
+    SECRET,
+    LossyApi,
+    Process,
+    Relay,
+    Sandbox,
+    environment,
+    eventually,
+    free_port,
+    run,
+)
+from tests.adoption.steps import BOARD, CLUB, Edit, NewFile, Step
+
+HERE = Path(__file__).parent
+PYTEST = [sys.executable, "-m", "pytest", "-q", "--rootdir=.", "--confcutdir=.", "-c", "/dev/null"]
+
+
+@dataclass
+class Host:
+    """One of the apps, and how a person uses it."""
+
+    name: str
+    app: str  # for `flask --app`
+    steps: tuple[Step, ...]
+    sign_up: str  # address of its form
+    form: dict[str, str]
+    migrated: bool
+    layout: str  # words of its layout
+    env: dict[str, str] = field(default_factory=dict)
+
+
+HOSTS = {
+    "club": Host(
+        "club",
+        "wsgi",
+        CLUB,
+        "/join",
+        {"name": "Asha Rao", "mail": "asha@example.com", "password": "a long password"},
+        True,
+        "Home",
+    ),
+    "board": Host(
+        "board",
+        "app",
+        BOARD,
+        "/register",
+        {"name": "asha", "email": "asha@example.com", "password": "a long password"},
+        False,
+        "<nav>layout",
+    ),
+}
+
+
+class Place:
+    """A folder with a copy of a host app."""
+
+    def __init__(self, host: Host, folder: Path, python: str = sys.executable, **env: str) -> None:
+        self.host, self.folder, self.python = host, folder, python
+        shutil.copytree(HERE / "apps" / host.name, folder, ignore=shutil.ignore_patterns("__pycache__"))
+        self.env = environment(REFERENCE=str(ROOT), SECRET_KEY="s" * 40) | host.env | env
+        self.env["PATH"] = f"{Path(python).parent}:{self.env['PATH']}"
+        if host.migrated:
+            self.flask("db", "upgrade")
+
+    def flask(self, *arguments: str, ok: bool = True) -> str:
+        return self.run(self.python, "-m", "flask", "--app", self.host.app, *arguments, ok=ok)
+
+    def run(self, *command: str, ok: bool = True) -> str:
+        return run(list(command), self.folder, self.env, ok)
+
+    def adopt(self) -> None:
+        for step in self.host.steps:
+            for action in step.actions:
+                self.act(action)
+
+    def act(self, action: str | NewFile | Edit) -> None:
+        if isinstance(action, str):
+            self.run("sh", "-ec", action)
+        elif isinstance(action, NewFile):
+            (self.folder / action.path).write_text(action.text)
+        else:
+            path = self.folder / action.path
+            assert path.read_text().count(action.old) == 1, action
+            path.write_text(path.read_text().replace(action.old, action.new))
+
+    def probe(self) -> dict[str, Any]:
+        """What its own pages answer: see probe.py."""
+        app = f"{self.host.app}:app"
+        done = subprocess.run(
+            [self.python, str(HERE / "probe.py"), app],
+            cwd=self.folder,
+            env=self.env,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=True,
+        )
+        found: dict[str, Any] = json.loads(done.stdout)
+        return found
+
+    def own_tests(self) -> str:
+        return self.run(*[self.python, *PYTEST[1:]], "-p", "no:cacheprovider", "tests")
+
+
+class Shop:
+    """An adopted app that serves, with its worker and a sandbox; the caller stops it."""
+
+    def __init__(self, place: Place) -> None:
+        self.place, home = place, place.folder.parent
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        self.relay = Relay(f"{self.url}/billing/webhooks/flexprice")
+        self.sandbox = Sandbox(home, self.relay.url)
+        self.api = LossyApi(self.sandbox.url)
+        place.env |= {
+            "FLEXPRICE_API_URL": f"{self.api.url}/v1",
+            "FLEXPRICE_API_KEY": KEY,
+            "FLEXPRICE_WEBHOOK_SECRET": SECRET,
+            "CHECKOUT_BASE_URL": self.url,
+            "CHECKOUT_ALLOWED_HOSTS": f"localhost:{port}",
+            "CHECKOUT_PAYMENT_HOSTS": self.sandbox.host,
+        }
+        flask = [place.python, "-m", "flask", "--app", place.host.app]
+        self.web = Process([*flask, "run", "--port", str(port)], place.folder, place.env, home / "web.log")
+        self.worker = Process([*flask, "checkout", "worker"], place.folder, place.env, home / "worker.log")
+        self.web.wait_for(self.url)
+
+    def stop(self) -> None:
+        for part in (self.web, self.worker, self.api, self.relay, self.sandbox.process):
+            part.stop()
+
+    def logs(self) -> str:
+        return self.web.log.read_text() + self.worker.log.read_text()
+
+
+class Browser:
+    """A signed-up customer."""
+
+    def __init__(self, shop: Shop, url: str = "", **form: str) -> None:
+        self.shop, self.url = shop, url or shop.url
+        self.http = requests.Session()
+        host = shop.place.host
+        self.form = host.form | form
+        signed_up = self.post(host.sign_up, self.form, of=host.sign_up)
+        assert signed_up.status_code == 302, signed_up.text
+
+    def get(self, path: str) -> requests.Response:
+        return self.http.get(self.at(path), timeout=30)
+
+    def at(self, path: str) -> str:
+        return path if path.startswith("http") else f"{self.url}{path}"
+
+    def post(self, path: str, form: dict[str, str], of: str) -> requests.Response:
+        """Submit a form of the page `of`, with its token and the headers that a browser sends."""
+        page = self.get(of).text
+        token = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+        if token:
+            form = form | {"csrf_token": token[1]}
+        headers = {"Origin": self.url, "Referer": self.at(of), "Sec-Fetch-Site": "same-origin"}
+        return self.http.post(self.at(path), data=form, headers=headers, timeout=40, allow_redirects=False)
+
+    def buy(self, plan: str = "Starter") -> str:
+        """Where the click leads: the payment page, or the order's page."""
+        plan_id = self.shop.sandbox.plan(plan)
+        of = f"/billing/plans/{plan_id}?currency=inr&billing_period=MONTHLY"
+        form = {"plan": plan_id, "currency": "inr", "billing_period": "MONTHLY"}
+        sent = self.post("/billing/checkout", form, of=of)
+        assert sent.status_code == 303, f"{sent.status_code}\n{sent.text}\n{self.shop.logs()}"
+        return sent.headers["Location"]
+
+    def wait_for(self, path: str, words: str) -> str:
+        def seen() -> str:
+            text = self.get(path).text
+            return text if words in text else ""
+
+        try:
+            return str(eventually(seen, f"{words!r} on {path}", 30))
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.get(path).text}\n{self.shop.logs()}") from late
