@@ -73,6 +73,8 @@ class Transport:
         event_hooks: EventHooks | None,
         max_concurrent: int,
     ) -> None:
+        if max_concurrent < 1:
+            raise ValueError("max_concurrent must be at least 1")
         self._base_url = base_url.rstrip("/")
         self._headers = {"Accept": "application/json", "User-Agent": USER_AGENT, **headers}
         self._own_session = session is None
