@@ -16,38 +16,23 @@ It needs Flask, SQLAlchemy and the client in the folder `flexprice` beside it: s
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, TypeVar
 
 from flask import Blueprint, Flask, request_started
-from flask.typing import ResponseReturnValue
 
-from ..flexprice import AuthenticationError, Client, FlexpriceError, SharedHeader, WebhookVerifier
-from . import protection, views, webhooks, worker
+from ..flexprice import Client, FlexpriceError
+from . import context, protection, views, webhooks, worker
 from .commands import cli
-from .context import rollback, send
+from .context import Hooks, Installation
 from .models import Customer, OrderMixin, WebhookEventMixin
-from .offers import Catalog, Offer
+from .offers import Offer
 from .purchase import create_customer
-from .signals import flexprice_called
 from .states import State, Trigger
 
 __all__ = ["Checkout", "Customer", "Offer", "OrderMixin", "State", "Trigger", "WebhookEventMixin"]
 
 log = logging.getLogger(__name__)
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-@dataclass
-class Hooks:
-    """What you fill in with the decorators of `Checkout`."""
-
-    customer_loader: Callable[[], Customer | None] = lambda: None
-    before_start: Callable[[Customer, Offer], ResponseReturnValue | None] = lambda customer, offer: None
-    on_order_created: Callable[[Any], None] = lambda order: None
-    on_fulfill: Callable[[Any], None] = lambda order: None
-    on_revoke: Callable[[Any], None] = lambda order: None
 
 
 class Checkout:
@@ -105,9 +90,8 @@ class Checkout:
         :param url_prefix: below which the pages are; "" for none.
         :param max_concurrent: calls to Flexprice at once; at most half of the threads of your web server.
         """
-        self.app, self.db, self.Order, self.WebhookEvent = app, db, Order, WebhookEvent
-        self._max_concurrent = max_concurrent
-        app.extensions["checkout"] = self
+        installed = Installation(app, db, Order, WebhookEvent, self.hooks, max_concurrent)
+        app.extensions["checkout"] = installed
         app.register_blueprint(_blueprint(), url_prefix=url_prefix or None)
         app.cli.add_command(cli)
         request_started.connect(protection.exempt_webhook, app)
@@ -127,44 +111,18 @@ class Checkout:
         try:
             create_customer(customer)
         except FlexpriceError as error:
-            rollback()
+            context.rollback()
             log.warning("Customer %s could not be created in Flexprice: %s", customer.key, error)
             return False
         return True
 
-    @cached_property
+    @property
     def client(self) -> Client:
-        """The Flexprice client, made when it is first needed: your tests and commands need no key.
+        """The Flexprice client of the current app.
 
         :raises AuthenticationError: FLEXPRICE_API_URL or FLEXPRICE_API_KEY is not set.
         """
-        config = self.app.config
-        if not config.get("FLEXPRICE_API_URL") or not config.get("FLEXPRICE_API_KEY"):
-            raise AuthenticationError("FLEXPRICE_API_URL or FLEXPRICE_API_KEY is not set")
-        return Client(
-            config["FLEXPRICE_API_URL"],
-            config["FLEXPRICE_API_KEY"],
-            environment_id=config.get("FLEXPRICE_ENVIRONMENT_ID"),
-            max_concurrent=self._max_concurrent,
-            event_hooks={"response": [lambda call: send(flexprice_called, call=call)]},
-        )
-
-    @cached_property
-    def catalog(self) -> Catalog:
-        """What is for sale."""
-        return Catalog(lambda: self.client.list_plans())
-
-    @cached_property
-    def verifier(self) -> WebhookVerifier | None:
-        """None where FLEXPRICE_WEBHOOK_SECRET is not set: then no signed webhook is accepted."""
-        secrets = str(self.app.config.get("FLEXPRICE_WEBHOOK_SECRET") or "").split()
-        return WebhookVerifier(secrets) if secrets else None
-
-    @cached_property
-    def shared_header(self) -> SharedHeader | None:
-        """FLEXPRICE_WEBHOOK_HEADER ("Name: value"), for a self-hosted Flexprice that does not sign."""
-        name, _, value = str(self.app.config.get("FLEXPRICE_WEBHOOK_HEADER") or "").partition(":")
-        return SharedHeader(name.strip(), value.strip()) if name.strip() and value.strip() else None
+        return context.checkout().client
 
 
 def _blueprint() -> Blueprint:
@@ -172,6 +130,7 @@ def _blueprint() -> Blueprint:
     bp.before_request(protection.check_origin)
     bp.after_request(protection.secure_headers)
     bp.register_error_handler(FlexpriceError, views.flexprice_failed)
+    bp.register_error_handler(403, views.forbidden)
     bp.add_url_rule("/plans", "plans", views.plans)
     bp.add_url_rule("/plans/<plan_id>", "plan", views.plan)
     bp.add_url_rule("/checkout", "start", views.start, methods=["POST"])

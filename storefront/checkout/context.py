@@ -1,30 +1,95 @@
-"""The running extension, its database session and clock, and the commit that sends signals afterwards."""
-
-from __future__ import annotations
+"""The checkout as installed in the current app: its models and client, its database session and its clock."""
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
+from functools import cached_property
+from typing import Any, ParamSpec, TypeVar, cast
 
 from blinker import NamedSignal
 from flask import Flask, current_app
-from sqlalchemy import text
+from flask.typing import ResponseReturnValue
+from sqlalchemy import text, update
 from sqlalchemy.orm import Session, scoped_session
 
-if TYPE_CHECKING:
-    from . import Checkout
+from ..flexprice import AuthenticationError, Client, InvalidSecret, SharedHeader, WebhookVerifier
+from .models import Customer
+from .offers import Catalog, Offer
+from .signals import flexprice_called
 
 log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+PAGE_TIMEOUT_S = (1.5, 2.5)  # to connect, to read: a page waits no longer than 4 s for Flexprice
 _AFTER_COMMIT = "checkout_after_commit"
-DATABASE_CLOCK = text("SELECT clock_timestamp() AT TIME ZONE 'utc'")
+_DATABASE_CLOCK = text("SELECT clock_timestamp() AT TIME ZONE 'utc'")
 
 
-def checkout() -> Checkout:
-    return cast("Checkout", current_app.extensions["checkout"])
+@dataclass
+class Hooks:
+    """The functions of the host app, see the decorators of `Checkout`."""
+
+    customer_loader: Callable[[], Customer | None] = lambda: None
+    before_start: Callable[[Customer, Offer], ResponseReturnValue | None] = lambda customer, offer: None
+    on_order_created: Callable[[Any], None] = lambda order: None
+    on_fulfill: Callable[[Any], None] = lambda order: None
+    on_revoke: Callable[[Any], None] = lambda order: None
+
+
+@dataclass
+class Installation:
+    """The checkout in one app: `app.extensions["checkout"]`."""
+
+    app: Flask
+    db: Any
+    Order: Any
+    WebhookEvent: Any
+    hooks: Hooks
+    max_concurrent: int
+
+    @cached_property
+    def client(self) -> Client:
+        """The Flexprice client, made when it is first needed: the app's own tests need no key.
+
+        :raises AuthenticationError: FLEXPRICE_API_URL or FLEXPRICE_API_KEY is not set.
+        """
+        config = self.app.config
+        if not config.get("FLEXPRICE_API_URL") or not config.get("FLEXPRICE_API_KEY"):
+            raise AuthenticationError("FLEXPRICE_API_URL or FLEXPRICE_API_KEY is not set")
+        return Client(
+            config["FLEXPRICE_API_URL"],
+            config["FLEXPRICE_API_KEY"],
+            environment_id=config.get("FLEXPRICE_ENVIRONMENT_ID"),
+            max_concurrent=self.max_concurrent,
+            event_hooks={"response": [lambda call: send(flexprice_called, call=call)]},
+        )
+
+    @cached_property
+    def catalog(self) -> Catalog:
+        """What is for sale."""
+        return Catalog(lambda: self.client.list_plans(timeout=PAGE_TIMEOUT_S))
+
+    @cached_property
+    def verifier(self) -> WebhookVerifier | None:
+        """None without a usable FLEXPRICE_WEBHOOK_SECRET: then no signed webhook is accepted."""
+        secrets = str(self.app.config.get("FLEXPRICE_WEBHOOK_SECRET") or "").split()
+        try:
+            return WebhookVerifier(secrets) if secrets else None
+        except InvalidSecret as error:
+            log.error("FLEXPRICE_WEBHOOK_SECRET cannot be used: %s", error)
+            return None
+
+    @cached_property
+    def shared_header(self) -> SharedHeader | None:
+        """FLEXPRICE_WEBHOOK_HEADER ("Name: value"), for a self-hosted Flexprice that does not sign."""
+        name, _, value = str(self.app.config.get("FLEXPRICE_WEBHOOK_HEADER") or "").partition(":")
+        return SharedHeader(name.strip(), value.strip()) if name.strip() and value.strip() else None
+
+
+def checkout() -> Installation:
+    return cast(Installation, current_app.extensions["checkout"])
 
 
 def session() -> scoped_session[Session]:
@@ -34,7 +99,7 @@ def session() -> scoped_session[Session]:
 def db_now() -> datetime:
     """The database's clock as naive UTC: web servers and workers may disagree about the time."""
     if session().get_bind().dialect.name == "postgresql":
-        return cast(datetime, session().scalar(DATABASE_CLOCK))
+        return cast(datetime, session().scalar(_DATABASE_CLOCK))
     return datetime.now(UTC).replace(tzinfo=None)
 
 
@@ -53,6 +118,14 @@ def ask(call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call Flexprice. What was written so far is committed first: no transaction stays open across a call."""
     commit()
     return call(*args, **kwargs)
+
+
+def update_where(model: Any, values: dict[str, Any], *conditions: Any) -> int:
+    """One UPDATE of the rows that meet the conditions; how many did."""
+    columns = {getattr(model, name): value for name, value in values.items()}
+    statement = update(model).where(*conditions).values(columns)
+    result: Any = session().execute(statement, execution_options={"synchronize_session": False})
+    return int(result.rowcount)
 
 
 def after_commit(signal: NamedSignal, **values: Any) -> None:

@@ -7,11 +7,11 @@ import logging
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select, update
+from sqlalchemy import func, select
 
 from ..flexprice import CheckoutSession, NotFound, Subscription, UnreadableResponse
 from . import invoices
-from .context import after_commit, app, ask, checkout, db_now, naive, rollback, session
+from .context import after_commit, app, ask, checkout, db_now, naive, rollback, session, update_where
 from .models import OrderMixin
 from .signals import order_needs_attention, order_transitioned
 from .states import ENDED_UNPAID, HOLDS_SLOT, OPEN, SETTLED, TRANSITIONS, State, Trigger
@@ -121,8 +121,8 @@ def trigger_for(order: OrderMixin, told: CheckoutSession, announced: str = "") -
         return Trigger.PAYMENT_COMPLETED
     if told.terminal and (told.completed_at or announced == "completed"):
         return Trigger.COMPLETION_OVERWRITTEN  # a late clean-up can overwrite a completed session
-    if told.terminal and order.cancel_requested_at and told.cancelled_at:
-        return Trigger.CANCELLED
+    if told.terminal and order.cancel_requested_at:
+        return Trigger.CANCELLED  # servers do not say who ended it
     if told.terminal:
         return Trigger.PAYMENT_FAILED if told.status == "failed" else Trigger.SESSION_EXPIRED
     if told.payment_status in MONEY_TAKEN:
@@ -218,10 +218,7 @@ def free_slot(order: OrderMixin) -> str | None:
     """The order's slot, taken over from an order that is not paid; None: the customer has the plan."""
     Order, slot = checkout().Order, slot_of(order.customer_key, order.plan_id)
     weaker = Order.state.in_([*OPEN, State.HELD, State.STUCK])
-    session().execute(
-        update(Order).where(Order.slot == slot, Order.id != order.id, weaker).values(slot=None),
-        execution_options={"synchronize_session": False},
-    )
+    update_where(Order, {"slot": None}, Order.slot == slot, Order.id != order.id, weaker)
     taken = session().scalar(select(Order.id).where(Order.slot == slot, Order.id != order.id))
     return slot if taken is None else None
 
@@ -351,11 +348,9 @@ def change(order: OrderMixin, values: dict[str, Any], **as_it_was: Any) -> bool:
     """Write `values` where the columns are still as they were, and read the order again. True: written."""
     Order = checkout().Order
     unchanged = [getattr(Order, name) == value for name, value in as_it_was.items()]
-    columns = {getattr(Order, name): value for name, value in values.items()}
-    statement = update(Order).where(Order.id == order.id, *unchanged).values(columns)
-    result: Any = session().execute(statement, execution_options={"synchronize_session": False})
+    written = update_where(Order, values, Order.id == order.id, *unchanged)
     session().refresh(order)
-    return bool(result.rowcount == 1)
+    return written == 1
 
 
 def check_now(order: OrderMixin) -> None:
@@ -365,12 +360,12 @@ def check_now(order: OrderMixin) -> None:
 
 def add_review_note(order: OrderMixin, note: str) -> None:
     """Say something to the operator, who is alerted; what was noted before stays in front of it."""
-    if note in (order.review_note or ""):
-        return
-    change(
-        order,
-        {"review_note": "; ".join(filter(None, (order.review_note, note)))},
-        review_note=order.review_note,
+    Order = checkout().Order
+    known = func.coalesce(Order.review_note, "")
+    joined = func.coalesce(Order.review_note + "; ", "") + note
+    added = update_where(
+        Order, {"review_note": joined}, Order.id == order.id, ~known.contains(note, autoescape=True)
     )
-    log.error("order %s: %s", order.ref, note)
-    after_commit(order_needs_attention, order=order, note=note)
+    session().refresh(order)
+    if added:
+        _alert(order, note, "")

@@ -56,28 +56,37 @@ def place_order(
     :raises AlreadyOwned: the plan is paid for already.
     :raises OpenOrderExists: another offer of the plan is open; continue or cancel that first.
     """
-    now, slot = db_now(), slot_of(customer.key, offer.plan_id)
-    order = checkout().Order(
-        slot=slot, state=State.PLACED, created_at=now, status_changed_at=now,
+    taken: IntegrityError | None = None
+    for _ in range(2):
+        order = _new_order(customer, offer, return_url, values)
+        session().add(order)
+        try:
+            commit()  # before Flexprice is called
+        except IntegrityError as error:  # a double click, another tab, or the plan is theirs
+            rollback()
+            taken = error
+        else:
+            log.info("order %s placed: %s, %s %s", order.ref, order.plan_name, order.amount, order.currency)
+            return order, True
+        if first := find_by_slot(slot_of(customer.key, offer.plan_id)):
+            return _continue(first, offer), claim_session_request(first)
+    raise taken or AssertionError  # no order holds the slot: a constraint of the host's
+
+
+def _new_order(
+    customer: Customer, offer: Offer, return_url: Callable[[str], str], values: dict[str, Any]
+) -> OrderMixin:
+    now, ref = db_now(), random_ref()
+    order: OrderMixin = checkout().Order(
+        ref=ref, slot=slot_of(customer.key, offer.plan_id), state=State.PLACED,
+        created_at=now, status_changed_at=now, return_url=return_url(ref),
         customer_key=customer.key, customer_name=customer.name, customer_email=customer.email,
         plan_id=offer.plan_id, plan_name=offer.plan_name, currency=offer.currency,
         billing_period=offer.billing_period, amount_text=str(offer.amount),
         session_requested_at=now, next_attempt_at=now + LOST_AFTER, **values,
     )  # fmt: skip
-    order.ref = order.ref or random_ref()
-    order.return_url = return_url(order.ref)
     checkout().hooks.on_order_created(order)
-    session().add(order)
-    try:
-        commit()  # before Flexprice is called
-        log.info("order %s placed: %s, %s %s", order.ref, order.plan_name, order.amount, order.currency)
-        return order, True
-    except IntegrityError:
-        rollback()  # the slot is taken: a double click, another tab, or the plan is theirs
-    first = find_by_slot(slot)
-    if first is None:  # it ended in that moment
-        return place_order(customer, offer, return_url, **values)
-    return _continue(first, offer), claim_session_request(first)
+    return order
 
 
 def _continue(order: OrderMixin, offer: Offer) -> OrderMixin:
@@ -106,8 +115,8 @@ def claim_session_request(order: OrderMixin) -> bool:
 def open_session(order: OrderMixin, *, by: str) -> None:
     """Create the order's checkout session; called by the one who claimed it. Commits, whatever comes of it.
 
-    Afterwards the order awaits its payment; or waits for a lost answer, which the worker looks for; or is still
-    placed and tried again with the same key, since a refused create is no failed payment; or has failed.
+    Afterwards the order awaits its payment; or waits for a lost answer, which the worker looks for; or is
+    tried again later with the same key, since a refused create is no failed payment; or has failed.
     """
     order_id = order.id
     try:

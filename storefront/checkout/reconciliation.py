@@ -6,7 +6,7 @@ Every check ends in `orders.apply_session` or another transition, exactly as a w
 import logging
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 
 from ..flexprice import CheckoutSession, FlexpriceError, InvalidRequest, NotFound, RouteNotFound, ServerError
 from . import invoices, orders, purchase
@@ -106,13 +106,6 @@ def restart(order: OrderMixin) -> bool:
     made_room = not paid and abandon_if_lost(order, drafts, patience=RESTART_AFTER, by="customer")
     commit()
     return made_room
-
-
-def with_cancellation(told: CheckoutSession) -> CheckoutSession:
-    """The answer to our own cancel call: servers leave `cancelled_at` out, so expired means cancelled."""
-    if told.status == "expired" and told.cancelled_at is None:
-        return replace(told, cancelled_at=told.expires_at or datetime.now(UTC))
-    return told
 
 
 def check_awaiting(order: OrderMixin) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 
 from flask import abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.exceptions import HTTPException
 
 from ..flexprice import AuthenticationError, FlexpriceError, InvalidRequest, NoAnswer, NotFound
 from . import orders, purchase, reconciliation
-from .context import ask, checkout, commit, db_now, rollback
+from .context import PAGE_TIMEOUT_S, ask, checkout, commit, db_now, rollback
 from .models import Customer, OrderMixin
 from .offers import Offer
 from .phases import CAN_PAY, CAN_TRY_AGAIN, is_polling, phase_of, poll_delay_s
@@ -188,9 +189,9 @@ def note_return(order: OrderMixin) -> None:
 def _have_it_checked(order: OrderMixin) -> None:
     now = db_now()
     checked_lately = order.last_checked_at and now - order.last_checked_at < MIN_CHECK_INTERVAL
-    due_soon = order.next_attempt_at and order.next_attempt_at <= now + MIN_CHECK_INTERVAL
-    if order.state == State.AWAITING_PAYMENT and order.attempts == 0 and not checked_lately and not due_soon:
-        orders.change(order, {"next_attempt_at": now}, next_attempt_at=order.next_attempt_at)
+    if order.state == State.AWAITING_PAYMENT and not checked_lately:
+        due = {"next_attempt_at": now, "last_checked_at": now}
+        orders.change(order, due, last_checked_at=order.last_checked_at)
         commit()
 
 
@@ -223,38 +224,44 @@ def cancel(ref: str) -> ResponseReturnValue:
     if customer is None:
         return redirect(login_url(url_for("checkout.failure", ref=ref)), 303)
     order = _own_order(ref, customer)
-    if order.is_open and not cancel_order(order):
-        again = url_for("checkout.failure", ref=ref)
-        return message(
-            "This payment cannot be cancelled now", "The link stays payable until it expires.", again, 200
-        )
-    return redirect(url_for("checkout.failure", ref=ref), 303)
+    problem = cancel_order(order) if order.is_open else ""
+    page_url = url_for("checkout.failure", ref=ref)
+    return message("Cancel order", problem, page_url, 200) if problem else redirect(page_url, 303)
 
 
-def cancel_order(order: OrderMixin) -> bool:
-    """End an open order at Flexprice: what Flexprice answers is what it becomes. False: it stays open.
+def cancel_order(order: OrderMixin) -> str:
+    """End an open order at Flexprice: what Flexprice answers is what the order becomes.
 
-    :raises FlexpriceError: Flexprice could not be asked.
+    :returns: a sentence for the customer where it stays open; empty when it has ended.
     """
     if order.session_id is None:
-        if purchase.claim_session_request(order):  # who may open it may also say that nobody does
-            moved = orders.transition(order, Trigger.CANCELLED, by="customer")
-            commit()
-            return moved
-        return reconciliation.restart(order)
-    order_id, session_id = order.id, order.session_id
+        return _cancel_unopened(order)
+    order_id, session_id, client = order.id, order.session_id, checkout().client
     orders.change(order, {"cancel_requested_at": db_now()}, cancel_requested_at=None)
     try:
-        told = ask(checkout().client.cancel_checkout_session, session_id)
-    except (InvalidRequest, NoAnswer):  # it ended already, or nobody knows: ask how it is
-        told = ask(checkout().client.get_checkout_session, session_id)
-    except NotFound:  # an old server, or deleted there
+        told = ask(client.cancel_checkout_session, session_id, timeout=PAGE_TIMEOUT_S)
+    except InvalidRequest:  # it has ended already: how?
+        told = ask(client.get_checkout_session, session_id, timeout=PAGE_TIMEOUT_S)
+    except NotFound:  # a server without this call, or a session that was deleted
         orders.change(orders.get(order_id), {"cancel_requested_at": None})
         commit()
-        return False
-    orders.settle(order_id, reconciliation.with_cancellation(told), by="customer")
+        return "This payment cannot be cancelled. The link stays payable until it expires."
+    except NoAnswer:
+        orders.check_now(orders.get(order_id))
+        commit()
+        return "We have asked for this payment to be cancelled and are waiting for the answer."
+    orders.settle(order_id, told, by="customer")
     commit()
-    return True
+    return ""
+
+
+def _cancel_unopened(order: OrderMixin) -> str:
+    if purchase.claim_session_request(order):  # who may open it may also say that nobody does
+        orders.transition(order, Trigger.CANCELLED, by="customer")
+        commit()
+    elif not reconciliation.restart(order) and order.is_open:
+        return "The payment page is still being prepared. Try again in a minute."
+    return ""
 
 
 # -- rendering --------------------------------------------------------------------------------------
@@ -281,3 +288,8 @@ def flexprice_failed(error: FlexpriceError) -> ResponseReturnValue:
     log.warning("Flexprice could not be asked: %s (request %s)", error, error.request_id)
     text = NOT_SET_UP if isinstance(error, AuthenticationError) else UNAVAILABLE
     return message("Not available at the moment", text, url_for("checkout.plans"), 503)
+
+
+def forbidden(error: HTTPException) -> ResponseReturnValue:
+    text = "This form was not sent from a page of this site. This request did not charge you."
+    return message("Access denied", text, url_for("checkout.plans"), 403)

@@ -12,12 +12,12 @@ from typing import Any
 
 from flask import request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import case, or_, select, update
+from sqlalchemy import case, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..flexprice import CheckoutSession, Event, InvalidSignature, NotFound, UnreadableResponse, is_signed
 from . import orders, purchase, reconciliation
-from .context import after_commit, ask, checkout, commit, db_now, rollback, send, session
+from .context import after_commit, ask, checkout, commit, db_now, rollback, send, session, update_where
 from .models import OrderMixin, WebhookEventMixin
 from .signals import order_needs_attention, webhook_rejected, webhook_stored
 from .states import State
@@ -105,9 +105,7 @@ def store_hint(event: Event) -> None:
     # Asked about before: once more, HINT_INTERVAL from now. One under way is asked about again afterwards.
     due = case((Row.next_attempt_at.is_(None), now + HINT_INTERVAL), else_=Row.next_attempt_at)
     again = {"processed_at": None, "next_attempt_at": due, "received_at": now}
-    session().execute(
-        update(Row).where(Row.id == row_id).values(again), execution_options={"synchronize_session": False}
-    )
+    update_where(Row, again, Row.id == row_id)
     commit()
 
 
@@ -156,10 +154,7 @@ def process_event(event_id: str) -> None:
     done = {"processed_at": now, "next_attempt_at": None, "outcome": outcome, "error": None}
     Row = checkout().WebhookEvent
     # A hint that came again in between is asked about once more.
-    unchanged = (Row.id == event_id, Row.received_at == received_at)
-    session().execute(
-        update(Row).where(*unchanged).values(done), execution_options={"synchronize_session": False}
-    )
+    update_where(Row, done, Row.id == event_id, Row.received_at == received_at)
     commit()
 
 
@@ -320,6 +315,6 @@ def retry(event_id: str) -> bool:
     """An operator has an event processed again: safe, every effect can happen only once. Commits."""
     Row = checkout().WebhookEvent
     again = {"processed_at": None, "next_attempt_at": db_now(), "attempts": 0, "received_at": db_now()}
-    result: Any = session().execute(update(Row).where(Row.id == event_id).values(again))
+    found = update_where(Row, again, Row.id == event_id)
     commit()
-    return bool(result.rowcount)
+    return found == 1

@@ -11,11 +11,22 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 
 from ..flexprice import FlexpriceError
 from . import orders
-from .context import after_commit, backoff, checkout, commit, db_now, release, rollback, send, session
+from .context import (
+    after_commit,
+    backoff,
+    checkout,
+    commit,
+    db_now,
+    release,
+    rollback,
+    send,
+    session,
+    update_where,
+)
 from .reconciliation import check_order, next_gap
 from .signals import order_needs_attention, worker_ran
 from .webhooks import process_event
@@ -81,13 +92,10 @@ def claim_due(model: Any) -> tuple[Any, datetime] | None:
         if row_id is None:
             commit()
             return None
-        claim = update(model).where(model.id == row_id, model.next_attempt_at <= now)
         values = {"next_attempt_at": now + LEASE, "attempts": model.attempts + 1}
-        result: Any = session().execute(
-            claim.values(values), execution_options={"synchronize_session": False}
-        )
+        claimed = update_where(model, values, model.id == row_id, model.next_attempt_at <= now)
         commit()
-        if result.rowcount == 1:
+        if claimed == 1:
             return row_id, now + LEASE
 
 
