@@ -75,6 +75,8 @@ class Transport:
     ) -> None:
         if max_concurrent < 1:
             raise ValueError("max_concurrent must be at least 1")
+        if set(event_hooks or {}) - {"request", "response"}:
+            raise ValueError("event_hooks has the keys request and response only")
         self._base_url = base_url.rstrip("/")
         self._headers = {"Accept": "application/json", "User-Agent": USER_AGENT, **headers}
         self._own_session = session is None

@@ -104,7 +104,8 @@ def _diagnose_mismatch(
         return Diagnosis(
             "altered",
             f"A webhook was verified at {last_verified_at:%H:%M:%S} UTC, so the secret is right: this body "
-            "was altered on its way, or the webhook is forged. If all fail from now on, the secret was renewed.",
+            "was altered on its way, or the webhook is forged. If all fail from now on, the secret was "
+            "renewed.",
         )
     if not _is_object(body):
         return Diagnosis(

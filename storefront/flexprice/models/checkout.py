@@ -19,7 +19,7 @@ class CheckoutSessionRequest:
     """What is asked of `POST /checkout/sessions` (docs/flexprice-contract.md#b6).
 
     :param customer_external_id: your id of the customer, who must exist at Flexprice.
-    :param currency: three letters, in any case; one of the plan must be in it.
+    :param currency: a code of three characters in any case; a price of the plan must be in it.
     :param billing_period: `MONTHLY`, `ANNUAL`, …; sent in upper case, because Flexprice refuses lower case.
     :param idempotency_key: your order's reference, 1 to 255 characters. While a session with it is active,
         another create with it is a `Conflict`. It is also put as `order_ref` into the metadata of the session

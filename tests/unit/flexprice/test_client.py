@@ -105,6 +105,11 @@ def test_a_client_needs_room_for_a_call(number):
         Client(URL, KEY, max_concurrent=number)
 
 
+def test_an_unknown_hook_is_refused():
+    with pytest.raises(ValueError, match="event_hooks"):
+        Client(URL, KEY, event_hooks={"responses": []})
+
+
 def test_objects_are_read_by_id(server, client):
     server.get(f"{URL}/customers/external/user-42", json=CUSTOMER, match=[HEADERS])
     server.get(f"{URL}/customers/cust_01", json=CUSTOMER)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import FrozenInstanceError
+from contextlib import suppress
+from dataclasses import FrozenInstanceError, fields
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from itertools import product
 
 import pytest
 from hypothesis import given
@@ -15,6 +17,8 @@ from storefront.flexprice import (
     CheckoutSession,
     CheckoutSessionRequest,
     Customer,
+    Entitlement,
+    Environment,
     Event,
     Invoice,
     Payment,
@@ -26,6 +30,7 @@ from storefront.flexprice import (
 )
 from tests.unit.flexprice.samples import (
     CUSTOMER,
+    ENTITLEMENT,
     INVOICE,
     PAYMENT,
     PLAN,
@@ -395,3 +400,47 @@ def test_a_payment_event_names_its_payment(kind):
 def test_session_and_refund_events_name_their_payment():
     assert event("checkout.session.completed", checkout_session=SESSION).payment_id == "pay_01"
     assert event("refund.created", refund=REFUND).payment_id == "pay_01"
+
+
+SAMPLES = [
+    (CheckoutSession, SESSION | {"failure_reason": "x", "payment": {"status": "x"}}),
+    (Customer, CUSTOMER),
+    (Plan, PLAN | {"description": "x", "environment_id": "env_01"}),
+    (Price, PRICE | {"price_unit_type": "FIAT", "lookup_key": "x", "min_quantity": "1"}),
+    (Entitlement, ENTITLEMENT | {"static_value": "x"}),
+    (Subscription, SUBSCRIPTION),
+    (Invoice, INVOICE | {"invoice_number": "INV-1", "invoice_type": "x", "billing_reason": "x"}),
+    (Payment, PAYMENT),
+    (Refund, REFUND),
+    (Environment, {"id": "env_01", "name": "Main", "type": "production"}),
+]
+UNBOUNDED = {"description", "failure_reason", "payment_url", "email"}  # kept in columns without a length
+TEXTS = [
+    (model, sample, name)
+    for model, sample in SAMPLES
+    for name, value in sample.items()
+    if isinstance(value, str)
+]
+
+
+@pytest.mark.parametrize(("model", "sample", "name"), TEXTS)
+def test_every_text_fits_its_column(model, sample, name):
+    for char, length in product(["x", "\U0001f600", "x\x00", "x\ud800"], [255, 256, 5000]):
+        with suppress(UnreadableResponse):
+            found = model.from_json(sample | {name: char * length})
+            texts = {one.name: getattr(found, one.name) for one in fields(found)}
+            for field, value in texts.items():
+                assert not isinstance(value, str) or fits(value, field)
+
+
+def fits(value, field):
+    value.encode()  # raises on a lone surrogate
+    return "\x00" not in value and (len(value) <= 255 or field in UNBOUNDED)
+
+
+@given(junk=st.dictionaries(st.text(max_size=10), json_values, max_size=4), data=st.data())
+@pytest.mark.parametrize(("model", "sample"), SAMPLES)
+def test_any_object_is_read_or_unreadable(model, sample, junk, data):
+    changed = st.dictionaries(st.sampled_from(sorted(sample)), json_values, max_size=4)
+    with suppress(UnreadableResponse):
+        model.from_json(sample | junk | data.draw(changed))

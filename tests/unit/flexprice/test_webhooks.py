@@ -176,7 +176,7 @@ MALFORMED_SIGNATURES = {
     "too many bytes": "v1," + base64.b64encode(b"x" * 33).decode(),
     "SHA-512 length": "v1," + base64.b64encode(b"x" * 64).decode(),
     "hexadecimal": "v1," + "ab" * 32,
-    "accented letter": "v1,\u00e9",
+    "accented character": "v1,\u00e9",
     "latin-1 x 44": "v1," + "\u00e9" * 44,
     "emoji": "v1,\U0001f600",
     "lone surrogate": "v1,\ud800",

@@ -112,7 +112,7 @@ REENCODED = {
     "a line break at the end": BODY + b"\n",
     "white space around": b"  " + BODY + b"\r\n ",
     "a byte order mark": b"\xef\xbb\xbf" + BODY,
-    "letters as escapes": json.dumps(EVENT, sort_keys=True, separators=(",", ":")).encode(),
+    "characters as escapes": json.dumps(EVENT, sort_keys=True, separators=(",", ":")).encode(),
 }
 
 
