@@ -226,10 +226,20 @@ def is_loopback(url: str) -> bool:
 def _read_body(response: requests.Response, deadline: float) -> bytes:
     """Read the body up to a size and a deadline: requests' own time-out starts again with each byte."""
     raw = bytearray()
-    for chunk in response.iter_content(CHUNK_BYTES):
+    while chunk := _read_some(response):
         raw += chunk
         if len(raw) > MAX_ANSWER_BYTES:
             raise wire.ContentDecodingError("the answer is too large")
         if time.monotonic() > deadline:
             raise wire.ReadTimeout("the answer trickles")
     return bytes(raw)
+
+
+def _read_some(response: requests.Response) -> bytes:
+    """Return what has arrived: `iter_content` would wait for a whole chunk, however slowly it comes."""
+    read = getattr(response.raw, "read1", response.raw.read)  # urllib3 before 2.1 has no read1
+    try:
+        some: bytes = read(CHUNK_BYTES, decode_content=True)
+    except Exception as error:  # urllib3's own errors, which requests wraps in `iter_content` only
+        raise wire.ConnectionError(error) from error
+    return some

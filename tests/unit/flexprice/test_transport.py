@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import gzip
 import json
 import logging
 import socket
@@ -345,10 +346,17 @@ def stop_half_way(connection):
     time.sleep(0.6)
 
 
-def trickle(connection):
+def trickle_chunks(connection):
     connection.sendall(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
-    for _ in range(40):
+    for _ in range(100):
         connection.sendall(b"1\r\n \r\n")
+        time.sleep(0.05)
+
+
+def trickle_bytes(connection):
+    connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n")
+    for _ in range(100):
+        connection.sendall(b" ")
         time.sleep(0.05)
 
 
@@ -407,11 +415,38 @@ def test_an_unreachable_proxy_was_not_sent(monkeypatch):
         Client(URL, KEY).create_checkout_session(REQUEST)
 
 
-def test_a_trickling_answer_is_given_up():
-    started = time.monotonic()
-    with serve(trickle) as url, pytest.raises(APITimeout):
-        Client(url, KEY, timeout=(0.1, 0.2)).get_checkout_session("cs_01")
-    assert time.monotonic() - started < 5
+@pytest.mark.parametrize("behave", [trickle_chunks, trickle_bytes])
+def test_a_trickling_answer_is_given_up(behave):
+    with serve(behave) as url, Client(url, KEY, timeout=(0.1, 0.2)) as client:
+        started = time.monotonic()
+        with pytest.raises(APITimeout):
+            client.get_checkout_session("cs_01")
+        assert time.monotonic() - started < 2
+
+
+def answer_in(encoding, transfer):
+    """Answer with a payment, compressed or not, in chunks or with its length."""
+
+    def answer(connection):
+        body = json.dumps(PAYMENT | {"pad": "x" * 20_000}).encode()
+        body = gzip.compress(body) if encoding == "gzip" else body
+        head = f"HTTP/1.1 200 OK\r\nContent-Encoding: {encoding}\r\nConnection: close\r\n"
+        if transfer == "chunked":
+            parts = [body[at : at + 7] for at in range(0, len(body), 7)]
+            body = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in parts) + b"0\r\n\r\n"
+            head += "Transfer-Encoding: chunked\r\n"
+        else:
+            head += f"Content-Length: {len(body)}\r\n"
+        connection.sendall(head.encode() + b"\r\n" + body)
+
+    return answer
+
+
+@pytest.mark.parametrize("transfer", ["chunked", "length"])
+@pytest.mark.parametrize("encoding", ["gzip", "identity"])
+def test_answers_in_every_encoding_are_read(encoding, transfer):
+    with serve(answer_in(encoding, transfer)) as url, Client(url, KEY) as client:
+        assert client.get_payment("pay_01").id == "pay_01"
 
 
 # -- the package
