@@ -145,7 +145,9 @@ class Shop:
             part.stop()
 
     def logs(self) -> str:
-        return self.web.log.read_text() + self.worker.log.read_text()
+        """What both processes wrote, without the access log."""
+        lines = (self.web.log.read_text() + self.worker.log.read_text()).splitlines()
+        return "\n".join(line for line in lines if '] "' not in line)
 
 
 class Browser:

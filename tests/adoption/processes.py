@@ -40,7 +40,7 @@ def eventually(happened: Callable[[], Any], what: str = "it", timeout_s: float =
     deadline = time.monotonic() + timeout_s
     while not (found := happened()):
         assert time.monotonic() < deadline, f"{what} did not happen within {timeout_s} s"
-        time.sleep(0.1)
+        time.sleep(0.2)
     return found
 
 
@@ -182,7 +182,7 @@ class LossyApi(Server):
 
     def __init__(self, target: str) -> None:
         self.target = target
-        self.lose: str | None = None  # the path whose next answer is lost
+        self.lose: str | None = None  # the path whose next successful answer is lost
         super().__init__()
 
     def answer(
@@ -192,7 +192,7 @@ class LossyApi(Server):
             k: v for k, v in headers.items() if k.lower() not in ("host", "content-length", "connection")
         }
         found = requests.request(method, self.target + path, data=body, headers=passed, timeout=30)
-        if method == "POST" and path == self.lose:
+        if method == "POST" and path == self.lose and found.ok:
             self.lose = None
             return None
         kept = {k: v for k, v in found.headers.items() if k.lower() in ("content-type", "x-request-id")}
