@@ -1,41 +1,91 @@
-"""The database, the sign-in, the form guard and the Flexprice client, as the others find them."""
+"""The Flask extensions of the demo shop, made once and bound to each app in `create_app`."""
 
+import logging
+from ipaddress import IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import cast
+from urllib.parse import urlsplit
 
-from flask import current_app
+from flask import Flask, current_app, g, request
+from flask_babel import Babel
+from flask_limiter import Limiter
 from flask_login import LoginManager
+from flask_migrate import Migrate
 from flask_sqlalchemy import SQLAlchemy
 from flask_wtf import CSRFProtect
+from sqlalchemy.orm import DeclarativeBase
 
-from storefront.catalog import Catalog
-from storefront.flexprice import Client, SharedHeader, Verifier
-from storefront.models import Base
+from storefront.checkout import Checkout
 from storefront.settings import Settings
 
+log = logging.getLogger(__name__)
 MIGRATIONS = Path(__file__).parent / "migrations"
 
-db = SQLAlchemy(metadata=Base.metadata)
+
+class Base(DeclarativeBase):
+    """The declarative base of every model of the shop."""
+
+
+class SameOriginCSRF(CSRFProtect):
+    """Accepts a form that the browser says comes from this shop; any other form needs its token.
+
+    `Sec-Fetch-Site` and `Origin` prove as much as the token does, and they survive a sign-in or a sign-out in
+    another tab, after which the token of an open form no longer fits.
+    """
+
+    def protect(self, apply_exemptions: bool = False) -> None:
+        if is_same_origin():
+            g.csrf_valid = True
+        else:
+            super().protect(apply_exemptions=apply_exemptions)
+
+
+def is_same_origin() -> bool:
+    """Whether the browser says that this request comes from a page of this shop."""
+    if site := request.headers.get("Sec-Fetch-Site"):
+        return site == "same-origin"
+    origin = request.headers.get("Origin", "")
+    return origin != "" and urlsplit(origin).netloc == request.host
+
+
+def client_network() -> str:
+    """Where the request comes from, as rate limits count it: an IPv4 address, or an IPv6 network.
+
+    A household has 2^64 addresses of IPv6, and a server that listens on IPv6 sees IPv4 as ::ffff:192.0.2.1.
+    Proxies may add a port, as in 192.0.2.1:4711 or [2001:db8::1]:443.
+    """
+    text = (request.remote_addr or "").strip()
+    host = text.partition("]")[0].lstrip("[") if text.startswith("[") else text
+    if host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        address = ip_address(host)
+    except ValueError:
+        log.warning("A client's address cannot be read: %r", text[:100])
+        return "unknown"
+    if isinstance(address, IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return str(ip_network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)
+
+
+checkout = Checkout()
+db = SQLAlchemy(model_class=Base)
+migrate = Migrate()
 login = LoginManager()
-csrf = CSRFProtect()
+csrf = SameOriginCSRF()
+babel = Babel()
+limiter = Limiter(client_network)  # storage and strategy: RATELIMIT_* in the app's configuration
+
+
+def init_app(app: Flask) -> None:
+    """Bind all but `checkout` (see create_app) and `babel` (bound by web/, which chooses the language)."""
+    db.init_app(app)
+    migrate.init_app(app, db, directory=str(MIGRATIONS), command="db")
+    login.init_app(app)
+    csrf.init_app(app)
+    limiter.init_app(app)
 
 
 def settings() -> Settings:
+    """The settings of the current app."""
     return cast(Settings, current_app.config["SETTINGS"])
-
-
-def flexprice() -> Client:
-    return cast(Client, current_app.extensions["flexprice"])
-
-
-def catalog() -> Catalog:
-    return cast(Catalog, current_app.extensions["catalog"])
-
-
-def verifier() -> Verifier | None:
-    """None where Flexprice signs nothing and no secret is set; then there is a shared header."""
-    return cast("Verifier | None", current_app.extensions["verifier"])
-
-
-def shared_header() -> SharedHeader | None:
-    return cast("SharedHeader | None", current_app.extensions["shared_header"])

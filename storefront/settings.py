@@ -2,48 +2,47 @@
 
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from datetime import timedelta
 from ipaddress import ip_address
 from pathlib import Path
+from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
 from email_validator import EmailNotValidError, validate_email
+from environs import Env, EnvError
+from environs.exceptions import EnvValidationError
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError
 
-from storefront.flexprice.signature import check_secret
+from storefront.flexprice import InvalidSecret, check_secret
 
-PAYMENT_HOSTS = ("razorpay.com", "rzp.io")
 SHOP_NAME = "Kestrel"
+SERVER_THREADS = 8  # of each web process: waitress in the demo, gunicorn in the image
+MAX_BODY_BYTES = 256 * 1024  # of a request; webhooks have a limit of their own
 
 NEEDED = {
     "FLEXPRICE_API_URL": "the address of the Flexprice API, ending in /v1",
-    "FLEXPRICE_API_KEY": "the key the shop shows to Flexprice",
+    "FLEXPRICE_API_KEY": "the API key of your Flexprice environment",
     "FLEXPRICE_WEBHOOK_SECRET": "the signing secret of your webhook endpoint, one or several",
-    "STOREFRONT_URL": "the address shoppers use to reach this shop",
-    "SECRET_KEY": "what signs the session cookies, at least 32 random characters",
-    "DATABASE_URL": "where the shop keeps its rows, such as sqlite:///instance/shop.db",
-    "MAIL_URL": "how letters are posted, keep: or smtp://user:password@host:587",
-    "MAIL_FROM": "the address letters come from",
+    "STOREFRONT_URL": "the address at which shoppers reach this shop",
+    "SECRET_KEY": "signs the session cookies, at least 32 random characters",
+    "DATABASE_URL": "where the shop stores its data, such as sqlite:///instance/shop.db",
+    "MAIL_URL": "how email is sent, keep: or smtp://user:password@host:587",
+    "MAIL_FROM": "the sender address of email",
 }
 
-TAKEN_HEADERS = {
-    "host",
-    "content-type",
-    "content-length",
-    "user-agent",
-    "cookie",
-    "accept",
-    "connection",
-}
-
+RESERVED_HEADERS = {"host", "content-type", "content-length", "user-agent", "cookie", "accept", "connection"}
 HOST = re.compile(
     r"(?=.{1,253}(?::|$))[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?"
 )
 
 
 class SettingsError(ValueError):
-    """All that is missing or malformed, one readable sentence each."""
+    """Everything that is missing or malformed, one sentence each; no sentence repeats a value.
+
+    :param problems: the sentences.
+    """
 
     def __init__(self, problems: list[str]) -> None:
         self.problems = problems
@@ -52,22 +51,24 @@ class SettingsError(ValueError):
 
 @dataclass(frozen=True)
 class Settings:
+    """The checked settings; `config()` is what Flask and its extensions read of them."""
+
     flexprice_api_url: str
     flexprice_api_key: str = field(repr=False)
-    flexprice_webhook_secrets: tuple[str, ...] = field(repr=False)  # empty only beside a shared header
-    storefront_url: str
+    flexprice_webhook_secret: str = field(repr=False)  # several with spaces between; "" only beside a header
+    storefront_url: str  # scheme and host
     secret_key: str = field(repr=False)
-    database_url: str = field(repr=False)
+    database_url: URL  # its repr hides the password
     mail_url: str = field(repr=False)
     mail_from: str
-    flexprice_webhook_header: tuple[str, str] | None = field(default=None, repr=False)
+    flexprice_webhook_header: str = field(default="", repr=False)  # "Name: value"
     flexprice_environment_id: str | None = None
-    payment_hosts: tuple[str, ...] = PAYMENT_HOSTS
+    payment_hosts: tuple[str, ...] = ()  # besides razorpay.com and rzp.io
     shop_name: str = SHOP_NAME
     rate_limits: str = field(default="memory:", repr=False)
     trusted_proxies: int = 0
-    renewal_grace: timedelta = timedelta(days=3)
     qa: str = ""
+    qa_token: str = field(default="", repr=False)  # lets the sandbox read the QA result
     metrics_token: str = field(default="", repr=False)  # without one there is no /metrics
 
     @property
@@ -76,71 +77,112 @@ class Settings:
 
     @property
     def qa_page(self) -> bool:
-        """Off in production unless it is switched on."""
+        """Whether the QA page is shown: off in production unless QA_PAGE switches it on."""
         return self.qa == "on" if self.qa else not self.production
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> "Settings":
-        env = _Reader(environ)
+        """Read the settings.
+
+        :raises SettingsError: with every problem at once.
+        """
+        env = _Environment(environ)
+        header = env.webhook_header("FLEXPRICE_WEBHOOK_HEADER", "")
         settings = cls(
-            flexprice_api_url=env.needed("FLEXPRICE_API_URL", _api_url),
-            flexprice_api_key=env.needed("FLEXPRICE_API_KEY", _api_key),
-            flexprice_environment_id=env.optional("FLEXPRICE_ENVIRONMENT_ID") or None,
-            flexprice_webhook_secrets=_secrets(env),
-            flexprice_webhook_header=_split_header(env.optional("FLEXPRICE_WEBHOOK_HEADER", _webhook_header)),
-            storefront_url=env.needed("STOREFRONT_URL", _storefront_url),
-            secret_key=env.needed("SECRET_KEY", _secret_key),
-            database_url=env.needed("DATABASE_URL", _database_url),
-            mail_url=env.needed("MAIL_URL", _mail_url),
-            mail_from=env.needed("MAIL_FROM", _mail_from),
-            payment_hosts=(*PAYMENT_HOSTS, *env.optional("PAYMENT_HOSTS", _payment_hosts).split()),
-            shop_name=env.optional("SHOP_NAME") or SHOP_NAME,
-            rate_limits=env.optional("RATE_LIMITS", _rate_limits) or "memory:",
-            trusted_proxies=int(env.optional("TRUSTED_PROXIES", _trusted_proxies) or 0),
-            renewal_grace=timedelta(days=int(env.optional("RENEWAL_GRACE_DAYS", _days) or 3)),
-            qa=env.optional("QA_PAGE", _switch),
-            metrics_token=env.optional("METRICS_TOKEN", _metrics_token),
+            flexprice_api_url=env.api_url("FLEXPRICE_API_URL"),
+            flexprice_api_key=env.api_key("FLEXPRICE_API_KEY"),
+            # A signature or a shared header is always required: verification cannot be switched off.
+            flexprice_webhook_secret=env.webhook_secrets("FLEXPRICE_WEBHOOK_SECRET", "" if header else ...),
+            flexprice_webhook_header=header,
+            flexprice_environment_id=env.str("FLEXPRICE_ENVIRONMENT_ID", None),
+            storefront_url=env.storefront_url("STOREFRONT_URL"),
+            secret_key=env.secret_key("SECRET_KEY"),
+            database_url=env.database_url("DATABASE_URL"),
+            mail_url=env.mail_url("MAIL_URL"),
+            mail_from=env.mail_from("MAIL_FROM"),
+            payment_hosts=env.hosts("CHECKOUT_PAYMENT_HOSTS", ""),
+            shop_name=env.str("SHOP_NAME", SHOP_NAME),
+            rate_limits=env.rate_limits("RATE_LIMITS", "memory:"),
+            trusted_proxies=env.trusted_proxies("TRUSTED_PROXIES", "0"),
+            qa=env.switch("QA_PAGE", ""),
+            qa_token=env.token("QA_TOKEN", ""),
+            metrics_token=env.token("METRICS_TOKEN", ""),
         )
-        if env.problems:
-            raise SettingsError(env.problems)
+        env.raise_problems()
         return settings
 
+    def config(self) -> dict[str, Any]:
+        """What Flask, its extensions and checkout/ read from `app.config`."""
+        return {
+            "SETTINGS": self,
+            "SECRET_KEY": self.secret_key,
+            "SQLALCHEMY_DATABASE_URI": self.database_url,
+            "FLEXPRICE_API_URL": self.flexprice_api_url,
+            "FLEXPRICE_API_KEY": self.flexprice_api_key,
+            "FLEXPRICE_WEBHOOK_SECRET": self.flexprice_webhook_secret,
+            "FLEXPRICE_WEBHOOK_HEADER": self.flexprice_webhook_header,
+            "FLEXPRICE_ENVIRONMENT_ID": self.flexprice_environment_id,
+            "CHECKOUT_LOGIN_ENDPOINT": "accounts.sign_in",
+            "CHECKOUT_PAYMENT_HOSTS": list(self.payment_hosts),
+            "CHECKOUT_BASE_URL": self.storefront_url,
+            "CHECKOUT_ALLOWED_HOSTS": [urlsplit(self.storefront_url).netloc],
+            # Cookies ignore ports: the sandbox on the same host has none. With __Host- no other host of the
+            # domain can set one, nor can plain http.
+            "SESSION_COOKIE_NAME": "__Host-storefront" if self.production else "storefront",
+            "SESSION_COOKIE_HTTPONLY": True,
+            "SESSION_COOKIE_SAMESITE": "Lax",
+            "SESSION_COOKIE_SECURE": self.production,
+            "WTF_CSRF_TIME_LIMIT": None,  # as long as the session
+            "WTF_CSRF_SSL_STRICT": False,  # asks for a Referer, which we do not send; see SameOriginCSRF
+            "MAX_CONTENT_LENGTH": MAX_BODY_BYTES,
+            "RATELIMIT_ENABLED": self.rate_limits != "off",
+            "RATELIMIT_STORAGE_URI": self.rate_limits if "://" in self.rate_limits else "memory://",
+            "RATELIMIT_STORAGE_OPTIONS": _store_options(self.rate_limits),
+            "RATELIMIT_STRATEGY": "fixed-window"
+            if self.rate_limits.startswith("memcached")
+            else "moving-window",
+            "RATELIMIT_IN_MEMORY_FALLBACK_ENABLED": True,  # a store that is down: each process counts alone
+        }
 
-class _Reader:
-    """Takes one variable after the other and keeps every complaint, so that all are reported together."""
+
+class _Environment(Env):
+    """environs over any mapping, with our parsers; an empty value counts as not set."""
 
     def __init__(self, environ: Mapping[str, str]) -> None:
-        self.environ = environ
-        self.problems: list[str] = []
+        super().__init__(eager=False)
+        self._environ = environ
+        for name, parse in PARSERS.items():
+            self.add_parser(name, parse)
 
-    def needed(self, name: str, check: Callable[[str], str]) -> str:
-        if not self.environ.get(name, "").strip():
-            self.problems.append(f"{name} is missing: {NEEDED[name]}. See .env.example.")
-            return ""
-        return self.optional(name, check)
+    def _get_value(self, env_key: str, default: Any) -> Any:
+        return self._environ.get(env_key, "").strip() or default
 
-    def optional(self, name: str, check: Callable[[str], str] = str) -> str:
-        value = self.environ.get(name, "").strip()
-        if not value:
-            return ""
+    def raise_problems(self) -> None:
         try:
-            return check(value)
-        except _Wrong as wrong:
-            self.problems.append(f"{name} {wrong}. See .env.example.")
-            return ""
+            self.seal()  # type: ignore[no-untyped-call]
+        except EnvValidationError as error:
+            messages: Mapping[str, Any] = error.error_messages or {}  # type: ignore[assignment]
+            raise SettingsError([_sentence(name, found[0]) for name, found in messages.items()]) from None
 
 
-class _Wrong(ValueError):
-    """What is wrong with a value, in words that go after its name and never repeat the value."""
+def _sentence(name: str, problem: str) -> str:
+    if problem == "Environment variable not set.":
+        problem = f"is missing: {NEEDED[name]}"
+    return f"{name} {problem}. See .env.example."
+
+
+def _store_options(rate_limits: str) -> dict[str, int]:
+    quick = {"socket_connect_timeout": 1, "socket_timeout": 1}  # seconds
+    return quick if rate_limits.startswith(("redis", "valkey")) else {}
+
+
+# -- parsers: each raises EnvError with words that go after the variable's name and never repeat the value --
 
 
 def is_loopback(url: str) -> bool:
     """Whether this address can only mean the machine it is read on."""
     try:
         host = urlsplit(url).hostname or ""
-    except ValueError:
-        return False
-    try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
         return False
@@ -149,35 +191,35 @@ def is_loopback(url: str) -> bool:
 def _split(url: str) -> SplitResult:
     try:
         parts = urlsplit(url)
-        _ = parts.port  # reading it is what checks it
+        _ = parts.port  # reading it checks it
     except ValueError:
-        raise _Wrong("is not an address that can be read") from None
+        raise EnvError("is not an address that can be read") from None
     return parts
 
 
 def _web_address(url: str) -> SplitResult:
     parts = _split(url)
     if parts.scheme not in ("http", "https") or not parts.hostname or re.search(r"\s", url):
-        raise _Wrong("must be a whole address, beginning with https://")
+        raise EnvError("must be a whole address, beginning with https://")
     if parts.scheme == "http" and not is_loopback(url):
-        raise _Wrong("must begin with https:// (plain http is accepted on this machine's own address only)")
+        raise EnvError("must begin with https:// (plain http is accepted on this machine's own address only)")
     if parts.username is not None or parts.password is not None:
-        raise _Wrong("must not carry a user name or password")
+        raise EnvError("must not contain a user name or password")
     if parts.query or parts.fragment:
-        raise _Wrong("must not have anything after a ? or #")
+        raise EnvError("must not have anything after a ? or #")
     return parts
 
 
 def _api_url(url: str) -> str:
     url = url.rstrip("/")
     if not _web_address(url).path.endswith("/v1"):
-        raise _Wrong("must end in /v1")
+        raise EnvError("must end in /v1")
     return url
 
 
 def _api_key(key: str) -> str:
     if not (key.isascii() and key.isprintable()) or " " in key:
-        raise _Wrong("has a character in it that no key has, perhaps a space or a line break")
+        raise EnvError("contains a character that no key has, perhaps a space or a line break")
     return key
 
 
@@ -185,69 +227,59 @@ def _webhook_secrets(secrets: str) -> str:
     for place, secret in enumerate(secrets.split(), start=1):
         try:
             check_secret(secret)
-        except ValueError:  # its words are left out: they may repeat the secret
-            raise _Wrong(
+        except InvalidSecret:  # its message is left out: it may repeat the secret
+            raise EnvError(
                 f"is malformed (secret {place} of {len(secrets.split())}): "
-                "each must be whsec_ and the base64 of at least 24 bytes, and spaces go between them"
+                "each must be whsec_ and the base64 of at least 24 bytes, with spaces between them"
             ) from None
     return secrets
 
 
-def _secrets(env: _Reader) -> tuple[str, ...]:
-    """Verification is never off: a self-hosted Flexprice that does not sign must send a shared header."""
-    name, unsigned = "FLEXPRICE_WEBHOOK_SECRET", env.environ.get("FLEXPRICE_WEBHOOK_HEADER", "").strip()
-    read = env.optional if unsigned else env.needed
-    return tuple(read(name, _webhook_secrets).split())
-
-
 def _webhook_header(header: str) -> str:
-    name, value = _split_header(header) or ("", "")
+    if not header:
+        return ""
+    name, _, value = (part.strip() for part in header.partition(":"))
     if not re.fullmatch(r"[A-Za-z0-9-]{1,64}", name) or not value:
-        raise _Wrong("must be the name of a header, a colon and its value")
-    if name.lower().startswith(("svix-", "webhook-")) or name.lower() in TAKEN_HEADERS:
-        raise _Wrong("must not be a header that has a meaning already")
+        raise EnvError("must be the name of a header, a colon and its value")
+    if name.lower().startswith(("svix-", "webhook-")) or name.lower() in RESERVED_HEADERS:
+        raise EnvError("must not be a header that already has a meaning")
     if not re.fullmatch(r"[!-~]+", value):
-        raise _Wrong("has a character in its value that no value has, perhaps a space or a line break")
+        raise EnvError("has an invalid character in its value, perhaps a space or a line break")
     if len(value) < 24:
-        raise _Wrong("has too short a value: at least 24 random characters")
-    return header
-
-
-def _split_header(header: str) -> tuple[str, str] | None:
-    name, colon, value = header.partition(":")
-    return (name.strip(), value.strip()) if colon else None
+        raise EnvError("has too short a value: at least 24 random characters")
+    return f"{name}: {value}"
 
 
 def _storefront_url(url: str) -> str:
     url = url.rstrip("/")
     if _web_address(url).path:
-        raise _Wrong("must be scheme and host only, without a path")
+        raise EnvError("must be scheme and host only, without a path")
     return url
 
 
 def _secret_key(key: str) -> str:
     if len(key) < 32:
-        raise _Wrong("is too short: at least 32 random characters")
+        raise EnvError("is too short: at least 32 random characters")
     return key
 
 
-def _database_url(url: str) -> str:
+def _database_url(url: str) -> URL:
     if url.startswith("sqlite:///"):
-        return _absolute_sqlite(url)
-    scheme, mark, rest = url.partition("://")
-    if mark and scheme in ("postgresql", "postgres", "postgresql+psycopg"):
-        return f"postgresql+psycopg://{rest}"
-    raise _Wrong("must begin with sqlite:/// or postgresql://")
+        return _sqlite_file(url.removeprefix("sqlite:///"))
+    scheme, _, rest = url.partition("://")
+    if not rest or scheme not in ("postgresql", "postgres", "postgresql+psycopg"):
+        raise EnvError("must begin with sqlite:/// or postgresql://")
+    try:
+        return make_url(f"postgresql+psycopg://{rest}")
+    except (ArgumentError, ValueError):
+        raise EnvError("is not an address that can be read: is the port a number?") from None
 
 
-def _absolute_sqlite(url: str) -> str:
-    """Relative files are relative to the working directory, for every process and library alike."""
-    file, mark, options = url.removeprefix("sqlite:///").partition("?")
-    if not file:
-        raise _Wrong("names no file after sqlite:///")
-    if file == ":memory:":
-        return url
-    return f"sqlite:///{Path(file).absolute()}{mark}{options}"
+def _sqlite_file(name: str) -> URL:
+    """An absolute path, and no URL text: a folder may have a `?` or `%` in its name."""
+    if not name or "?" in name or name == ":memory:":
+        raise EnvError("must name a file after sqlite:///, without options")
+    return URL.create("sqlite", database=str(Path(name).absolute()))
 
 
 def _mail_url(url: str) -> str:
@@ -255,7 +287,9 @@ def _mail_url(url: str) -> str:
         return url
     parts = _split(url)
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-        raise _Wrong("must be keep:, or begin with smtp:// or smtps:// and name a host")
+        raise EnvError("must be keep:, or begin with smtp:// or smtps:// and name a host")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise EnvError("has something after the host; in a password write # as %23, ? as %3F and / as %2F")
     return url
 
 
@@ -263,42 +297,56 @@ def _mail_from(address: str) -> str:
     try:
         validate_email(address, check_deliverability=False, test_environment=True)
     except EmailNotValidError:
-        raise _Wrong("is not an e-mail address") from None
+        raise EnvError("is not an email address") from None
     return address
 
 
-def _metrics_token(token: str) -> str:
-    if len(token) < 16 or not re.fullmatch(r"[!-~]+", token):
-        raise _Wrong("must be at least 16 characters, without spaces")
+def _token(token: str) -> str:
+    if token and (len(token) < 16 or not re.fullmatch(r"[!-~]+", token)):
+        raise EnvError("must be at least 16 characters, without spaces")
     return token
 
 
 def _switch(word: str) -> str:
-    if word.lower() not in ("on", "off"):
-        raise _Wrong("must be on or off")
+    if word.lower() not in ("", "on", "off"):
+        raise EnvError("must be on or off")
     return word.lower()
 
 
-def _payment_hosts(hosts: str) -> str:
-    hosts = hosts.lower()
-    if not all(HOST.fullmatch(host) for host in hosts.split()):
-        raise _Wrong("must be hosts such as pay.example.com or localhost:8001, with spaces between them")
-    return hosts
+def _hosts(hosts: str) -> tuple[str, ...]:
+    found = tuple(hosts.lower().split())
+    if not all(HOST.fullmatch(host) for host in found):
+        raise EnvError("must be hosts such as pay.example.com or localhost:8001, with spaces between them")
+    return found
 
 
-def _days(days: str) -> str:
-    if not re.fullmatch(r"[0-9]{1,3}", days):
-        raise _Wrong("must be a whole number of days")
-    return days
+def _rate_limits(store: str) -> str:
+    if store in ("memory:", "off") or re.match(r"(rediss?|valkeys?|memcached)://[^\s/]", store):
+        return store
+    raise EnvError(
+        "must be memory:, off, or the address of a store all processes share, such as redis://host"
+    )
 
 
-def _rate_limits(where: str) -> str:
-    if where in ("memory:", "off") or re.match(r"(rediss?|valkeys?|memcached)://[^\s/]", where):
-        return where
-    raise _Wrong("must be memory:, off, or the address of a store all processes share, such as redis://host")
-
-
-def _trusted_proxies(number: str) -> str:
+def _trusted_proxies(number: str) -> int:
     if not re.fullmatch(r"[0-5]", number):
-        raise _Wrong("must be how many proxies stand in front of the shop, 0 to 5")
-    return number
+        raise EnvError("must be the number of proxies in front of the shop, 0 to 5")
+    return int(number)
+
+
+PARSERS = {
+    "api_url": _api_url,
+    "api_key": _api_key,
+    "webhook_secrets": _webhook_secrets,
+    "webhook_header": _webhook_header,
+    "storefront_url": _storefront_url,
+    "secret_key": _secret_key,
+    "database_url": _database_url,
+    "mail_url": _mail_url,
+    "mail_from": _mail_from,
+    "hosts": _hosts,
+    "rate_limits": _rate_limits,
+    "trusted_proxies": _trusted_proxies,
+    "switch": _switch,
+    "token": _token,
+}

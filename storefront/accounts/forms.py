@@ -1,0 +1,108 @@
+"""The forms of the accounts."""
+
+import unicodedata
+
+from email_validator import EmailNotValidError, validate_email
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as lazy
+from flask_wtf import FlaskForm
+from wtforms import EmailField, Field, HiddenField, PasswordField, StringField
+from wtforms.validators import DataRequired, InputRequired, Length, ValidationError
+
+from storefront.accounts.service import is_common_password
+from storefront.models import MAX_NAME_CHARS
+
+JOINERS = "\u200c\u200d"  # needed inside words of Persian, Sinhala and many other scripts, and in emoji
+
+
+def text(field: Field) -> str:
+    return field.data or ""
+
+
+def fold_spaces(name: str | None) -> str:
+    """Every kind of space (full-width, no-break, …) becomes a plain one."""
+    folded = "".join(" " if unicodedata.category(char) == "Zs" else char for char in name or "")
+    return " ".join(folded.split(" ")).strip(" ")
+
+
+def is_printable_name(name: str) -> bool:
+    """No control character, line break, surrogate or bidirectional override; joiners only inside a word."""
+    padded = f" {name} "
+    return all(
+        _joins(padded[place], padded[place + 2]) if char in JOINERS else unicodedata.category(char)[0] != "C"
+        for place, char in enumerate(name)
+    ) and not any(unicodedata.category(char) in ("Zl", "Zp") for char in name)
+
+
+def _joins(before: str, after: str) -> bool:
+    return all(unicodedata.category(char)[0] in "LMS" for char in (before, after))
+
+
+def name_allowed(_form: FlaskForm, field: Field) -> None:
+    if not is_printable_name(text(field)):
+        raise ValidationError(_("Remove unsupported characters."))
+    if "://" in text(field):
+        raise ValidationError(_("A name cannot contain a link."))
+
+
+def email_allowed(_form: FlaskForm, field: Field) -> None:
+    """Any address of the right form, also at .test. Whether email arrives there shows when it is sent."""
+    try:
+        validate_email(text(field), check_deliverability=False, test_environment=True)
+    except EmailNotValidError:
+        raise ValidationError(_("Enter an email address like name@example.com.")) from None
+
+
+def password_allowed(form: FlaskForm, field: Field) -> None:
+    if is_common_password(text(field), text(form["email"]) if "email" in form else ""):
+        raise ValidationError(_("That password is too common. Choose another."))
+
+
+class NameForm(FlaskForm):
+    name = StringField(
+        lazy("Name"),
+        [
+            DataRequired(lazy("Enter your name.")),
+            Length(max=MAX_NAME_CHARS, message=lazy("Use at most %(max)d characters.")),
+            name_allowed,
+        ],
+        filters=[fold_spaces],
+    )
+
+
+class EmailForm(FlaskForm):
+    email = EmailField(
+        lazy("Email"),
+        [
+            InputRequired(lazy("Enter your email address.")),
+            Length(max=254, message=lazy("Use at most %(max)d characters.")),
+            email_allowed,
+        ],
+        filters=[lambda typed: typed.strip() if typed else typed],
+    )
+
+
+class PasswordForm(FlaskForm):
+    password = PasswordField(
+        lazy("Password"),
+        [
+            InputRequired(lazy("Choose a password.")),
+            Length(10, 200, lazy("Use at least 10 characters, and at most 200.")),
+            password_allowed,
+        ],
+    )
+
+
+class SignInForm(EmailForm):
+    password = PasswordField(
+        lazy("Password"),
+        [
+            InputRequired(lazy("Enter your password.")),
+            Length(max=200, message=lazy("Use at most %(max)d characters.")),
+        ],
+    )
+    next = HiddenField()
+
+
+class SignUpForm(NameForm, EmailForm, PasswordForm):
+    next = HiddenField()

@@ -1,0 +1,75 @@
+"""The outbox: which emails are owed, and when each is tried again (the outbox pattern).
+
+The receivers run in the transaction of the order: they add rows and call nobody. A rollback owes nothing.
+"""
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+from sqlalchemy import select
+
+from storefront.accounts.service import RESET_LIFETIME
+from storefront.checkout import State, Trigger
+from storefront.checkout.context import db_now
+from storefront.emails.models import Email
+from storefront.extensions import db
+from storefront.models import Order, PasswordReset, User
+
+LIFETIME = timedelta(days=5)  # a mail server that is away for longer has lost its emails
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(hours=1)
+KINDS = {State.FULFILLED: "welcome", State.REFUNDED: "refunded", State.PAID_LATE: "refunded"}
+
+
+def enqueue_for_order(_app: Flask, order: Order, to_state: State, trigger: Trigger, **_: Any) -> None:
+    """Owe the email of this transition, once for each order and kind."""
+    kind = "payment_failed" if trigger == Trigger.PAYMENT_FAILED else KINDS.get(to_state)
+    if kind is None or trigger == Trigger.CLOSED:  # closed by hand: the operator writes what there is to say
+        return
+    known = select(Email.id).where(Email.order_id == order.id, Email.kind == kind)
+    if db.session.scalar(known) is None:
+        add(Email(kind=kind, user_id=order.user_id, order_id=order.id), LIFETIME)
+
+
+def enqueue_password_reset(_app: Flask, user: User, reset: PasswordReset, **_: Any) -> None:
+    """Owe the email with the link; a link that has expired is not sent."""
+    add(Email(kind="password_reset", user_id=user.id, password_reset_id=reset.id), RESET_LIFETIME)
+
+
+def add(email: Email, lifetime: timedelta) -> None:
+    """Add a row to the current transaction."""
+    now = db_now()
+    email.created_at, email.next_attempt_at, email.expires_at = now, now, now + lifetime
+    db.session.add(email)
+
+
+def mark_sent(email: Email) -> None:
+    email.sent_at, email.next_attempt_at, email.failed_at, email.error = db_now(), None, None, None
+
+
+def give_up(email: Email, reason: str) -> None:
+    """No further attempt: shown to operators, who can send it again."""
+    email.failed_at, email.next_attempt_at, email.error = db_now(), None, reason
+
+
+def retry_later(email: Email, reason: str) -> None:
+    """Wait twice as long as before the last attempt, at most an hour."""
+    gap = min(FIRST_RETRY * 2 ** min(max(email.attempts - 1, 0), 20), LONGEST_RETRY)
+    email.next_attempt_at, email.error = db_now() + gap, reason
+
+
+def send_again(email_id: int, attempts: int) -> bool:
+    """For an operator: send it now, also when it was sent or given up. Commits.
+
+    :param attempts: as the operator saw them: a second click finds more and does nothing.
+    :returns: whether it was scheduled.
+    """
+    now = db_now()
+    email = db.session.get(Email, email_id, with_for_update=True)
+    scheduled = email is not None and email.attempts == attempts and (email.state != "queued" or attempts > 0)
+    if email is not None and scheduled:
+        email.sent_at, email.failed_at, email.next_attempt_at = None, None, now
+        if email.password_reset is None:  # a link's own time is not extended
+            email.expires_at = now + LIFETIME
+    db.session.commit()
+    return scheduled

@@ -1,0 +1,85 @@
+"""An email in words: subject, text and HTML from templates/email/<kind>/, at the time it is sent or read."""
+
+from datetime import datetime
+from typing import NamedTuple
+
+from flask import current_app
+from flask_babel import force_locale, format_currency, format_datetime
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as lazy
+
+from storefront.accounts import service
+from storefront.emails.models import Email
+from storefront.extensions import settings
+from storefront.models import Order
+
+LOCALE = "en_IN"
+PERIODS = {
+    "MONTHLY": lazy("1 month"),
+    "QUARTERLY": lazy("3 months"),
+    "HALF_YEARLY": lazy("6 months"),
+    "ANNUAL": lazy("1 year"),
+    "WEEKLY": lazy("1 week"),
+    "DAILY": lazy("1 day"),
+}
+
+
+class Rendered(NamedTuple):
+    subject: str
+    text: str
+    html: str
+
+
+def render(email: Email) -> Rendered:
+    """Render the templates of its kind; raises whatever they raise."""
+    base, order, reset = settings().storefront_url, email.order, email.password_reset
+    with force_locale(LOCALE):
+        context: dict[str, object] = {
+            "shop_name": settings().shop_name,
+            # A name is a stranger's words until the owner of the address has used a link sent there.
+            "name": email.user.name if email.user.email_confirmed_at else "",
+            "order": order,
+            "facts": facts_of(order) if order else [],
+            "account_url": f"{base}/account",
+            "members_url": f"{base}/members",
+            "plan_url": f"{base}/plans/{order.plan_id}" if order else base,
+            "reset_url": f"{base}/reset-password/{service.token_of(reset)}" if reset else "",
+        }
+        parts = [_text(email.kind, name, context) for name in ("subject.txt", "body.txt", "body.html")]
+    return Rendered(" ".join(parts[0].split()), parts[1], parts[2])
+
+
+def subject_of(email: Email) -> str:
+    """For lists: its kind where the templates cannot be rendered."""
+    try:
+        return render(email).subject
+    except Exception:
+        current_app.logger.exception("Email %s cannot be rendered", email.id)
+        return email.kind
+
+
+def _text(kind: str, name: str, context: dict[str, object]) -> str:
+    # Without the context processors of pages: there is no request.
+    return current_app.jinja_env.get_template(f"email/{kind}/{name}").render(context)
+
+
+def facts_of(order: Order) -> list[tuple[str, str]]:
+    """What is known of the order, as rows of label and value."""
+    currency = order.currency.upper()
+    period = PERIODS.get(order.billing_period, order.billing_period.lower())
+    facts = [(_("Order"), order.short_ref), (_("Plan"), f"{order.plan_name}, {period}")]
+    if order.invoice_total is not None:
+        facts.append((_("Total paid"), format_currency(order.invoice_total, currency)))
+    else:
+        price = _("%(amount)s plus tax where it applies", amount=format_currency(order.amount, currency))
+        facts.append((_("Price"), price))
+    if order.paid_at:
+        facts.append((_("Date"), date_with_zone(order.paid_at)))
+    if order.invoice_number:
+        facts.append((_("Invoice"), order.invoice_number))
+    return facts
+
+
+def date_with_zone(when: datetime) -> str:
+    """The reader may be in any time zone, so the zone is always written."""
+    return str(format_datetime(when, "d MMM y, HH:mm 'UTC'", rebase=False))

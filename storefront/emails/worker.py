@@ -1,0 +1,95 @@
+"""The emails' own loop: a slow mail server must not delay a sale."""
+
+import logging
+import threading
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from storefront.checkout.context import db_now, release, rollback
+from storefront.checkout.worker import claim_due
+from storefront.emails import outbox, smtp
+from storefront.emails.models import Email
+from storefront.emails.rendering import render
+from storefront.extensions import db, settings
+
+log = logging.getLogger(__name__)
+
+POLL_INTERVAL_S = 1.0
+ERROR_INTERVAL_S = 5.0
+
+
+def run_once(limit: int = 100) -> int:
+    """Send what is due, at most `limit` emails.
+
+    :returns: how many were taken up.
+    """
+    done = 0
+    while done < limit and (claimed := claim_due(Email)):
+        process(claimed[0])
+        done += 1
+    return done
+
+
+def run_forever(stop: threading.Event) -> None:
+    """Send until `stop` is set. No exception ends the loop."""
+    while not stop.is_set():
+        try:
+            pause_s = 0.0 if run_once() else POLL_INTERVAL_S
+        except Exception:
+            log.exception("The email worker's turn failed; it goes on")
+            pause_s = ERROR_INTERVAL_S
+        release()
+        stop.wait(pause_s)
+
+
+def process(email_id: int) -> None:
+    """Send one email that this worker has claimed, and write down what came of it. Commits."""
+    try:
+        email = db.session.get_one(Email, email_id, populate_existing=True)
+        if email.expires_at <= db_now():
+            outbox.give_up(email, email.error or "expired before it could be sent")
+        else:
+            deliver(email)
+            outbox.mark_sent(email)
+            log.info("Email %s (%s) sent", email_id, email.kind)
+    except smtp.PermanentFailure as failure:
+        log.warning("Email %s is given up: %s", email_id, failure)
+        outbox.give_up(db.session.get_one(Email, email_id), str(failure))
+    except SQLAlchemyError:
+        raise  # the lease runs out, and it is tried again
+    except Exception as error:
+        rollback()
+        log.warning("Email %s could not be sent: %s", email_id, type(error).__name__)
+        outbox.retry_later(db.session.get_one(Email, email_id), type(error).__name__)
+    db.session.commit()
+
+
+def deliver(email: Email) -> None:
+    """Render and send; with MAIL_URL=keep: there is nobody to send it to, and /emails shows it."""
+    rendered = render(email)
+    if settings().mail_url == "keep:":
+        return
+    message = smtp.compose(
+        sender=settings().mail_from,
+        sender_name=settings().shop_name,
+        recipient=email.user.email,
+        message_key=email.message_key,
+        **rendered._asdict(),
+    )
+    db.session.commit()  # no transaction stays open while the mail server is waited for
+    smtp.send(message, settings().mail_url)
+
+
+def send_test_email(recipient: str) -> None:
+    """An email for whoever sets up the shop, sent at once. Raises as `smtp.send` does."""
+    shop = settings()
+    message = smtp.compose(
+        sender=shop.mail_from,
+        sender_name=shop.shop_name,
+        recipient=recipient,
+        subject=f"Test email from {shop.shop_name}",
+        text=f"The shop at {shop.storefront_url} can send email.\n",
+        html=None,
+        message_key=f"test-{db_now():%Y%m%d%H%M%S%f}",
+    )
+    smtp.send(message, shop.mail_url)
