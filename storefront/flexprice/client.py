@@ -234,6 +234,7 @@ class Client:
     ) -> ObjectList[Subscription]:
         """Return a customer's subscriptions with one of these statuses.
 
+        Compare `customer_id` with the one you know: a server that does not know a filter ignores it.
         Source: docs/flexprice-contract.md#b10.
 
         :param statuses: of `draft`, `incomplete`, `trialing`, `active`, `paused`, `cancelled`. Without any,

@@ -191,7 +191,7 @@ def test_refunds_are_listed_by_payment(server, client):
     assert [refund.status for refund in client.list_refunds("pay_01")] == ["SUCCEEDED"]
 
 
-def test_a_list_for_an_unknown_customer_is_an_error(server, client):
+def test_an_unknown_customer_has_no_list(server, client):
     message = "Customer with lookup key user-42 was not found"
     server.post(f"{URL}/subscriptions/search", json={"message": message}, status=404)
     with pytest.raises(CustomerNotFound):

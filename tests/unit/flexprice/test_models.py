@@ -51,7 +51,7 @@ def test_a_session_is_read():
 
 
 @pytest.mark.parametrize("action", [None, {}, {"type": "", "url": ""}, {"url": None}])
-def test_a_missing_or_empty_payment_action_is_no_url(action):
+def test_an_empty_payment_action_is_no_url(action):
     assert CheckoutSession.from_json(SESSION | {"payment_action": action}).payment_url is None
 
 

@@ -99,7 +99,7 @@ def test_a_response_hook_cannot_lose_the_answer(server, caplog):
     assert "no metrics" in caplog.text
 
 
-def test_a_header_that_cannot_be_sent_is_not_sent():
+def test_an_impossible_header_is_not_sent():
     def break_it(request):
         request.headers["X-Request-ID"] = "two\nlines"
 
@@ -379,7 +379,7 @@ def test_a_sent_create_without_answer_is_unknown(behave, kind):
         assert caught.value.retryable is False
 
 
-def test_an_older_failure_does_not_hide_a_lost_answer():
+def test_an_older_failure_hides_no_lost_answer():
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     try:
