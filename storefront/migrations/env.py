@@ -1,118 +1,63 @@
+"""How `flask db` runs the migrations: one transaction, one upgrade at a time, on SQLite and PostgreSQL."""
+
 import logging
-from logging.config import fileConfig
 
 from alembic import context
 from flask import current_app
-from sqlalchemy import text
+from sqlalchemy import Connection
 
-PATIENCE = 30  # seconds: an upgrade waits for the writers of a shop that is still open
+LOCK_TIMEOUT_S = 30  # an upgrade waits for the writers of a running shop
+UPGRADE_LOCK = 7204  # an arbitrary key, the same for every upgrade of this shop
 
-# this is the Alembic Config object, which provides
-# access to the values within the .ini file in use.
-config = context.config
-
-# Interpret the config file for Python logging.
-# This line sets up loggers basically.
-fileConfig(config.config_file_name)
-logger = logging.getLogger("alembic.env")
+log = logging.getLogger("alembic.env")
+db = current_app.extensions["migrate"].db
 
 
-def get_engine():
-    try:
-        # this works with Flask-SQLAlchemy<3 and Alchemical
-        return current_app.extensions["migrate"].db.get_engine()
-    except (TypeError, AttributeError):
-        # this works with Flask-SQLAlchemy>=3
-        return current_app.extensions["migrate"].db.engine
-
-
-def get_engine_url():
-    try:
-        return get_engine().url.render_as_string(hide_password=False).replace("%", "%%")
-    except AttributeError:
-        return str(get_engine().url).replace("%", "%%")
-
-
-# add your model's MetaData object here
-# for 'autogenerate' support
-# from myapp import mymodel
-# target_metadata = mymodel.Base.metadata
-config.set_main_option("sqlalchemy.url", get_engine_url())
-target_db = current_app.extensions["migrate"].db
-
-# other values from the config, defined by the needs of env.py,
-# can be acquired:
-# my_important_option = config.get_main_option("my_important_option")
-# ... etc.
-
-
-def get_metadata():
-    if hasattr(target_db, "metadatas"):
-        return target_db.metadatas[None]
-    return target_db.metadata
-
-
-def run_migrations_offline():
-    """Run migrations in 'offline' mode.
-
-    This configures the context with just a URL
-    and not an Engine, though an Engine is acceptable
-    here as well.  By skipping the Engine creation
-    we don't even need a DBAPI to be available.
-
-    Calls to context.execute() here emit the given string to the
-    script output.
-
-    """
-    url = config.get_main_option("sqlalchemy.url")
-    context.configure(url=url, target_metadata=get_metadata(), literal_binds=True)
-
+def run_offline() -> None:
+    """Print the statements instead of running them (`flask db upgrade --sql`)."""
+    url = db.engine.url.render_as_string(hide_password=False)
+    context.configure(url=url, target_metadata=db.metadata, literal_binds=True)
     with context.begin_transaction():
         context.run_migrations()
 
 
-def run_migrations_online():
-    """Run migrations in 'online' mode.
-
-    In this scenario we need to create an Engine
-    and associate a connection with the context.
-
-    """
-
-    # this callback is used to prevent an auto-migration from being generated
-    # when there are no changes to the schema
-    # reference: http://alembic.zzzcomputing.com/en/latest/cookbook.html
-    def process_revision_directives(context, revision, directives):
-        if getattr(config.cmd_opts, "autogenerate", False):
-            script = directives[0]
-            if script.upgrade_ops.is_empty():
-                directives[:] = []
-                logger.info("No changes in schema detected.")
-
-    conf_args = current_app.extensions["migrate"].configure_args
-    if conf_args.get("process_revision_directives") is None:
-        conf_args["process_revision_directives"] = process_revision_directives
-
-    engine = get_engine().execution_options(writes_within=PATIENCE)
-    with engine.connect() as connection:
-        prepare(connection)
+def run_online() -> None:
+    with db.engine.connect() as connection:
+        begin(connection)
         context.configure(
-            connection=connection, target_metadata=get_metadata(), transactional_ddl=True, **conf_args
+            connection=connection,
+            target_metadata=db.metadata,
+            transactional_ddl=True,
+            render_as_batch=connection.dialect.name == "sqlite",
+            process_revision_directives=skip_empty,
         )
         with context.begin_transaction():
-            if connection.dialect.name == "postgresql":
-                connection.execute(text(f"SET LOCAL lock_timeout = '{PATIENCE}s'"))
-                connection.execute(text("SELECT pg_advisory_xact_lock(7204)"))  # one upgrade at a time
             context.run_migrations()
+        connection.commit()
 
 
-def prepare(connection):
-    """SQLite changes a table by making it anew: without this its dropping would count as deleting its rows."""
+def begin(connection: Connection) -> None:
+    """Wait for another upgrade and for writers, then hold the transaction."""
     if connection.dialect.name == "sqlite":
-        connection.connection.dbapi_connection.execute("PRAGMA foreign_keys=OFF")
+        # Changing a table makes a copy and drops the original: that must not count as deleting its rows.
+        connection.exec_driver_sql("PRAGMA foreign_keys=OFF")
+        connection.exec_driver_sql(f"PRAGMA busy_timeout={LOCK_TIMEOUT_S * 1000}")
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return
+    connection.connection.dbapi_connection.read_timeout_s = 10 * LOCK_TIMEOUT_S  # type: ignore[union-attr]
+    connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{LOCK_TIMEOUT_S}s'")
+    connection.exec_driver_sql("SET LOCAL idle_in_transaction_session_timeout = 0")
+    connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({UPGRADE_LOCK})")
+
+
+def skip_empty(_context: object, _revision: object, directives: list) -> None:
+    """`flask db migrate` writes no revision when the models and the tables agree."""
+    if getattr(context.config.cmd_opts, "autogenerate", False) and directives[0].upgrade_ops.is_empty():
+        directives.clear()
+        log.info("No changes in schema detected.")
 
 
 if context.is_offline_mode():
-    run_migrations_offline()
+    run_offline()
 else:
-    run_migrations_online()
+    run_online()
