@@ -1,58 +1,69 @@
 .DEFAULT_GOAL := help
-.PHONY: help run test soak bench check audit lint work sandbox clean texts gallery pictures
+.PHONY: help run operator test test-fast test-all soak bench check audit lint worker sandbox clean texts gallery pictures
 
 PYTHON ?= python3
 BIN := .venv/bin
-# One more than cores: some of a test is waiting.
+# cores + 1: tests spend time waiting on I/O
 WORKERS = $$($(BIN)/python -c "import os; print(1 + os.cpu_count())")
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 RUN_READY := .venv/.run-ready
 DEV_READY := .venv/.dev-ready
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
-run: $(RUN_READY)  ## start shop, sandbox and worker on this machine (Ctrl-C stops them)
+run: $(RUN_READY)  ## start shop, sandbox and workers on this machine (Ctrl-C stops them)
 	@$(BIN)/python wsgi.py
 
-# A hundred processes are started: what they run is compiled once, whatever the environment says.
-test: export PYTHONDONTWRITEBYTECODE =
-test: $(DEV_READY)  ## run all tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+operator: $(RUN_READY)  ## make a user of the demo an operator: make operator EMAIL=asha@example.com
+	@$(BIN)/flask --app wsgi operator "$(EMAIL)"
 
-soak: $(DEV_READY)  ## the long tests: thousands of sales, messages and kills (minutes, bounded)
+# Keep .pyc files: the tests start about 100 processes.
+test test-all: export PYTHONDONTWRITEBYTECODE =
+test: $(DEV_READY)  ## run the tests (a fixed sample of the long matrices; minutes)
+	$(PYTEST)
+
+test-fast: $(DEV_READY)  ## run the unit tests alone (seconds)
+	$(PYTEST) -m "not soak and not thorough and not browser and not postgres" tests/unit
+
+test-all: $(DEV_READY)  ## run every test but the soak, also on PostgreSQL and in the browser (long)
+	REQUIRE_POSTGRES=1 REQUIRE_BROWSER=1 $(PYTEST)
+
+soak: $(DEV_READY)  ## run the long tests: thousands of sales, webhooks and kills (minutes, bounded)
 	$(BIN)/python -m pytest -m soak -s
 
-bench: $(DEV_READY)  ## what each path costs, against floors and peers, side by side (long; BENCH="pages --rounds 3" for a part)
+bench: $(DEV_READY)  ## measure each path against plain Flask and the official SDK (long; BENCH="… --rounds 3" for a part)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(BIN)/python -m tests.bench $(BENCH)
 
-check: lint test  ## ruff, format, mypy and all tests
+check: lint test  ## lint and all tests
 
-audit: $(DEV_READY)  ## ask the vulnerability database about every pinned package (needs internet)
+audit: $(DEV_READY)  ## look up known vulnerabilities of every pinned package (needs internet)
 	$(BIN)/pip-audit --strict --disable-pip --no-deps -r requirements.txt
 
-lint: $(DEV_READY)  ## ruff, format and mypy only
+lint: $(DEV_READY)  ## ruff, format, spelling and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/codespell
 	$(BIN)/mypy
 
-texts: $(RUN_READY)  ## gather the texts for translators into translations/shop.pot
+texts: $(RUN_READY)  ## collect the texts for translators in translations/messages.pot
 	@mkdir -p translations
-	$(BIN)/pybabel -q extract -F babel.cfg -k lazy -k for_shoppers --sort-by-file -o translations/shop.pot .
+	$(BIN)/pybabel -q extract -F babel.cfg -k lazy --sort-by-file -o translations/messages.pot .
 
-gallery: $(DEV_READY)  ## show every page in every state on one sheet, at three widths, by day and by night
+gallery: $(DEV_READY)  ## show every page in every state on one sheet, at three widths, light and dark
 	$(BIN)/python -m tests.e2e.sheets
 
-pictures: $(DEV_READY)  ## take the pictures of the README anew, into docs/
+pictures: $(DEV_READY)  ## take the screenshots of the README again, into docs/
 	$(BIN)/python -m tests.e2e.pictures
 
-work: $(RUN_READY)  ## run the worker alone (settings from the environment)
-	$(BIN)/python -m flask --app wsgi work
+worker: $(RUN_READY)  ## run the worker alone (settings from the environment)
+	$(BIN)/flask --app wsgi checkout worker
 
 sandbox: $(RUN_READY)  ## run the sandbox alone (its SANDBOX_ settings from the environment)
 	$(BIN)/python -m storefront.sandbox
 
-clean:  ## remove the virtual environment and caches; what you bought in instance/ stays
+clean:  ## remove the virtual environment and caches; your data in instance/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
