@@ -97,20 +97,17 @@ class Webhook:
 
 
 class Server:
-    """A small HTTP server in a thread; `answer(method, path, headers, body)` decides the response."""
+    """A small HTTP server in a thread, one request per connection; `answer` decides the response."""
 
     def __init__(self) -> None:
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
             def respond(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)
                 body = self.rfile.read(length)
                 found = outer.answer(self.command, self.path, dict(self.headers), body)
                 if found is None:  # hang up without an answer
-                    self.close_connection = True
                     return
                 status, headers, content = found
                 self.send_response(status)
