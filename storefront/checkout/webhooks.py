@@ -8,11 +8,10 @@ import logging
 import re
 from collections.abc import Callable
 from datetime import timedelta
-from typing import Any
 
 from flask import request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import case, or_, select
+from sqlalchemy import case, insert, or_, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..flexprice import CheckoutSession, Event, InvalidSignature, NotFound, UnreadableResponse, is_signed
@@ -91,15 +90,13 @@ def authenticate(body: bytes, headers: dict[str, str]) -> str | None:
 def store(message_id: str, event: Event, body: bytes) -> bool:
     """Keep a signed event; False when it is known already. Commits."""
     ours = event.type.startswith("checkout.session.")
-    return _insert(_row(message_id, event, body=body.decode() if ours else None))
+    return _insert(event, message_id, body=body.decode() if ours else None, signed=True)
 
 
 def store_hint(event: Event) -> None:
     """An unsigned event only says what to ask Flexprice about: one row for each object. Commits."""
-    about = _object_of(event)
-    row = _row(f"hint:{event.type.partition('.')[0]}:{about}"[:300], event, signed=False)
-    row_id = row.id
-    if not about or _insert(row):
+    row_id = f"hint:{event.type.partition('.')[0]}:{_object_of(event)}"[:300]
+    if not _object_of(event) or _insert(event, row_id, body=None, signed=False):
         return
     Row, now = checkout().WebhookEvent, db_now()
     # Asked about before: once more, HINT_INTERVAL from now. One under way is asked about again afterwards.
@@ -109,29 +106,26 @@ def store_hint(event: Event) -> None:
     commit()
 
 
-def _row(row_id: str, event: Event, **values: Any) -> WebhookEventMixin:
+def _insert(event: Event, row_id: str, *, body: str | None, signed: bool) -> bool:
     now = db_now()
-    row: WebhookEventMixin = checkout().WebhookEvent(
-        id=row_id, event_type=event.type, object_id=_object_of(event), order_ref=event.order_ref,
-        customer_id=event.customer_id, received_at=now, next_attempt_at=now, **values,
-    )  # fmt: skip
-    return row
+    values = {
+        "id": row_id, "event_type": event.type, "object_id": _object_of(event), "order_ref": event.order_ref,
+        "customer_id": event.customer_id, "body": body, "signed": signed,
+        "received_at": now, "next_attempt_at": now,
+    }  # fmt: skip
+    try:
+        session().execute(insert(checkout().WebhookEvent).values(values))
+        after_commit(webhook_stored, event_id=row_id, event_type=event.type)
+        commit()  # before it is answered, and before it is acted upon
+    except IntegrityError:
+        rollback()  # known already
+        return False
+    return True
 
 
 def _object_of(event: Event) -> str:
     """What the event is about; of a refund its payment, which the order knows."""
     return event.refund.payment_id if event.refund else event.object_id
-
-
-def _insert(row: WebhookEventMixin) -> bool:
-    session().add(row)
-    after_commit(webhook_stored, event_id=row.id, event_type=row.event_type)
-    try:
-        commit()  # before it is answered, and before it is acted upon
-    except IntegrityError:
-        rollback()
-        return False
-    return True
 
 
 # -- processing -------------------------------------------------------------------------------------

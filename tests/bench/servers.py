@@ -1,20 +1,22 @@
-"""Processes to be measured: started alike, watched by the kernel's own accounts, and ended."""
+"""The processes that are measured: gunicorn servers, workers, and a PostgreSQL server of the bench's own."""
 
 import os
+import pwd
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from sqlalchemy import create_engine, text
+from sqlalchemy.exc import OperationalError
+
+from .load import fetch
 
 ROOT = Path(__file__).resolve().parents[2]
-TICKS = os.sysconf("SC_CLK_TCK")
-PAGE = os.sysconf("SC_PAGE_SIZE")
 
 
 def free_port() -> int:
@@ -23,80 +25,80 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-@dataclass
-class Running:
-    """A process and its children."""
-
-    process: subprocess.Popen[bytes]
-    port: int = 0
-
-    def _pids(self) -> Iterator[int]:
-        yield self.process.pid
-        children = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text()
-        yield from map(int, children.split())
-
-    def cpu(self) -> float:
-        """Seconds of processor time so far, user and kernel."""
-        spent = 0
-        for pid in self._pids():
-            fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            spent += int(fields[11]) + int(fields[12])
-        return spent / TICKS
-
-    def memory(self) -> float:
-        """The largest process of them, resident, in MiB."""
-        pages = [int(Path(f"/proc/{pid}/statm").read_text().split()[1]) for pid in self._pids()]
-        return max(pages) * PAGE / 2**20
+def wait_until(holds: Callable[[], bool], what: str, seconds: float = 60) -> None:
+    until_s = time.monotonic() + seconds
+    while not holds():
+        if time.monotonic() > until_s:
+            raise RuntimeError(f"timed out: {what}")
+        time.sleep(0.01)
 
 
 @contextmanager
-def running(*command: str, port: int = 0, ready: str = "", **environ: str) -> Iterator[Running]:
-    """A Python command, until the block ends. `ready`: the path that must answer first."""
+def process(*command: str, **environ: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`python <command>`, until the block ends."""
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ}
-    process = subprocess.Popen(
-        [sys.executable, *command],
-        cwd=ROOT,
-        env=inherited | {"PYTHONPATH": str(ROOT)} | environ,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    env = inherited | {"PYTHONPATH": str(ROOT)} | environ
+    log = subprocess.DEVNULL if "BENCH_LOG" not in os.environ else None
+    started = subprocess.Popen([sys.executable, *command], cwd=ROOT, env=env, stdout=log, stderr=log)
     try:
-        if ready:
-            wait_for(port, ready, process)
-        yield Running(process, port)
+        yield started
     finally:
-        process.send_signal(signal.SIGTERM)
+        started.send_signal(signal.SIGTERM)
         try:
-            process.wait(40)
+            started.wait(40)
         except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-
-
-def wait_for(port: int, path: str, process: subprocess.Popen[bytes] | None = None) -> None:
-    import http.client
-
-    until = time.monotonic() + 60
-    while time.monotonic() < until:
-        if process and process.poll() is not None:
-            raise RuntimeError(f"{process.args} ended with {process.returncode}")
-        line = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
-        try:
-            line.request("GET", path)
-            if line.getresponse().status < 500:
-                return
-        except OSError:
-            time.sleep(0.02)
-        finally:
-            line.close()
-    raise RuntimeError(f"no answer on {path} after a minute")
+            started.kill()
+            started.wait()
 
 
 @contextmanager
-def served(app: str, environ: Mapping[str, str] | None = None, **how: Any) -> Iterator[Running]:
-    """The documented start command, for the shop, the floors and the peers alike."""
+def server(app: str, processes: int = 2, threads: int = 4, **environ: str) -> Iterator[int]:
+    """`app` (module:variable) behind gunicorn, ours and the peers alike; gives its port."""
     port = free_port()
-    options = ["--processes", str(how.get("processes", 2)), "--threads", str(how.get("threads", 4))]
-    command = ["-m", "storefront.serve", app, "--listen", f"127.0.0.1:{port}", *options]
-    with running(*command, port=port, ready=how.get("ready", "/"), **(environ or {})) as server:
-        yield server
+    options = ["--workers", str(processes), "--threads", str(threads), "--bind", f"127.0.0.1:{port}"]
+    with process("-m", "gunicorn", "--worker-class", "gthread", *options, app, **environ):
+        wait_until(lambda: fetch(port, "/ready") == 200, f"{app} does not start")
+        yield port
+
+
+@contextmanager
+def postgres(folder: Path) -> Iterator[Callable[[], str]]:
+    """A PostgreSQL server; gives a function that makes a new database and returns its URL."""
+    programs = max(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda place: int(place.parent.name))
+    user = "postgres" if os.geteuid() == 0 else None  # PostgreSQL does not run as root
+    home, port = folder / "postgres", free_port()
+    home.mkdir()
+    folder.chmod(0o755)
+    if user:
+        os.chown(home, pwd.getpwnam(user).pw_uid, pwd.getpwnam(user).pw_gid)
+    initdb = [programs / "initdb", "--auth=trust", "--username=bench", "-D", home / "data"]
+    subprocess.run(initdb, check=True, capture_output=True, user=user, cwd=home)
+    command = [programs / "postgres", "-D", home / "data", "-p", str(port)]
+    options = ["-c", "listen_addresses=127.0.0.1", "-c", "unix_socket_directories="]
+    quiet = subprocess.DEVNULL
+    started = subprocess.Popen([*command, *options], user=user, cwd=home, stdout=quiet, stderr=quiet)
+    admin = create_engine(
+        f"postgresql+psycopg://bench@127.0.0.1:{port}/postgres", isolation_level="AUTOCOMMIT"
+    )
+    names = iter(range(10_000))
+
+    def answers() -> bool:
+        try:
+            with admin.connect():
+                return True
+        except OperationalError:
+            return False
+
+    def new_database() -> str:
+        name = f"bench_{next(names)}"
+        with admin.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE {name}"))
+        return f"postgresql+psycopg://bench@127.0.0.1:{port}/{name}"
+
+    try:
+        wait_until(answers, "PostgreSQL does not start")
+        yield new_database
+    finally:
+        admin.dispose()
+        started.send_signal(signal.SIGINT)
+        started.wait(30)
