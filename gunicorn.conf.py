@@ -1,4 +1,4 @@
-"""How gunicorn serves the shop: `gunicorn wsgi:app` reads this file. Put a buffering proxy in front (deploy/nginx.conf)."""
+"""How gunicorn serves the shop: `gunicorn wsgi:app` reads this file. A buffering proxy belongs in front."""
 
 from storefront.settings import SERVER_THREADS
 

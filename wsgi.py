@@ -4,7 +4,7 @@ import logging
 import os
 import sys
 
-from storefront import create_app, demo
+from storefront import create_app, demo, demo_environment
 from storefront.settings import Settings, SettingsError
 
 if __name__ == "__main__":
@@ -12,7 +12,7 @@ if __name__ == "__main__":
 
 logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
 logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
-os.environ.update(demo.load_environment(os.environ))
+os.environ.update(demo_environment.load_environment(os.environ))
 try:
     app = create_app(Settings.from_env(os.environ))
 except SettingsError as error:

@@ -24,7 +24,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 
 class Base(DeclarativeBase):
-    """The declarative base of every model of the shop; its constraints have names, so migrations can alter them."""
+    """The base of every model of the shop. Its constraints have names, so that migrations can alter them."""
 
     metadata = MetaData(
         naming_convention={
