@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any
 
 from sqlalchemy import func, select
+from sqlalchemy.orm.attributes import set_committed_value
 
 from ..flexprice import CheckoutSession, NotFound, Subscription, UnreadableResponse
 from . import invoices
@@ -231,7 +232,7 @@ def fulfill(order: OrderMixin, *, by: str) -> bool:
 
     :raises FulfillmentFailed: the hook, or a receiver of `order_transitioned`, raised: roll back.
     """
-    slot = free_slot(order)
+    slot = order.slot or free_slot(order)
     if slot is None:
         return transition(order, Trigger.DUPLICATE_PAYMENT, by=by)
     try:
@@ -345,12 +346,15 @@ def _find(**columns: str) -> OrderMixin | None:
 
 
 def change(order: OrderMixin, values: dict[str, Any], **as_it_was: Any) -> bool:
-    """Write `values` where the columns are still as they were, and read the order again. True: written."""
+    """Write `values` where the columns are still as they were. False: they are not, and are read again."""
     Order = checkout().Order
     unchanged = [getattr(Order, name) == value for name, value in as_it_was.items()]
-    written = update_where(Order, values, Order.id == order.id, *unchanged)
-    session().refresh(order)
-    return written == 1
+    if update_where(Order, values, Order.id == order.id, *unchanged) == 0:
+        session().refresh(order)
+        return False
+    for name, value in values.items():
+        set_committed_value(order, name, value)
+    return True
 
 
 def check_now(order: OrderMixin) -> None:

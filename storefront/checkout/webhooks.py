@@ -131,9 +131,10 @@ def _object_of(event: Event) -> str:
 # -- processing -------------------------------------------------------------------------------------
 
 
-def process_event(event_id: str) -> None:
+def process_event(event_id: str) -> bool:
     """Act on one stored event, in one transaction with the order that it moves. Commits.
 
+    :returns: whether it is processed; one that makes no sense yet is not.
     :raises FlexpriceError: Flexprice could not be asked now.
     """
     event: WebhookEventMixin = session().get_one(checkout().WebhookEvent, event_id, populate_existing=True)
@@ -143,13 +144,14 @@ def process_event(event_id: str) -> None:
         outcome = handler(event)
     except RetryLater as error:
         _retry_later(event_id, str(error))
-        return
+        return False
     now = db_now()
     done = {"processed_at": now, "next_attempt_at": None, "outcome": outcome, "error": None}
     Row = checkout().WebhookEvent
     # A hint that came again in between is asked about once more.
-    update_where(Row, done, Row.id == event_id, Row.received_at == received_at)
+    settled = update_where(Row, done, Row.id == event_id, Row.received_at == received_at)
     commit()
+    return settled == 1
 
 
 def _retry_later(event_id: str, why: str) -> None:

@@ -63,18 +63,20 @@ def run_forever(stop: threading.Event) -> None:
         stop.wait(pause_s)
 
 
-def _run(model: Any, act: Callable[[Any], None], afterwards: Callable[..., None], limit: int) -> int:
+def _run(model: Any, act: Callable[[Any], bool], reschedule: Callable[..., None], limit: int) -> int:
+    """`act` says whether the row is settled; one that is not is rescheduled, with the error that `act` raised."""
     done = 0
     while done < limit and (claimed := claim_due(model)):
         row_id, until = claimed
+        error, settled = None, False
         try:
-            act(row_id)
-            error = None
+            settled = act(row_id)
         except Exception as raised:
             rollback()
             error = raised
             log.warning("%s %s: %s", model.__name__, row_id, raised, exc_info=_traceback_for(raised))
-        afterwards(row_id, until, error)
+        if not settled:
+            reschedule(row_id, until, error)
         done += 1
     return done
 
@@ -102,8 +104,9 @@ def claim_due(model: Any) -> tuple[Any, datetime] | None:
 def reschedule_order(order_id: int, until: datetime, error: Exception | None) -> None:
     """After as long as it has waited so far; an order that was moved in between is due already."""
     order = orders.get(order_id)
-    gap = next_gap(order)
-    orders.change(order, {"next_attempt_at": db_now() + gap if gap else None}, next_attempt_at=until)
+    gap, now = next_gap(order), db_now()
+    orders.change(order, {"last_checked_at": now})
+    orders.change(order, {"next_attempt_at": now + gap if gap else None}, next_attempt_at=until)
     commit()
 
 
