@@ -64,7 +64,7 @@ def run_forever(stop: threading.Event) -> None:
 
 
 def _run(model: Any, act: Callable[[Any], bool], reschedule: Callable[..., None], limit: int) -> int:
-    """`act` says whether the row is settled; one that is not is rescheduled, with the error that `act` raised."""
+    """`act` says whether the row is settled; one that is not is rescheduled, with the error raised."""
     done = 0
     while done < limit and (claimed := claim_due(model)):
         row_id, until = claimed
