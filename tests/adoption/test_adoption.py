@@ -1,7 +1,9 @@
 """Two apps take the checkout in by docs/copying.md: their own pages stay as they were, and they sell."""
 
+import os
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ from sqlalchemy.orm import DeclarativeBase
 from storefront.checkout import Checkout, OrderMixin, WebhookEventMixin
 from tests.adoption.changes import changes
 from tests.adoption.hosts import HOSTS, Browser, Place, Shop
-from tests.adoption.processes import ROOT, eventually
+from tests.adoption.processes import ROOT, environment, eventually, run
 
 MAX_CHANGES = 12
 CSRF = ("before", "after", "off")
@@ -244,3 +246,40 @@ def test_form_of_another_site_is_refused(shop: Shop) -> None:
 
 def test_logs_hold_no_error(shop: Shop) -> None:
     assert "Traceback" not in shop.logs()
+
+
+# -- the oldest versions -------------------------------------------------------------------------------
+
+
+@pytest.mark.thorough
+def test_it_sells_on_the_oldest_versions(tmp_path: Path) -> None:
+    """Flask 3.0 and SQLAlchemy 2.0.16. They are installed from the package index: this needs the internet."""
+    python = oldest_python(tmp_path)
+    place = Place(
+        HOSTS["club"], tmp_path / "app", python=python, DATABASE_URL=f"sqlite:///{tmp_path}/club.db"
+    )
+    place.adopt()
+    shop = Shop(place)
+    try:
+        browser = customer(shop, "oldest")
+        browser.wait_for(shop.sandbox.pay(browser.buy()), "You are all set")
+        assert granted(shop, browser) == 1
+        test_lost_answer_is_found(shop)
+        test_ten_copies_of_a_webhook_fulfill_once(shop)
+        test_cancelled_order_frees_the_plan(shop)
+    finally:
+        shop.stop()
+
+
+def oldest_python(folder: Path) -> str:
+    """A Python with the packages of oldest.txt: ADOPTION_OLDEST_PYTHON, or a new environment."""
+    if given := os.environ.get("ADOPTION_OLDEST_PYTHON"):
+        return given
+    run([sys.executable, "-m", "venv", str(folder / "oldest")], folder, environment())
+    python = str(folder / "oldest" / "bin" / "python")
+    wanted = str(ROOT / "tests" / "adoption" / "oldest.txt")
+    pip = [python, "-m", "pip", "install", "-q", "--disable-pip-version-check", "-r", wanted]
+    said = run(pip, folder, dict(os.environ), ok=False, timeout_s=300)
+    if "ERROR" in said:
+        pytest.skip(f"the oldest versions cannot be installed here: {said[-300:]}")
+    return python
