@@ -96,6 +96,17 @@ def session() -> scoped_session[Session]:
     return cast("scoped_session[Session]", checkout().db.session)
 
 
+def load(model: Any, key: object) -> Any:
+    """The row with this primary key, read again from the database. (`get_one` needs SQLAlchemy 2.0.22.)
+
+    :raises LookupError: there is none.
+    """
+    found = session().get(model, key, populate_existing=True)
+    if found is None:
+        raise LookupError(f"{model.__name__} {key} does not exist")
+    return found
+
+
 def db_now() -> datetime:
     """The database's clock as naive UTC: web servers and workers may disagree about the time."""
     if session().get_bind().dialect.name == "postgresql":

@@ -12,7 +12,7 @@ from sqlalchemy.orm.attributes import set_committed_value
 
 from ..flexprice import CheckoutSession, NotFound, Subscription, UnreadableResponse
 from . import invoices
-from .context import after_commit, app, ask, checkout, db_now, naive, rollback, session, update_where
+from .context import after_commit, app, ask, checkout, db_now, load, naive, rollback, session, update_where
 from .models import OrderMixin
 from .signals import order_needs_attention, order_transitioned
 from .states import ENDED_UNPAID, HOLDS_SLOT, OPEN, SETTLED, TRANSITIONS, State, Trigger
@@ -304,7 +304,7 @@ def close(order: OrderMixin, *, by: str) -> bool:
 
 
 def get(order_id: int) -> OrderMixin:
-    found: OrderMixin = session().get_one(checkout().Order, order_id, populate_existing=True)
+    found: OrderMixin = load(checkout().Order, order_id)
     return found
 
 

@@ -16,7 +16,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ..flexprice import CheckoutSession, Event, InvalidSignature, NotFound, UnreadableResponse, is_signed
 from . import orders, purchase, reconciliation
-from .context import after_commit, ask, checkout, commit, db_now, rollback, send, session, update_where
+from .context import after_commit, ask, checkout, commit, db_now, load, rollback, send, session, update_where
 from .models import OrderMixin, WebhookEventMixin
 from .signals import order_needs_attention, webhook_rejected, webhook_stored
 from .states import State
@@ -137,7 +137,7 @@ def process_event(event_id: str) -> bool:
     :returns: whether it is processed; one that makes no sense yet is not.
     :raises FlexpriceError: Flexprice could not be asked now.
     """
-    event: WebhookEventMixin = session().get_one(checkout().WebhookEvent, event_id, populate_existing=True)
+    event: WebhookEventMixin = load(checkout().WebhookEvent, event_id)
     handler = HANDLERS.get(event.event_type) or HANDLERS.get(event.event_type.partition(".")[0], handle_other)
     received_at = event.received_at
     try:
@@ -156,7 +156,7 @@ def process_event(event_id: str) -> bool:
 
 def _retry_later(event_id: str, why: str) -> None:
     rollback()
-    event = session().get_one(checkout().WebhookEvent, event_id)
+    event = load(checkout().WebhookEvent, event_id)
     event.outcome = why
     if db_now() - event.received_at > SET_ASIDE_AFTER:
         event.next_attempt_at = None  # set aside: visible to an operator, who can retry it

@@ -21,6 +21,7 @@ from .context import (
     checkout,
     commit,
     db_now,
+    load,
     release,
     rollback,
     send,
@@ -112,7 +113,7 @@ def reschedule_order(order_id: int, until: datetime, error: Exception | None) ->
 
 def retry_event(event_id: str, until: datetime, error: Exception | None) -> None:
     """An event that could not be processed waits longer each time; after ten attempts a person is told."""
-    event = session().get_one(checkout().WebhookEvent, event_id)
+    event = load(checkout().WebhookEvent, event_id)
     if event.next_attempt_at != until:
         commit()
         return
