@@ -1,4 +1,7 @@
+"""Settings are checked before the first request: every problem at once, and no sentence repeats a value."""
+
 import base64
+import os
 from pathlib import Path
 
 import pytest
@@ -6,13 +9,14 @@ import pytest
 from storefront.settings import NEEDED, Settings, SettingsError, is_loopback
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
+HEADER = "X-Api-Key: k8Jq2-the-value-agreed-upon"
 GOOD = {
     "FLEXPRICE_API_URL": "https://api.flexprice.example/v1",
     "FLEXPRICE_API_KEY": "sk_of_a_test",
     "FLEXPRICE_WEBHOOK_SECRET": SECRET,
     "STOREFRONT_URL": "https://shop.example",
     "SECRET_KEY": "thirty-two characters, or more..",
-    "DATABASE_URL": "postgresql://shop:pw-of-rows@db/shop",
+    "DATABASE_URL": "postgresql://shop:pw-of-db@db/shop",
     "MAIL_URL": "smtp://shop:pw-of-mail@mail.example:587",
     "MAIL_FROM": "shop@shop.example",
 }
@@ -28,40 +32,32 @@ def problems(**changes: str) -> list[str]:
     return raised.value.problems
 
 
-def test_good_settings_are_taken_as_they_are():
+def test_good_settings_are_accepted():
     settings = read()
     assert settings.flexprice_api_url == "https://api.flexprice.example/v1"
-    assert settings.flexprice_webhook_secrets == (SECRET,)
+    assert settings.flexprice_webhook_secret == SECRET
     assert settings.flexprice_environment_id is None
-    assert settings.payment_hosts == ("razorpay.com", "rzp.io")
+    assert settings.payment_hosts == ()
     assert settings.shop_name == "Kestrel"
     assert settings.production
+    assert (settings.rate_limits, settings.trusted_proxies) == ("memory:", 0)
 
 
-def test_all_that_is_missing_is_reported_together():
+def test_everything_missing_is_reported_together():
     with pytest.raises(SettingsError) as raised:
         Settings.from_env({})
-    assert [problem.split()[0] for problem in raised.value.problems] == [
-        "FLEXPRICE_API_URL",
-        "FLEXPRICE_API_KEY",
-        "FLEXPRICE_WEBHOOK_SECRET",
-        "STOREFRONT_URL",
-        "SECRET_KEY",
-        "DATABASE_URL",
-        "MAIL_URL",
-        "MAIL_FROM",
-    ]
+    assert [problem.split()[0] for problem in raised.value.problems] == list(NEEDED)
     assert all(problem.endswith("See .env.example.") for problem in raised.value.problems)
 
 
-def test_missing_and_malformed_come_in_one_report():
+def test_missing_and_malformed_are_reported_together():
     assert len(problems(SECRET_KEY="short", STOREFRONT_URL="", MAIL_FROM="nobody")) == 3
 
 
 @pytest.mark.parametrize("empty", ["", "  "])
 def test_an_empty_value_counts_as_missing(empty):
     assert problems(FLEXPRICE_API_KEY=empty) == [
-        "FLEXPRICE_API_KEY is missing: the key the shop shows to Flexprice. See .env.example."
+        "FLEXPRICE_API_KEY is missing: the API key of your Flexprice environment. See .env.example."
     ]
 
 
@@ -71,6 +67,7 @@ def test_an_empty_value_counts_as_missing(empty):
         ("FLEXPRICE_API_URL", "api.flexprice.example/v1"),
         ("FLEXPRICE_API_URL", "https://api.flexprice.example"),
         ("FLEXPRICE_API_URL", "http://api.flexprice.example/v1"),
+        ("FLEXPRICE_API_URL", "http://[2001:db8::1]/v1"),
         ("FLEXPRICE_API_URL", "https://api.flexprice.example/v1?x=1"),
         ("FLEXPRICE_API_URL", "https://api.flexprice.example:port/v1"),
         ("FLEXPRICE_API_KEY", "two words"),
@@ -86,6 +83,7 @@ def test_an_empty_value_counts_as_missing(empty):
         ("FLEXPRICE_WEBHOOK_HEADER", "Svix-Id: " + "v" * 32),
         ("FLEXPRICE_WEBHOOK_HEADER", "Host: " + "v" * 32),
         ("STOREFRONT_URL", "http://shop.example"),
+        ("STOREFRONT_URL", "http://shop"),
         ("STOREFRONT_URL", "https://shop.example/shop"),
         ("STOREFRONT_URL", "https://shop.example?x=1"),
         ("STOREFRONT_URL", "ftp://shop.example"),
@@ -93,16 +91,24 @@ def test_an_empty_value_counts_as_missing(empty):
         ("SECRET_KEY", "x" * 31),
         ("DATABASE_URL", "mysql://db/shop"),
         ("DATABASE_URL", "sqlite:///?timeout=1"),
+        ("DATABASE_URL", "sqlite:///:memory:"),
+        ("DATABASE_URL", "postgresql://u@h:port/db"),
         ("MAIL_URL", "http://mail.example"),
         ("MAIL_URL", "smtp://:587"),
+        ("MAIL_URL", "smtp://user:12#34@mail.example.com"),
+        ("MAIL_URL", "smtp://user:12?34@mail.example.com"),
+        ("MAIL_URL", "smtp://user:12/34@mail.example.com"),
+        ("MAIL_URL", "smtp://mail.example.com/inbox"),
         ("MAIL_FROM", "shop.example"),
-        ("RENEWAL_GRACE_DAYS", "a week"),
-        ("RENEWAL_GRACE_DAYS", "-1"),
-        ("PAYMENT_HOSTS", "https://pay.example"),
-        ("PAYMENT_HOSTS", "pay.example; script-src *"),
+        ("CHECKOUT_PAYMENT_HOSTS", "https://pay.example"),
+        ("CHECKOUT_PAYMENT_HOSTS", "pay.example; script-src *"),
         ("QA_PAGE", "perhaps"),
+        ("QA_TOKEN", "short"),
         ("METRICS_TOKEN", "short"),
         ("METRICS_TOKEN", "long enough, but with spaces"),
+        ("RATE_LIMITS", "on"),
+        ("TRUSTED_PROXIES", "-1"),
+        ("TRUSTED_PROXIES", "yes"),
     ],
 )
 def test_a_malformed_value_is_named_and_never_repeated(name, value):
@@ -112,37 +118,54 @@ def test_a_malformed_value_is_named_and_never_repeated(name, value):
     assert value not in problem
 
 
-def test_secrets_may_be_several_while_one_is_rotated():
-    other = "whsec_" + base64.b64encode(b"fedcba9876543210fedcba9876543210").decode()
-    assert read(FLEXPRICE_WEBHOOK_SECRET=f"{SECRET} {other}").flexprice_webhook_secrets == (SECRET, other)
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DATABASE_URL", "sqlite:///"), ("DATABASE_URL", "postgresql://"), ("RATE_LIMITS", "redis://")],
+)
+def test_an_incomplete_address_is_refused(name, value):
+    assert len(problems(**{name: value})) == 1
 
 
-HEADER = "X-Api-Key: k8Jq2-the-value-agreed-upon"
+def test_several_secrets_are_accepted_during_a_rotation():
+    both = f"{SECRET} whsec_{base64.b64encode(b'fedcba9876543210fedcba9876543210').decode()}"
+    assert read(FLEXPRICE_WEBHOOK_SECRET=both).config()["FLEXPRICE_WEBHOOK_SECRET"] == both
 
 
-def test_a_shared_header_stands_in_for_the_secret_of_a_flexprice_that_does_not_sign():
+def test_a_shared_header_replaces_the_secret():
     settings = read(FLEXPRICE_WEBHOOK_SECRET="", FLEXPRICE_WEBHOOK_HEADER=HEADER)
-    assert settings.flexprice_webhook_secrets == ()
-    assert settings.flexprice_webhook_header == ("X-Api-Key", "k8Jq2-the-value-agreed-upon")
+    assert settings.flexprice_webhook_secret == ""
+    assert settings.config()["FLEXPRICE_WEBHOOK_HEADER"] == HEADER
     assert "k8Jq2" not in repr(settings)
 
 
-def test_there_is_no_way_to_have_neither_secret_nor_shared_header():
+def test_verification_cannot_be_switched_off():
     assert len(problems(FLEXPRICE_WEBHOOK_SECRET="", FLEXPRICE_WEBHOOK_HEADER="  ")) == 1
 
 
-def test_a_malformed_secret_is_refused_beside_a_shared_header_too():
+def test_a_malformed_secret_is_refused_beside_a_header():
     assert len(problems(FLEXPRICE_WEBHOOK_SECRET="whsec_short", FLEXPRICE_WEBHOOK_HEADER=HEADER)) == 1
 
 
-def test_plain_http_is_for_this_machine_and_is_not_production():
+def test_plain_http_on_this_machine_is_not_production():
     settings = read(STOREFRONT_URL="http://127.0.0.1:8000/", FLEXPRICE_API_URL="http://localhost:8001/v1/")
     assert settings.storefront_url == "http://127.0.0.1:8000"
     assert settings.flexprice_api_url == "http://localhost:8001/v1"
     assert not settings.production
+    assert settings.config()["SESSION_COOKIE_NAME"] == "storefront"
 
 
-def test_the_qa_page_is_for_practice_unless_it_is_switched_on():
+def test_plain_http_reaches_a_container_beside_the_shop():
+    assert read(FLEXPRICE_API_URL="http://sandbox:8001/v1").flexprice_api_url == "http://sandbox:8001/v1"
+
+
+def test_production_cookies_are_secure():
+    config = read().config()
+    assert config["SESSION_COOKIE_NAME"].startswith("__Host-")
+    assert config["SESSION_COOKIE_SECURE"]
+    assert config["SESSION_COOKIE_HTTPONLY"]
+
+
+def test_the_qa_page_is_off_in_production_unless_switched_on():
     https, here = "https://shop.example", "http://127.0.0.1:8000"
     assert read(STOREFRONT_URL=here).qa_page
     assert not read(STOREFRONT_URL=here, QA_PAGE="off").qa_page
@@ -150,36 +173,72 @@ def test_the_qa_page_is_for_practice_unless_it_is_switched_on():
     assert read(STOREFRONT_URL=https, QA_PAGE="ON").qa_page
 
 
-def test_a_relative_sqlite_file_is_found_from_the_working_directory(tmp_path, monkeypatch):
+def test_a_relative_sqlite_file_is_in_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert (
-        read(DATABASE_URL="sqlite:///instance/shop.db").database_url
-        == f"sqlite:///{tmp_path}/instance/shop.db"
+        read(DATABASE_URL="sqlite:///instance/shop.db").database_url.database
+        == f"{tmp_path}/instance/shop.db"
     )
-    assert read(DATABASE_URL="sqlite:////var/shop.db").database_url == "sqlite:////var/shop.db"
+    assert read(DATABASE_URL="sqlite:////var/shop.db").database_url.database == "/var/shop.db"
 
 
-def test_extra_payment_hosts_come_after_the_two_of_razorpay():
-    hosts = read(PAYMENT_HOSTS="Pay.example 127.0.0.1:8001").payment_hosts
-    assert hosts == ("razorpay.com", "rzp.io", "pay.example", "127.0.0.1:8001")
+@pytest.mark.parametrize("folder", ["what?", "50%", "a#b", "a b", "é"])
+def test_the_working_directory_may_have_any_name(tmp_path, monkeypatch, folder):
+    (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path / folder)
+    url = read(DATABASE_URL="sqlite:///instance/shop.db").database_url
+    assert url.database == f"{tmp_path}/{folder}/instance/shop.db"
 
 
-def test_printing_the_settings_shows_no_secret():
-    shown = repr(read())
-    for secret in (SECRET, "sk_of_a_test", "thirty-two", "pw-of-rows", "pw-of-mail"):
+@pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+def test_every_spelling_of_postgresql_uses_psycopg(scheme):
+    assert read(DATABASE_URL=f"{scheme}://db/shop").database_url.drivername == "postgresql+psycopg"
+
+
+def test_checkout_gets_the_additional_payment_hosts():
+    config = read(CHECKOUT_PAYMENT_HOSTS="Pay.example 127.0.0.1:8001").config()
+    assert config["CHECKOUT_PAYMENT_HOSTS"] == ["pay.example", "127.0.0.1:8001"]
+
+
+def test_printed_settings_show_no_secret():
+    shown = repr(read(RATE_LIMITS="redis://:pw-of-redis@store", QA_TOKEN="t" * 20, METRICS_TOKEN="m" * 20))
+    for secret in (SECRET, "sk_of_a_test", "thirty-two", "pw-of-", "tttt", "mmmm"):
         assert secret not in shown
 
 
+@pytest.mark.parametrize(
+    ("store", "uri"),
+    [
+        ("memory:", "memory://"),
+        ("redis://:pw@store:6379/0", "redis://:pw@store:6379/0"),
+        ("memcached://store:11211", "memcached://store:11211"),
+    ],
+)
+def test_rate_limits_are_counted_in_the_named_store(store, uri):
+    config = read(RATE_LIMITS=store).config()
+    assert (config["RATELIMIT_ENABLED"], config["RATELIMIT_STORAGE_URI"]) == (True, uri)
+
+
+def test_rate_limits_can_be_switched_off():
+    assert not read(RATE_LIMITS="off").config()["RATELIMIT_ENABLED"]
+
+
+def test_the_process_environment_is_the_default(monkeypatch):
+    for name, value in GOOD.items():
+        monkeypatch.setitem(os.environ, name, value)
+    assert Settings.from_env().storefront_url == "https://shop.example"
+
+
 def test_every_setting_is_explained_in_the_example():
-    example = (Path(__file__).parent.parent / ".env.example").read_text()
+    example = (Path(__file__).parents[2] / ".env.example").read_text()
     optional = {
+        "CHECKOUT_PAYMENT_HOSTS",
         "FLEXPRICE_ENVIRONMENT_ID",
         "FLEXPRICE_WEBHOOK_HEADER",
         "METRICS_TOKEN",
-        "PAYMENT_HOSTS",
         "QA_PAGE",
+        "QA_TOKEN",
         "RATE_LIMITS",
-        "RENEWAL_GRACE_DAYS",
         "SHOP_NAME",
         "TRUSTED_PROXIES",
     }
@@ -199,28 +258,5 @@ def test_every_setting_is_explained_in_the_example():
         ("", False),
     ],
 )
-def test_loopback_is_told_from_the_rest(url, expected):
+def test_loopback_addresses_are_recognised(url, expected):
     assert is_loopback(url) is expected
-
-
-def test_without_a_word_tries_are_counted_here_and_no_proxy_is_believed():
-    assert (read().rate_limits, read().trusted_proxies) == ("memory:", 0)
-
-
-@pytest.mark.parametrize("where", ["off", "memory:", "redis://:pw@store:6379/0", "memcached://store:11211"])
-def test_tries_can_be_counted_elsewhere(where):
-    assert read(RATE_LIMITS=where).rate_limits == where
-    assert "pw@" not in repr(read(RATE_LIMITS=where))
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"RATE_LIMITS": "on"},
-        {"RATE_LIMITS": "redis://"},
-        {"TRUSTED_PROXIES": "-1"},
-        {"TRUSTED_PROXIES": "yes"},
-    ],
-)
-def test_a_limit_nobody_keeps_and_a_proxy_nobody_counts_are_refused(wrong):
-    assert len(problems(**wrong)) == 1
