@@ -20,9 +20,9 @@ def text(field: Field) -> str:
 
 
 def fold_spaces(name: str | None) -> str:
-    """Every kind of space (full-width, no-break, …) becomes a plain one."""
+    """Every kind of space (full-width, no-break, …) becomes a plain one, and several become one."""
     folded = "".join(" " if unicodedata.category(char) == "Zs" else char for char in name or "")
-    return " ".join(folded.split(" ")).strip(" ")
+    return " ".join(word for word in folded.split(" ") if word)
 
 
 def is_printable_name(name: str) -> bool:

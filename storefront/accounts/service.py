@@ -4,6 +4,7 @@ import base64
 import hashlib
 import hmac
 import secrets
+import unicodedata
 from datetime import timedelta
 from typing import Any, cast
 
@@ -39,7 +40,12 @@ class EmailTaken(Exception):
 
 def hash_password(password: str) -> str:
     """Slow on purpose: never call it inside a transaction."""
-    return generate_password_hash(password)
+    return generate_password_hash(normalize_password(password))
+
+
+def normalize_password(password: str) -> str:
+    """Keyboards send é as one character or as two: both are the same password."""
+    return unicodedata.normalize("NFKC", password)
 
 
 def is_common_password(password: str, email: str = "") -> bool:
@@ -85,7 +91,9 @@ def by_session_key(key: str) -> User | None:
 def authenticate(email: str, password: str) -> User | None:
     """The user, when address and password match. An unknown address takes as long as a wrong password."""
     user = find(email)
-    matches = check_password_hash(user.password_hash if user else UNKNOWN_USER_HASH, password)
+    matches = check_password_hash(
+        user.password_hash if user else UNKNOWN_USER_HASH, normalize_password(password)
+    )
     return user if matches else None
 
 
