@@ -15,9 +15,9 @@ import psycopg
 import pytest
 import requests
 from sqlalchemy import func, select
+from tests.faults.line import Line
 
 from storefront.models import InboxMessage
-from tests.faults.line import Line
 
 NEWS = json.dumps({"event_type": "payment.updated"}).encode()
 whatever_engine = pytest.mark.parametrize("town", ["sqlite"], indirect=True)

@@ -13,15 +13,16 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 import requests
 from flask import Flask, Response
-from sqlalchemy import delete, select, update
+from sqlalchemy import DateTime, delete, select, update
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from storefront import create_app as create_shop
-from storefront import orders, worker
-from storefront.database import writing
-from storefront.extensions import db
-from storefront.models import Access, InboxMessage, Letter, Order
-from storefront.models import Shopper as ShopperRow
+from storefront.access import active
+from storefront.checkout import orders
+from storefront.checkout.context import commit
+from storefront.emails.models import Email
+from storefront.extensions import checkout, db
+from storefront.models import Order, PlanAccess, User, WebhookEvent
 from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.due import run_due
 from storefront.sandbox.schema import customers, deliveries, events, invoices, prices, sessions, subscriptions
@@ -159,7 +160,7 @@ class World:
             "MAIL_URL": "keep:",
             "RATE_LIMITS": "off",
             "MAIL_FROM": "shop@example.com",
-            "PAYMENT_HOSTS": urlsplit(self.sandbox_url).netloc,
+            "CHECKOUT_PAYMENT_HOSTS": urlsplit(self.sandbox_url).netloc,
         }
 
     def _serve(self) -> tuple[str, Callable[[Flask], None]]:
@@ -184,8 +185,8 @@ class World:
         for server in self._servers:
             server.shutdown()
             server.server_close()
-        self.shop.extensions["flexprice"]._session.close()
         with self.shop.app_context():
+            checkout.client.close()
             db.session.remove()
             db.engine.dispose()
         self.sandbox.extensions["sandbox"].close()
@@ -207,12 +208,25 @@ class World:
         return run_due(self.sandbox)
 
     def work(self, after: timedelta = timedelta()) -> int:
-        """One pass of the worker, `after` from now."""
+        """One turn of the worker, after so much time has passed."""
+        self.pass_time(after)
         with self.shop.app_context():
             try:
-                return worker.one_pass(datetime.now(UTC) + after)
+                return checkout.run_once()
             finally:
                 db.session.remove()
+
+    def pass_time(self, how_long: timedelta) -> None:
+        """For the shop: everything that it has written moves back. The sandbox has its own clock (`later`)."""
+        with self.shop.app_context():
+            for model in (Order, WebhookEvent, PlanAccess, Email):
+                columns = [c for c in model.__table__.columns if isinstance(c.type, DateTime)]
+                for row in db.session.scalars(select(model)):
+                    for column in columns:
+                        if (moment := getattr(row, column.key)) is not None:
+                            setattr(row, column.key, moment - how_long)
+            db.session.commit()
+            db.session.remove()
 
     def settle(self) -> None:
         self.deliver()
@@ -257,16 +271,18 @@ class World:
                 save(conn, table, body, **{k: v for k, v in changes.items() if k in body})
 
     def decide(self, how: Callable[..., bool]) -> bool:
-        """An operator does it to the newest order."""
+        """An operator decides about the newest order."""
         ref = self.order().ref
-        with self.shop.app_context(), writing():
-            order = orders.by_ref(ref)
-            return how(order, datetime.now(UTC), "olga@example.com")
+        with self.shop.app_context():
+            order = orders.find_by_ref(ref)
+            moved = how(order, by="operator:olga@example.com")
+            commit()
+            return moved
 
     def forget_prices(self) -> None:
         """As if the shop had read them long ago."""
-        catalog = self.shop.extensions["catalog"]
-        catalog._shelf = replace(catalog._shelf, read_at=catalog._shelf.read_at - timedelta(hours=1))
+        catalog = self.shop.extensions["checkout"].catalog
+        catalog._snapshot = replace(catalog._snapshot, read_at_s=catalog._snapshot.read_at_s - 3600)
 
     def lose_customers(self) -> None:
         """And what was still to be said about them."""
@@ -278,22 +294,17 @@ class World:
     def set_order(self, **values: Any) -> None:
         """The newest one, as it may be found between two steps."""
         newest = self.order().id
-        with self.shop.app_context(), writing():
+        with self.shop.app_context():
             db.session.execute(update(Order).where(Order.id == newest).values(**values))
+            db.session.commit()
 
-    def set_shopper(self, shopper: Shopper, **values: Any) -> None:
-        with self.shop.app_context(), writing():
-            row = update(ShopperRow).where(ShopperRow.email == shopper.email)
-            db.session.execute(row.values(**values))
-
-    def claim_messages(self, who: str) -> None:
+    def claim_messages(self) -> None:
         """As a worker does that is killed in the next moment."""
-        with self.shop.app_context(), writing():
-            db.session.execute(update(InboxMessage).values(claimed_at=datetime.now(UTC), claimed_by=who))
-
-    def bury(self, who: str) -> None:
-        with self.shop.app_context(), writing():
-            worker.free(who, datetime.now(UTC))
+        later = datetime.now(UTC).replace(tzinfo=None) + timedelta(minutes=2)
+        with self.shop.app_context():
+            due = update(WebhookEvent).where(WebhookEvent.next_attempt_at.is_not(None))
+            db.session.execute(due.values(next_attempt_at=later, attempts=WebhookEvent.attempts + 1))
+            db.session.commit()
 
     def delete_session(self) -> None:
         """Somebody with a key deletes the newest one at Flexprice."""
@@ -348,15 +359,15 @@ class World:
         """As it is now."""
         return next(found for found in self.orders() if found.id == order.id)
 
-    def accesses(self) -> list[Access]:
-        return self._rows(Access, Access.id)
+    def accesses(self) -> list[PlanAccess]:
+        return self._rows(PlanAccess, PlanAccess.id)
 
-    def letters(self, order: Order | None = None) -> list[str]:
-        letters = self._rows(Letter, Letter.id)
-        return [letter.kind for letter in letters if order is None or letter.order_id == order.id]
+    def emails(self, order: Order | None = None) -> list[str]:
+        found = self._rows(Email, Email.id)
+        return [email.kind for email in found if order is None or email.order_id == order.id]
 
-    def messages(self) -> list[InboxMessage]:
-        return self._rows(InboxMessage, InboxMessage.received_at)
+    def events(self) -> list[WebhookEvent]:
+        return self._rows(WebhookEvent, WebhookEvent.received_at)
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ def examine(world: Any) -> tuple[int, dict[str, list[tuple[str, str]]]]:
 def test_the_shop_answers_a_signed_message_refuses_a_forged_one_and_keeps_one_of_two(world: Any) -> None:
     _, found = examine(world)
     assert [status for status, _ in found["Webhook endpoint"]] == ["ok", "ok", "ok"]
-    (message,) = world.messages()
+    (message,) = world.events()
     assert message.id.startswith("msg_doctor_")
     assert message.event_type == "storefront.doctor"
 
@@ -30,8 +30,8 @@ def test_the_test_message_is_harmless(world: Any) -> None:
     examine(world)
     world.work()
     assert world.order().state == "awaiting_payment"
-    assert next(m for m in world.messages() if m.id.startswith("msg_doctor_")).outcome == "noted"
-    assert world.letters() == []
+    assert next(m for m in world.events() if m.id.startswith("msg_doctor_")).outcome == "noted"
+    assert world.emails() == []
 
 
 def test_a_practice_shop_is_not_ready_and_each_reason_is_named(world: Any) -> None:
@@ -88,4 +88,4 @@ def test_an_operator_sees_the_report_and_the_page_knocks_nowhere(world: Any) -> 
     page = shopper.see("/operator/doctor")
     assert page.status_code == 200
     assert "Not tried: a page only looks." in page.text
-    assert world.messages() == []
+    assert world.events() == []

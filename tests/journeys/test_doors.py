@@ -172,7 +172,7 @@ def test_a_webhook_that_is_not_flexprices_is_refused(world: Any, wrong: str) -> 
     world.work()
 
     assert answer.status_code == 401
-    assert world.messages() == []
+    assert world.events() == []
     assert world.order().state == "awaiting_payment"
 
 

@@ -33,7 +33,7 @@ def test_an_order_cancelled_by_the_shopper_is_cancelled_at_flexprice_too(world: 
     assert shopper.phase(world.order()) == "cancelled"
     assert world.sessions()[-1]["checkout_status"] == "failed"
     assert "was cancelled" in shopper.see(url).text  # the link takes no more money
-    assert world.letters() == []  # who cancels needs no letter about a failure
+    assert world.emails() == []  # who cancels needs no letter about a failure
     can_be_bought_again(world, shopper)
 
 
@@ -47,7 +47,7 @@ def test_an_order_is_cancelled_though_its_news_comes_before_the_answer(world: An
     world.settle()
 
     assert shopper.phase(world.order()) == "cancelled"
-    assert world.letters() == []
+    assert world.emails() == []
     can_be_bought_again(world, shopper)
 
 
@@ -75,7 +75,7 @@ def test_a_link_cancelled_by_the_merchant_is_a_failure_the_shopper_hears_of(worl
     world.settle()
 
     assert shopper.phase(world.order()) == "failed"
-    assert world.letters() == ["payment_failed"]
+    assert world.emails() == ["payment_failed"]
     can_be_bought_again(world, shopper)
 
 
@@ -89,7 +89,7 @@ def test_an_order_expires_with_the_sweep_and_not_before(world: Any) -> None:
     world.lever("sweep")
     world.settle()
     assert shopper.phase(world.order()) == "expired"
-    assert world.letters() == []
+    assert world.emails() == []
     can_be_bought_again(world, shopper)
 
 
@@ -120,9 +120,9 @@ def test_money_that_comes_after_the_end_is_on_its_way_back(world: Any) -> None:
     assert "ready" not in shopper.see(back.headers["Location"]).text.partition("data-phase")[2][:20]
     world.settle()
 
-    assert shopper.phase(world.order()) == "late"
+    assert shopper.phase(world.order()) == "paid_late"
     assert world.accesses() == []
-    assert "welcome" not in world.letters()
+    assert "welcome" not in world.emails()
     can_be_bought_again(world, shopper)
 
 
@@ -139,7 +139,7 @@ def test_late_money_is_noticed_without_any_webhook(world: Any) -> None:
     shopper.pay(url)
     world.work(after=timedelta(minutes=10))
 
-    assert shopper.phase(world.order()) == "late"
+    assert shopper.phase(world.order()) == "paid_late"
     assert world.accesses() == []
 
 
@@ -163,7 +163,7 @@ def test_the_late_news_of_a_failed_first_try_does_not_touch_the_order(world: Any
     assert failed["checkout_status"] == "failed"
     assert failed["idempotency_key"] == opened["idempotency_key"]
     assert [order.state for order in world.orders()] == ["awaiting_payment"]
-    assert world.letters() == []
+    assert world.emails() == []
 
     shopper.pay(again.headers["Location"])
     world.settle()
@@ -200,7 +200,7 @@ def test_an_ended_plan_can_be_bought_once_more(world: Any) -> None:
     [access] = world.accesses()
     assert access.revoked_at is None
     assert access.order_id == world.order().id
-    assert world.letters() == ["welcome", "welcome"]
+    assert world.emails() == ["welcome", "welcome"]
 
 
 def test_a_subscription_that_ends_with_its_period_keeps_the_access_until_then(world: Any) -> None:
@@ -234,10 +234,10 @@ def test_a_second_payment_for_a_plan_already_granted_is_flagged(world: Any) -> N
     world.settle()
 
     assert [order.state for order in world.orders()] == ["paid_twice", "fulfilled"]
-    assert "refund it" in world.orders()[0].flag
+    assert "refund it" in world.orders()[0].review_note
     assert len(world.accesses()) == 1
-    assert world.letters() == ["welcome"]
-    assert shopper.phase(world.orders()[0]) == "twice"
+    assert world.emails() == ["welcome"]
+    assert shopper.phase(world.orders()[0]) == "paid_twice"
 
 
 @pytest.mark.parametrize("field", ["customer_id", "idempotency_key"])
@@ -252,7 +252,7 @@ def test_news_of_somebody_elses_session_moves_nothing(world: Any, field: str) ->
 
     assert world.order().state == "placed"
     assert world.order().session_id is None
-    assert json.dumps([message.outcome for message in world.messages()]).count("not one of our sessions")
+    assert json.dumps([message.outcome for message in world.events()]).count("not one of our sessions")
 
 
 def test_a_failure_only_the_page_saw_is_settled_by_the_worker(world: Any) -> None:
@@ -265,7 +265,7 @@ def test_a_failure_only_the_page_saw_is_settled_by_the_worker(world: Any) -> Non
     world.work()
 
     assert shopper.phase(world.order()) == "failed"
-    assert world.letters() == ["payment_failed"]
+    assert world.emails() == ["payment_failed"]
 
 
 def test_many_looks_leave_one_note(world: Any) -> None:
@@ -277,7 +277,7 @@ def test_many_looks_leave_one_note(world: Any) -> None:
         assert shopper.phase(world.order(), "success") == "checking"
     world.work()
 
-    assert [message.id for message in world.messages()] == [f"asked:{world.order().session_id}:completed"]
+    assert [message.id for message in world.events()] == [f"asked:{world.order().session_id}:completed"]
     assert shopper.phase(world.order(), "success") == "ready"
 
 
@@ -303,7 +303,7 @@ def test_a_refund_after_the_delivery_is_said_on_the_page_and_flagged(world: Any)
     world.settle()
 
     order = world.order()
-    assert (order.state, order.flag) == ("fulfilled", "Flexprice reports a refund for this order")
+    assert (order.state, order.review_note) == ("fulfilled", "Flexprice reports a refund for this order")
     page = shopper.order_page(order, "success").text
     assert 'data-phase="returned"' in page
     assert "a refund was reported to us" in page

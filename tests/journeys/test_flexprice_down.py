@@ -15,7 +15,7 @@ def pay_and_check(world: Any, shopper: Any, url: str) -> None:
     world.settle()
     assert world.order().state == "fulfilled"
     assert len(world.accesses()) == 1
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 @pytest.mark.parametrize("outage", [*OUTAGES, "timeout_after"])
@@ -146,7 +146,7 @@ def test_a_sale_that_flexprice_told_of_needs_no_further_answer(world: Any, outag
 
     world.settle()
     assert world.order().state == "fulfilled"
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
     assert world.order().invoice_number is None
 
     world.up()
@@ -172,7 +172,7 @@ def test_a_sale_whose_terms_could_not_be_checked_waits_and_is_not_lost(world: An
     world.work(after=timedelta(seconds=10))
     assert shopper.phase(world.order()) == "ready"
     assert world.order().invoice_number
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
@@ -189,7 +189,7 @@ def test_a_worker_that_cannot_ask_asks_again(world: Any, outage: str) -> None:
     world.up()
     world.work(after=timedelta(seconds=130))
     assert world.order().state == "fulfilled"
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 @pytest.mark.parametrize("outage", OUTAGES)
@@ -201,7 +201,7 @@ def test_a_message_that_cannot_be_understood_now_is_read_later(world: Any, outag
 
     world.settle()
     assert shopper.phase(world.order()) == "preparing"
-    [waiting] = [message for message in world.messages() if message.handled_at is None]
+    [waiting] = [message for message in world.events() if message.processed_at is None]
     assert waiting.event_type == "checkout.session.initiated"
 
     world.up()

@@ -44,7 +44,7 @@ def test_a_gateway_that_hides_the_answer_leads_to_a_conflict_and_the_shop_waits(
     shopper = world.shopper()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
     shopper.buy()
-    world.set_order(opening_at=None)  # as after an answer that said "not now"
+    world.set_order(session_requested_at=None)  # as after an answer that said "not now"
 
     answer = shopper.try_again(world.order())
     assert answer.headers["Location"] == f"/orders/{world.order().ref}/failure"
@@ -62,7 +62,7 @@ def test_the_same_key_is_not_used_again_for_what_was_paid_meanwhile(world: Any) 
     shopper = world.shopper()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
     shopper.buy()
-    world.set_order(opening_at=None)
+    world.set_order(session_requested_at=None)
     shopper.pay(world.pay_url())
 
     shopper.try_again(world.order())
@@ -77,13 +77,13 @@ def test_news_of_the_draft_sends_the_worker_looking_at_once(world: Any, lost: An
     lost.pay(world.pay_url())
     an_hour = timedelta(hours=1)
     soon = datetime.now(UTC)
-    world.set_order(opening_at=soon - minutes(2), next_look_at=soon + an_hour)
+    world.set_order(session_requested_at=soon - minutes(2), next_attempt_at=soon + an_hour)
 
     resend(world, "subscription.draft.created")
     world.work()
 
     assert lost.phase(world.order()) == "ready"
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 def test_a_draft_alone_is_waited_for_and_then_left_to_a_person(world: Any, lost: Any) -> None:
@@ -92,7 +92,7 @@ def test_a_draft_alone_is_waited_for_and_then_left_to_a_person(world: Any, lost:
 
     world.work(after=minutes(90))
     assert world.order().state == "abandoned"
-    assert "a draft was left over at Flexprice: subs_" in world.order().flag
+    assert "a draft was left over at Flexprice: subs_" in world.order().review_note
 
 
 def test_a_link_that_turns_up_after_the_order_was_given_up_is_never_offered_and_is_withdrawn(
@@ -121,13 +121,13 @@ def test_an_abandoned_order_that_was_paid_without_a_word_is_still_found(world: A
     """Razorpay mails the link; the messages are lost, too."""
     world.work(after=minutes(90))
     assert world.order().state == "abandoned"
-    world.set_order(next_look_at=datetime.now(UTC))
+    world.set_order(next_attempt_at=datetime.now(UTC))
     lost.pay(world.pay_url())
 
     world.work()
 
     assert lost.phase(world.order()) == "ready"
-    assert world.order().flag is None
+    assert world.order().review_note is None
 
 
 @pytest.mark.parametrize("again", [False, True], ids=["once", "bought again"])
@@ -148,10 +148,10 @@ def test_an_abandoned_order_that_was_paid_is_delivered_or_owed_a_refund(
     world.settle()
 
     first = world.find(first)
-    assert (first.state, first.flag) == (("paid_twice", REFUND_IT) if again else ("fulfilled", None))
+    assert (first.state, first.review_note) == (("paid_twice", REFUND_IT) if again else ("fulfilled", None))
     assert lost.phase(first) == ("twice" if again else "ready")
     assert len(world.accesses()) == 1
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 def test_an_aborted_create_blocks_nobody_for_ever(world: Any) -> None:
@@ -161,14 +161,14 @@ def test_an_aborted_create_blocks_nobody_for_ever(world: Any) -> None:
     world.fault("aborted", SESSIONS, times=1, method="POST")
     shopper.buy()
     assert shopper.phase(world.order()) == "preparing"
-    world.set_order(opening_at=datetime.now(UTC) - minutes(3))
+    world.set_order(session_requested_at=datetime.now(UTC) - minutes(3))
 
-    answer = shopper.send(shopper.order_page(world.order()), "/start-again")
+    answer = shopper.send(shopper.order_page(world.order()), "/checkout")
     assert "may still be under way" in shopper.see(answer.headers["Location"]).text
 
     world.work(after=minutes(60))
     assert world.order().state == "abandoned"
-    assert "left over" in world.order().flag
+    assert "left over" in world.order().review_note
     world.webhooks("normal")
     shopper.pay(shopper.try_again(world.order()).headers["Location"])
     world.settle()
@@ -188,7 +188,7 @@ def test_a_replica_that_lags_loses_no_payment(world: Any) -> None:
     world.up()
     world.work(after=timedelta(seconds=30))
     assert world.order().state == "fulfilled"
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 def test_a_session_unknown_to_a_lagging_replica_is_adopted_when_it_shows(world: Any) -> None:
@@ -214,7 +214,7 @@ def test_a_cancel_that_was_refused_is_forgotten(world: Any, outage: str) -> None
     page = shopper.order_page(world.order())
     world.fault(outage)
     assert shopper.send(page, "/cancel").status_code == 503
-    assert world.order().cancel_asked_at is None
+    assert world.order().cancel_requested_at is None
     world.up()
 
     shopper.send(shopper.see(url), f"{url.rpartition('/')[2]}/cancel")
@@ -222,7 +222,7 @@ def test_a_cancel_that_was_refused_is_forgotten(world: Any, outage: str) -> None
     world.settle()
 
     assert shopper.phase(world.order()) == "failed"
-    assert world.letters() == ["payment_failed"]
+    assert world.emails() == ["payment_failed"]
 
 
 def test_a_cancel_without_an_answer_counts_only_if_flexprice_did_it(world: Any) -> None:
@@ -230,7 +230,7 @@ def test_a_cancel_without_an_answer_counts_only_if_flexprice_did_it(world: Any) 
     url = shopper.buy().headers["Location"]
     world.fault("timeout_before", SESSIONS, times=1, method="POST")
     assert shopper.cancel(world.order()).status_code == 503
-    assert world.order().cancel_asked_at is not None  # perhaps it was done
+    assert world.order().cancel_requested_at is not None  # perhaps it was done
     assert shopper.phase(world.order()) == "waiting"
 
     shopper.send(shopper.see(url), f"{url.rpartition('/')[2]}/cancel")  # it was not: the merchant did
@@ -238,7 +238,7 @@ def test_a_cancel_without_an_answer_counts_only_if_flexprice_did_it(world: Any) 
     world.settle()
 
     assert shopper.phase(world.order()) == "failed"
-    assert world.letters() == ["payment_failed"]
+    assert world.emails() == ["payment_failed"]
 
 
 def test_a_cancel_without_an_answer_that_flexprice_did_is_the_shoppers(world: Any) -> None:
@@ -249,4 +249,4 @@ def test_a_cancel_without_an_answer_that_flexprice_did_is_the_shoppers(world: An
     world.settle()
 
     assert shopper.phase(world.order()) == "cancelled"
-    assert world.letters() == []
+    assert world.emails() == []

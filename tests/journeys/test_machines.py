@@ -121,9 +121,9 @@ def test_every_order_is_fulfilled_once_whoever_serves_and_whoever_works(world: A
     world.deliver()
 
     eventually(lambda: [order.state for order in world.orders()] == ["fulfilled"] * 4)
-    eventually(lambda: len(world.letters()) == 4)
+    eventually(lambda: len(world.emails()) == 4)
     assert len(world.accesses()) == 4
-    assert world.letters() == ["welcome"] * 4
+    assert world.emails() == ["welcome"] * 4
     assert all(count > 3 for count in fleet.proxy.served.values())
     assert fleet.end() == dict.fromkeys(fleet.processes, 0)
     assert "Traceback" not in fleet.log()

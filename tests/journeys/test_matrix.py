@@ -23,17 +23,17 @@ OUTCOMES = {
     "cancelled": Outcome(False, "failed", OPEN),
     "link_expired": Outcome(False, "failed", OPEN),
     "not_paid_in_time": Outcome(False, "expired", OPEN),
-    "paid_too_late": Outcome(False, "late", OPEN | {"expired"}, comes_back=True),
+    "paid_too_late": Outcome(False, "paid_late", OPEN | {"expired"}, comes_back=True),
     "refunded": Outcome(True, "returned", OPEN | {"paid", "ready"}, comes_back=True),
 }
 PLANS = (
     *("normal", "before_redirect", "after", "twice", "ten_at_once", "reversed", "drop"),
     *("bad_signature", "stale", "old_secret", "altered", "answer_500", "away"),
     # Told as usual, of a completion that went otherwise.
-    "late",  # the browser is back before the payment is visible
+    "paid_late",  # the browser is back before the payment is visible
     "in_parallel",
 )
-COMPLETIONS = ("late", "in_parallel")
+COMPLETIONS = ("paid_late", "in_parallel")
 REFUSED = {"bad_signature", "stale", "old_secret", "altered"}
 MUCH_ALIKE = {"twice", "stale", "old_secret", "altered", "away"}  # to another in the list
 UNHEARD = REFUSED | {"drop"}
@@ -84,11 +84,11 @@ def test_what_is_paid_is_delivered_once_and_the_page_tells_the_truth(
     # Nobody asks about a sale that is complete: of a refund the news alone tells.
     assert said == ("ready" if outcome == "refunded" and plan in UNHEARD else of.at_last)
     assert len(bought(world, order)) == of.fulfilled
-    assert world.letters(order).count("welcome") == of.fulfilled
+    assert world.emails(order).count("welcome") == of.fulfilled
     if plan in REFUSED:
         assert not [
             message
-            for message in world.messages()
+            for message in world.events()
             if order.session_id in message.object_id and not message.id.startswith("asked:")
         ]
 
@@ -115,7 +115,7 @@ WORDS = {
     "returned": "Your payment was refunded",
     "failed": "The payment did not work",
     "expired": "The time to pay is over",
-    "late": "Your payment came too late",
+    "paid_late": "Your payment came too late",
 }
 
 # What must be so when the page says it.
@@ -125,7 +125,7 @@ PROOF: dict[str, Callable[[Any, Any], Any]] = {
     "failed": lambda world, order: session(world, order)["checkout_status"] == "failed",
     "expired": lambda world, order: session(world, order)["checkout_status"] == "expired",
     "returned": bought,
-    "late": lambda world, order: (session(world, order)["link_state"], bought(world, order)) == ("paid", []),
+    "paid_late": lambda world, order: (session(world, order)["link_state"], bought(world, order)) == ("paid", []),
 }
 
 

@@ -47,7 +47,7 @@ def test_without_the_shared_header_a_hint_is_nothing(world: Any) -> None:
     assert hint(world, {"X-Api-Key": "guessed-and-not-the-value-agreed"}) == 401
     world.work()
     assert world.order().state == "awaiting_payment"
-    assert world.messages() == []
+    assert world.events() == []
 
 
 def test_hints_beside_signed_news_fulfil_once(world: Any) -> None:
@@ -62,4 +62,4 @@ def test_hints_beside_signed_news_fulfil_once(world: Any) -> None:
 
     assert world.order().state == "fulfilled"
     assert len(world.accesses()) == 1
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]

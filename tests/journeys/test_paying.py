@@ -13,8 +13,8 @@ SESSIONS = "/v1/checkout/sessions"
 def bought_once(world: Any) -> None:
     assert [order.state for order in world.orders()] == ["fulfilled"]
     assert len(world.accesses()) == 1
-    assert world.letters() == ["welcome"]
-    assert world.order().flag is None
+    assert world.emails() == ["welcome"]
+    assert world.order().review_note is None
 
 
 def test_a_paid_order_is_fulfilled_exactly_once(world: Any) -> None:
@@ -42,7 +42,7 @@ def test_a_declined_card_can_be_followed_by_one_that_works(world: Any) -> None:
     world.settle()
     assert declined.headers["Location"].startswith("/pay/")
     assert shopper.phase(world.order()) == "waiting"
-    assert world.letters() == []
+    assert world.emails() == []
 
     shopper.pay(url)
     world.settle()
@@ -58,7 +58,7 @@ def test_every_webhook_sent_twice_changes_nothing(world: Any) -> None:
     world.settle()
 
     bought_once(world)
-    assert len(world.messages()) == len({row["event_id"] for row in world.deliveries()})
+    assert len(world.events()) == len({row["event_id"] for row in world.deliveries()})
 
 
 def test_a_message_resent_after_the_sale_changes_nothing(world: Any) -> None:
@@ -129,7 +129,7 @@ def test_the_webhook_may_come_before_our_own_commit(world: Any, paid_already: bo
     answer = shopper.buy()
     order = world.order()
 
-    assert "session adopted" in [message.outcome for message in world.messages()]
+    assert "session adopted" in [message.outcome for message in world.events()]
     assert order.session_id == world.sessions()[-1]["id"]
     if not paid_already:
         assert order.state == "awaiting_payment"
@@ -246,4 +246,4 @@ def test_a_second_plan_is_a_second_sale(world: Any) -> None:
 
     assert [order.state for order in world.orders()] == ["fulfilled", "fulfilled"]
     assert [access.plan_name for access in world.accesses()] == ["Starter", "Team"]
-    assert world.letters() == ["welcome", "welcome"]
+    assert world.emails() == ["welcome", "welcome"]

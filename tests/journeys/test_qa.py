@@ -65,7 +65,7 @@ def test_each_tick_has_its_evidence_and_the_letter_can_be_read(world: Any, marks
 
     order = world.order()
     page = shopper.see(f"/qa/{order.ref}").text
-    message = next(m for m in world.messages() if m.event_type == "checkout.session.completed")
+    message = next(m for m in world.events() if m.event_type == "checkout.session.completed")
     invoice = world.sessions()[-1]["checkout_invoice_id"]
     for evidence in (order.session_id, order.payment_id, order.subscription_id, invoice, message.id):
         assert evidence in page

@@ -21,7 +21,7 @@ def test_eight_workers_at_once_fulfil_once(world: Any) -> None:
 
     assert world.order().state == "fulfilled"
     assert len(world.accesses()) == 1
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 def test_a_worker_that_died_with_a_message_in_its_hands_is_replaced(world: Any) -> None:
@@ -36,7 +36,7 @@ def test_a_worker_that_died_with_a_message_in_its_hands_is_replaced(world: Any) 
     world.bury("worker 1")  # how it is found to be dead: tests/shop/test_lifesigns.py
     world.work()
     assert world.order().state == "fulfilled"
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 def test_messages_in_the_wrong_order_make_the_same_sale(world: Any) -> None:
@@ -50,7 +50,7 @@ def test_messages_in_the_wrong_order_make_the_same_sale(world: Any) -> None:
 
     assert world.order().state == "fulfilled"
     assert len(world.accesses()) == 1
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 def test_a_shop_that_was_away_gets_its_messages_later(world: Any) -> None:
@@ -60,12 +60,12 @@ def test_a_shop_that_was_away_gets_its_messages_later(world: Any) -> None:
     with world.shop_closed():
         world.deliver()
     assert {row["response_status"] for row in world.deliveries()} == {502}
-    assert world.messages() == []
+    assert world.events() == []
 
     world.later("6m")
     world.settle()
     assert world.order().state == "fulfilled"
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 def test_starting_again_waits_while_the_lost_payment_may_still_be_made(world: Any) -> None:
@@ -73,9 +73,9 @@ def test_starting_again_waits_while_the_lost_payment_may_still_be_made(world: An
     shopper = world.shopper()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
     shopper.buy()
-    world.set_order(opening_at=datetime.now(UTC) - timedelta(minutes=3))
+    world.set_order(session_requested_at=datetime.now(UTC) - timedelta(minutes=3))
 
-    answer = shopper.send(shopper.order_page(world.order()), "/start-again")
+    answer = shopper.send(shopper.order_page(world.order()), "/checkout")
 
     assert "may still be under way" in shopper.see(answer.headers["Location"]).text
     assert world.order().state == "placed"
@@ -87,9 +87,9 @@ def test_starting_again_finds_the_payment_whose_news_was_lost(world: Any) -> Non
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
     shopper.buy()
     shopper.pay(world.pay_url())
-    world.set_order(opening_at=datetime.now(UTC) - timedelta(minutes=3))
+    world.set_order(session_requested_at=datetime.now(UTC) - timedelta(minutes=3))
 
-    shopper.send(shopper.order_page(world.order()), "/start-again")
+    shopper.send(shopper.order_page(world.order()), "/checkout")
     world.work()
 
     assert shopper.phase(world.order()) == "ready"
@@ -100,9 +100,9 @@ def test_starting_again_leads_to_the_plan_when_nothing_was_ever_opened(world: An
     shopper = world.shopper()
     world.fault("timeout_before", SESSIONS, times=1, method="POST")
     shopper.buy()
-    world.set_order(opening_at=datetime.now(UTC) - timedelta(minutes=3))
+    world.set_order(session_requested_at=datetime.now(UTC) - timedelta(minutes=3))
 
-    answer = shopper.send(shopper.order_page(world.order()), "/start-again")
+    answer = shopper.send(shopper.order_page(world.order()), "/checkout")
 
     assert answer.headers["Location"].endswith(world.order().plan_id)
     shopper.pay(shopper.buy().headers["Location"])
@@ -123,7 +123,7 @@ def test_a_completed_session_that_was_overwritten_is_a_case_for_a_person(world: 
 
     assert shopper.phase(world.order()) == "stuck"
     assert world.accesses() == []
-    assert world.letters() == []
+    assert world.emails() == []
 
 
 def expired(world: Any, shopper: Any) -> None:
@@ -157,7 +157,7 @@ def test_a_sale_that_flexprice_lets_count_after_its_end_is_delivered_or_owed_a_r
     assert world.find(first).state == ("paid_twice" if again else "fulfilled")
     assert shopper.phase(first) == ("twice" if again else "ready")
     assert len(world.accesses()) == 1
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 def test_a_session_deleted_at_flexprice_expires_with_the_sweep(world: Any) -> None:
@@ -184,7 +184,7 @@ def test_money_for_a_deleted_session_is_a_case_for_a_person(world: Any) -> None:
     world.work(after=timedelta(seconds=61))
 
     assert shopper.phase(world.order()) == "stuck"
-    assert world.order().flag
+    assert world.order().review_note
     assert world.accesses() == []
 
 
@@ -217,7 +217,7 @@ def test_paying_and_cancelling_in_the_same_moment_ends_as_flexprice_says(world: 
     state, granted = {"completed": ("fulfilled", 1), "failed": ("cancelled", 0)}[said]
     assert world.order().state == state
     assert len(world.accesses()) == granted
-    assert len(world.letters()) == granted
+    assert len(world.emails()) == granted
 
 
 def half_done(world: Any) -> Any:
@@ -240,8 +240,8 @@ def test_money_that_flexprice_booked_without_the_sale_is_not_called_paid(world: 
         world.work(after=timedelta(minutes=minutes))
 
     assert shopper.phase(world.order(), "success") == "stuck"
-    assert "by hand" in world.order().flag
-    assert (world.accesses(), world.letters()) == ([], [])
+    assert "by hand" in world.order().review_note
+    assert (world.accesses(), world.emails()) == ([], [])
 
 
 def test_a_sale_that_flexprice_finishes_later_is_delivered_once(world: Any) -> None:
@@ -250,7 +250,7 @@ def test_a_sale_that_flexprice_finishes_later_is_delivered_once(world: Any) -> N
     world.settle()
 
     assert world.order().state == "fulfilled"
-    assert world.letters() == ["welcome"]
+    assert world.emails() == ["welcome"]
 
 
 def test_a_plan_with_credits_is_sold_like_any_other(world: Any) -> None:

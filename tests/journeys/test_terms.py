@@ -30,7 +30,7 @@ def test_a_link_that_would_charge_more_is_withdrawn_while_the_shopper_still_look
     world.work()
 
     assert world.order().state == "mismatched"
-    assert "amount: ordered 499, charged 599" in world.order().flag
+    assert "amount: ordered 499, charged 599" in world.order().review_note
     page = dearer.order_page(world.order())
     assert url not in page.text
     assert "did not match" in page.text
@@ -38,7 +38,7 @@ def test_a_link_that_would_charge_more_is_withdrawn_while_the_shopper_still_look
     assert world.sessions()[-1]["checkout_status"] == "failed"
     world.settle()
     assert world.order().state == "mismatched"
-    assert world.letters() == []
+    assert world.emails() == []
 
 
 def test_the_shopper_is_led_to_the_price_of_today_and_buys_by_it(world: Any, dearer: Any) -> None:
@@ -59,9 +59,9 @@ def test_a_payment_that_was_faster_than_the_check_is_held(world: Any, dearer: An
     world.settle()
 
     assert world.order().state == "held"
-    assert "ordered 499, charged 599" in world.order().flag
+    assert "ordered 499, charged 599" in world.order().review_note
     assert world.accesses() == []
-    assert world.letters() == []
+    assert world.emails() == []
     page = dearer.order_page(world.order(), "success")
     assert phase_of(page) == "held"
     assert "do not pay again" in page.text
@@ -96,8 +96,8 @@ def test_an_operator_may_release_a_held_order(world: Any, dearer: Any) -> None:
     world.work()
 
     assert dearer.phase(world.order()) == "ready"
-    assert "released by olga@example.com" in world.order().flag
-    assert world.letters() == ["welcome"]
+    assert "released by olga@example.com" in world.order().review_note
+    assert world.emails() == ["welcome"]
     assert len(world.accesses()) == 1
 
 
@@ -110,7 +110,7 @@ def test_an_operator_may_send_the_money_back(world: Any, dearer: Any, phase_of: 
     world.work()
 
     assert dearer.phase(world.order()) == "refunded"
-    assert world.letters() == ["refunded"]
+    assert world.emails() == ["refunded"]
     assert world.accesses() == []
     dearer.pay(dearer.buy().headers["Location"])  # and the plan can be bought, at its price
     world.settle()
@@ -134,7 +134,7 @@ def test_another_plan_period_currency_or_customer_is_held_too(world: Any, change
     world.settle()
 
     assert world.order().state == "held"
-    assert said in world.order().flag
+    assert said in world.order().review_note
     assert world.accesses() == []
 
 
@@ -153,7 +153,7 @@ def test_terms_checked_in_time_cost_one_call_and_no_later_one(world: Any) -> Non
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]
     world.work()
-    assert world.order().terms_checked_at is not None
+    assert world.order().invoice_verified_at is not None
 
     world.down(INVOICES)
     shopper.pay(url)

@@ -1,6 +1,6 @@
 """Python loads this by itself where PYTHONPATH names its folder: it can kill the process between two steps.
 
-A point is before and after each commit, each call to Flexprice and each letter handed over. Those passed are
+A point is before and after each commit, each call to Flexprice and each email handed over. Those passed are
 written to `trace`; the one named in `armed` is the last one. Nothing of this is in the shop.
 """
 
@@ -14,7 +14,7 @@ from typing import Any
 
 FOLDER = Path(os.environ["FAULT_POINTS"])
 ROLE = os.environ["FAULT_ROLE"]
-SHOP = re.compile(r"/storefront/(?!database\.py)")
+SHOP = re.compile(r"/storefront/(?!database\.py|checkout/context\.py)")
 IDS = re.compile(r"(?<=/)([a-z]+_[0-9A-Z]{26}|[0-9a-f]{32})(?=/|$)")
 
 
@@ -64,7 +64,7 @@ def install() -> None:
     for dialect in (PGDialect_psycopg, SQLiteDialect_pysqlite):
         surround(dialect, "do_commit", lambda *_: f"commit in {place()}")
     surround(HTTPAdapter, "send", lambda _, request: f"{request.method} {IDS.sub('…', request.path_url)}")
-    surround(smtplib.SMTP, "send_message", lambda *_: "letter")
+    surround(smtplib.SMTP, "send_message", lambda *_: "email")
 
 
 install()
