@@ -165,7 +165,7 @@ def installed(demo: Demo, command: str) -> None:
 
 
 def elsewhere(_demo: Demo, _command: str) -> None:
-    """Run by tests/adoption, tests/adoption/test_minimal_app.py or tests/test_image.py, or started by this fixture."""
+    """Run by tests/adoption or tests/test_image.py, or started by the fixture above."""
 
 
 How = Callable[[Demo, str], None]
@@ -185,7 +185,7 @@ HOW: tuple[tuple[str, How], ...] = (
     (r"curl .*", sandbox),
     (r"docker .*", elsewhere),
     (r"python -m tests\.unit\.code_lines", elsewhere),
-    (r"(cp|mkdir|pip) .*|flask (checkout|db|reconcile)\b.*|flask --app docs/minimal_app .*", elsewhere),
+    (r"(cp|mkdir|pip) .*|flask (checkout|db|reconcile|preflight)\b.*|flask --app docs/minimal_app .*", elsewhere),
 )
 
 

@@ -22,19 +22,19 @@ MAY_IMPORT = {
     "flexprice": set(),  # copied into other apps
     "checkout": {"flexprice"},  # copied into other apps
     "subscriptions": {"checkout", "flexprice"},
-    "emails": {"checkout", "flexprice"} | BASE,
-    "accounts": {"checkout", "emails", "web"} | BASE,
-    "access": {"checkout", "flexprice"} | BASE,  # not emails: those listen to a signal
+    "emails": {"checkout", "flexprice", "accounts"} | BASE,
+    "accounts": {"checkout", "flexprice", "access"} | BASE,  # not emails: those listen to a signal
+    "access": {"checkout", "flexprice"} | BASE,  # the same
     "web": {"checkout", "flexprice", "accounts", "access", "emails", "subscriptions"} | BASE,
     "operations": {"checkout", "flexprice"} | DEMO,
     "sandbox": set(),  # a signer that shares code with the verifier agrees with itself
 }
 
-# Packages from elsewhere that the copied folders may import, besides the standard library. Those below
-# Flask are installed with it.
+# Packages from elsewhere that the copied folders may import, besides the standard library. Most come with
+# Flask; flask_wtf is imported only in an app that uses it.
 COPIED = {
     "flexprice": {"requests", "standardwebhooks"},
-    "checkout": {"flask", "sqlalchemy", "blinker", "click", "jinja2", "markupsafe", "werkzeug"},
+    "checkout": {"flask", "flask_wtf", "sqlalchemy", "blinker", "click", "jinja2", "markupsafe", "werkzeug"},
 }
 
 # The environment is read here and nowhere else.
