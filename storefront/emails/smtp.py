@@ -40,8 +40,8 @@ def compose(
     :param message_key: makes the Message-ID, which stays the same when the email is sent again.
     """
     message = EmailMessage(policy=SMTP)
-    message["From"] = Address(sender_name, addr_spec=ascii_domain(sender))
-    message["To"] = Address(addr_spec=ascii_domain(recipient))
+    message["From"] = _address(sender, sender_name)
+    message["To"] = _address(recipient)
     message["Subject"] = subject
     message["Date"] = localtime()
     message["Message-ID"] = f"<{message_key}@{ascii_domain(sender).rpartition('@')[2]}>"
@@ -49,6 +49,11 @@ def compose(
     if html is not None:
         message.add_alternative(html, subtype="html", cte="quoted-printable")
     return message
+
+
+def _address(address: str, name: str = "") -> Address:
+    local, _, domain = ascii_domain(address).rpartition("@")
+    return Address(name, local, domain)
 
 
 def ascii_domain(address: str) -> str:
@@ -65,18 +70,17 @@ def send(message: EmailMessage, mail_url: str) -> None:
     :raises OSError: the server could not be reached, timed out or presented an invalid certificate.
     :raises smtplib.SMTPException: any other refusal: it may pass.
     """
-    try:
-        with mail_server(mail_url) as server:
+    with mail_server(mail_url) as server:
+        try:
             server.send_message(message)
-    except smtplib.SMTPRecipientsRefused as error:
-        (code, _), *_others = error.recipients.values()
-        raise (PermanentFailure(f"recipient refused ({code})") if code >= 500 else error) from error
-    except smtplib.SMTPDataError as error:
-        raise (
-            PermanentFailure(f"message refused ({error.smtp_code})") if error.smtp_code >= 500 else error
-        ) from error
-    except smtplib.SMTPNotSupportedError as error:
-        raise PermanentFailure("the mail server cannot send to this address (no SMTPUTF8)") from error
+        except smtplib.SMTPRecipientsRefused as error:
+            (code, _), *_others = error.recipients.values()
+            raise (PermanentFailure(f"recipient refused ({code})") if code >= 500 else error) from error
+        except smtplib.SMTPDataError as error:
+            final = error.smtp_code >= 500
+            raise (PermanentFailure(f"message refused ({error.smtp_code})") if final else error) from error
+        except smtplib.SMTPNotSupportedError as error:
+            raise PermanentFailure("the mail server cannot send to this address (no SMTPUTF8)") from error
 
 
 @contextmanager
