@@ -191,7 +191,7 @@ def _hash(token: str) -> str:
 def make_operator(user: User) -> str:
     """Give the user the operator's role and replace their password. Commits.
 
-    Nobody has proven an address by signing up with it: the link goes to the person you mean, and whoever
+    Signing up with an address does not prove it: the link goes to the person you mean, and everybody who
     knew the old password is signed out.
 
     :returns: the token of a link to choose a password.

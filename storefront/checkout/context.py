@@ -120,7 +120,7 @@ def naive(moment: datetime | None) -> datetime | None:
 
 
 def backoff(attempts: int, first: timedelta, longest: timedelta) -> timedelta:
-    """How long to wait after so many failed attempts: doubling, bounded."""
+    """How long to wait after this number of failed attempts: doubling, bounded."""
     doublings: int = min(max(attempts - 1, 0), 20)
     return min(first * 2.0**doublings, longest)
 

@@ -1,7 +1,7 @@
 """The worker: processes due webhook events and checks due orders, one at a time.
 
-The claim is a time: whoever moves `next_attempt_at` on has the row for that long (SQS calls it a visibility
-timeout). A worker that dies gives it back by itself: any number may run, and be killed at any point.
+The claim is a time: a worker that moves `next_attempt_at` on has the row for that long (SQS calls it a
+visibility timeout). One that dies gives it back by itself: any number may run, and be killed at any point.
 """
 
 import logging

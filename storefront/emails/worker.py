@@ -81,7 +81,7 @@ def deliver(email: Email) -> None:
 
 
 def send_test_email(recipient: str) -> None:
-    """An email for whoever sets up the shop, sent at once. Raises as `smtp.send` does."""
+    """Send a test email at once, for the person who sets up the shop. Raises as `smtp.send` does."""
     shop = settings()
     message = smtp.compose(
         sender=shop.mail_from,

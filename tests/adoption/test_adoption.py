@@ -1,5 +1,6 @@
 """Two apps take the checkout in by docs/copying.md: their own pages stay as they were, and they sell."""
 
+import json
 import os
 import re
 import sqlite3
@@ -17,7 +18,17 @@ from sqlalchemy.orm import DeclarativeBase
 from storefront.checkout import Checkout, OrderMixin, WebhookEventMixin
 from tests.adoption.changes import changes
 from tests.adoption.hosts import HOSTS, Browser, Place, Shop
-from tests.adoption.processes import ROOT, environment, eventually, run
+from tests.adoption.processes import (
+    KEY,
+    ROOT,
+    SECRET,
+    Relay,
+    Sandbox,
+    Server,
+    environment,
+    eventually,
+    run,
+)
 
 MAX_CHANGES = 12
 CSRF = ("before", "after", "off")
@@ -246,6 +257,55 @@ def test_form_of_another_site_is_refused(shop: Shop) -> None:
 
 def test_logs_hold_no_error(shop: Shop) -> None:
     assert "Traceback" not in shop.logs()
+
+
+# -- how much one sale runs ----------------------------------------------------------------------------
+
+# Functions and files of each copied folder. Half of the client's are its strict reader of JSON.
+MAX_TRACED = {"checkout": (100, 13), "flexprice": (100, 12)}
+
+
+class TraceHelper(Server):
+    """Pays for the traced process, and gives it the webhooks, which it posts to itself."""
+
+    sandbox: Sandbox
+    relay: Relay
+
+    def answer(
+        self, method: str, path: str, headers: dict[str, str], body: bytes
+    ) -> tuple[int, dict[str, str], bytes]:
+        if path == "/pay":
+            self.sandbox.pay(body.decode())
+            self.relay.wait_for("checkout.session.completed")
+        messages = [{"headers": w.headers, "body": w.body.decode()} for w in self.relay.received]
+        return 200, {"Content-Type": "application/json"}, json.dumps(messages).encode()
+
+
+def test_one_sale_runs_few_functions(tmp_path: Path) -> None:
+    place = Place(HOSTS["club"], tmp_path / "app", CLUB_CSRF="off")
+    place.adopt()
+    helper = TraceHelper()
+    helper.relay = Relay("")
+    helper.relay.dropping = True
+    helper.sandbox = Sandbox(tmp_path, helper.relay.url)
+    place.env |= {
+        "FLEXPRICE_API_URL": f"{helper.sandbox.url}/v1",
+        "FLEXPRICE_API_KEY": KEY,
+        "FLEXPRICE_WEBHOOK_SECRET": SECRET,
+        "CHECKOUT_PAYMENT_HOSTS": helper.sandbox.host,
+    }
+    script = str(ROOT / "tests" / "adoption" / "trace.py")
+    try:
+        said = place.run(place.python, script, helper.sandbox.plan("Starter"), helper.url)
+    finally:
+        for part in (helper, helper.relay, helper.sandbox.process):
+            part.stop()
+    found = json.loads(said.splitlines()[-1])
+    assert found["state"] == "fulfilled"
+    for folder, (max_functions, max_files) in MAX_TRACED.items():
+        functions = [name for name in found["functions"] if name.startswith(f"{folder}/")]
+        assert len(functions) <= max_functions, functions
+        assert len({name.partition(":")[0] for name in functions}) <= max_files
 
 
 # -- the oldest versions -------------------------------------------------------------------------------
