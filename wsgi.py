@@ -6,11 +6,12 @@ import sys
 
 from storefront import create_app, demo, demo_environment
 from storefront.settings import Settings, SettingsError
+from storefront.web import request_log
 
 if __name__ == "__main__":
     sys.exit(demo.main())
 
-logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s: %(message)s")
+request_log.configure()
 logging.getLogger("alembic.runtime.plugins").setLevel(logging.WARNING)
 os.environ.update(demo_environment.load_environment(os.environ))
 try:

@@ -1,125 +1,133 @@
-// Looks after a live page, beside htmx and, where htmx cannot be loaded, instead of it. Four things:
-// 1. It asks by itself when no answer came in time: htmx is missing, the shop stumbled, the line was dropped.
-// 2. A tab that nobody sees rests; when it is seen again it asks at once.
-// 3. It tells the live region what is new, when something is, and not at every look.
-// 4. Nothing is put in another's place while somebody presses on it: the press would be lost.
-// The address and the pace are in the fragment (hx-get, hx-trigger); a fragment without them is the last one.
+// Keeps the page of an order up to date, beside htmx and, where htmx cannot be loaded, instead of it:
+// 1. It polls when no answer came in time: htmx is missing, the shop answered with an error, the connection broke.
+// 2. It pauses in a hidden tab, and polls at once when the tab is visible again.
+// 3. It writes what changed into the live region, once for each change.
+// 4. It does not replace the fragment while a button of it is pressed: the click would be lost.
+// 5. It shows "updates automatically", which is true only where this script runs.
+// Address and delay are in the fragment (hx-get, hx-trigger); a fragment without them is the last one.
 (function () {
   "use strict";
-  var LIVE = "[data-announce]";
-  var GRACE = 8; // seconds htmx may be late before it is helped: longer than the shop's own patience
-  var LONGEST = 15;
-  var LONGEST_PRESS = 5;
-  var busy = false, failures = 0, timer, pressed = false, missed = false;
+  var FRAGMENT = "[data-announce]";
+  var HTMX_GRACE_S = 8; // how late htmx may be before we poll: longer than the shop takes to answer
+  var MAX_DELAY_S = 15;
+  var MAX_PRESS_S = 5;
+  var REQUEST_TIMEOUT_S = 20;
+  var requesting = false, failures = 0, timer, pressed = false, missed = false;
 
-  function root() { return document.querySelector(LIVE); }
-  function over() { return !root() || !root().hasAttribute("hx-get"); }
+  function root() { return document.querySelector(FRAGMENT); }
+  function isFinal() { return !root() || !root().hasAttribute("hx-get"); }
 
-  function pace() {
+  function delay() {
     var found = /delay:\s*(\d+(?:\.\d+)?)s/.exec(root().getAttribute("hx-trigger") || "");
-    return found ? Math.max(1, Number(found[1])) : LONGEST;
+    return found ? Math.max(1, Number(found[1])) : MAX_DELAY_S;
   }
 
-  function later() {
+  function schedule() {
     clearTimeout(timer);
-    if (over()) return;
-    var helping = Boolean(window.htmx);
-    var wait = failures ? Math.min(LONGEST, pace() + 2 * failures) : pace() + (helping ? GRACE : 0);
+    if (isFinal()) return;
+    var withHtmx = Boolean(window.htmx);
+    var wait = failures ? Math.min(MAX_DELAY_S, delay() + 2 * failures) : delay() + (withHtmx ? HTMX_GRACE_S : 0);
     timer = setTimeout(function () {
-      if (window.htmx && !helping) later(); // it turned up after all
-      else ask();
+      if (window.htmx && !withHtmx) schedule(); // it has loaded since
+      else poll();
     }, wait * 1000);
   }
 
-  async function ask() {
-    if (busy || over() || document.hidden) return;
-    busy = true;
-    var giveUp = new AbortController();
-    var patience = setTimeout(function () { giveUp.abort(); }, 20000);
+  async function poll() {
+    if (requesting || isFinal() || document.hidden) return;
+    requesting = true;
+    var abort = new AbortController();
+    var timeout = setTimeout(function () { abort.abort(); }, REQUEST_TIMEOUT_S * 1000);
     try {
-      var answer = await fetch(root().getAttribute("hx-get"), {
-        credentials: "same-origin", cache: "no-store", signal: giveUp.signal
+      var response = await fetch(root().getAttribute("hx-get"), {
+        credentials: "same-origin", cache: "no-store", signal: abort.signal
       });
-      if (answer.redirected) return location.reload(); // signed out: the page itself leads to the sign-in
-      if (!answer.ok) throw new Error(String(answer.status));
-      var box = document.createElement("template");
-      box.innerHTML = await answer.text();
-      var fresh = box.content.querySelector(LIVE);
-      if (!fresh) throw new Error("nothing live in the answer");
-      if (over()) return;
+      if (response.status === 401 || response.redirected) return location.reload(); // signed out: the page leads to sign-in
+      if (!response.ok) throw new Error(String(response.status));
+      var template = document.createElement("template");
+      template.innerHTML = await response.text();
+      var fresh = template.content.querySelector(FRAGMENT);
+      if (!fresh) throw new Error("no fragment in the response");
+      if (isFinal()) return;
       if (pressed) missed = true;
-      else show(fresh);
-    } catch (problem) {
+      else replace(fresh);
+    } catch (error) {
       failures += 1;
     } finally {
-      clearTimeout(patience);
-      busy = false;
+      clearTimeout(timeout);
+      requesting = false;
     }
-    later();
+    schedule();
   }
 
-  function show(fresh) {
-    var held = root().contains(document.activeElement) ? document.activeElement.id : "";
+  function replace(fresh) {
+    var focused = root().contains(document.activeElement) ? document.activeElement.id : "";
     root().replaceWith(fresh);
-    if (held && document.getElementById(held)) document.getElementById(held).focus({ preventScroll: true });
-    if (window.htmx) window.htmx.process(fresh); // htmx goes on from here
+    if (focused && document.getElementById(focused)) document.getElementById(focused).focus({ preventScroll: true });
+    if (window.htmx) window.htmx.process(fresh); // htmx continues from here
+  }
+
+  function showUpdates() {
+    document.querySelectorAll("[data-auto]").forEach(function (text) { text.hidden = false; });
   }
 
   function press(event) {
     pressed = Boolean(root() && root().contains(event.target));
-    if (pressed) setTimeout(release, LONGEST_PRESS * 1000);
+    if (pressed) setTimeout(release, MAX_PRESS_S * 1000);
   }
 
   function release() {
-    if (missed) setTimeout(ask); // after the click that belongs to the press
+    if (missed) setTimeout(poll); // after the click that belongs to the press
     pressed = missed = false;
   }
 
-  function hold(event) {
+  function beforeSwap(event) {
     if (!pressed || !root()) return;
     missed = true;
     event.preventDefault();
   }
 
-  function rest(event) {
-    if (document.hidden && event.target.matches && event.target.matches(LIVE)) event.preventDefault();
+  function beforeRequest(event) {
+    if (document.hidden && event.target.matches && event.target.matches(FRAGMENT)) event.preventDefault();
   }
 
-  function stumbled(event) {
-    if (!event.target.matches || !event.target.matches(LIVE)) return;
+  function failed(event) {
+    if (!event.target.matches || !event.target.matches(FRAGMENT)) return;
     failures += 1;
-    later();
+    schedule();
   }
 
   function start() {
     if (!root()) return;
-    var said = root().dataset.announce;
+    var announced = root().dataset.announce;
+    showUpdates();
     new MutationObserver(function () {
       failures = 0;
-      later();
+      showUpdates();
+      schedule();
       var text = root() && root().dataset.announce;
-      if (!text || text === said) return;
-      said = text;
+      if (!text || text === announced) return;
+      announced = text;
       document.getElementById("order-live").textContent = text;
     }).observe(root().parentNode, { childList: true });
-    // The same moments, as htmx 2 and htmx 4 name them.
+    // The same events, as htmx 2 and htmx 4 name them.
     ["htmx:beforeRequest", "htmx:before:request"].forEach(function (name) {
-      document.addEventListener(name, rest);
+      document.addEventListener(name, beforeRequest);
     });
     ["htmx:beforeSwap", "htmx:before:swap"].forEach(function (name) {
-      document.addEventListener(name, hold);
+      document.addEventListener(name, beforeSwap);
     });
     ["htmx:responseError", "htmx:sendError", "htmx:response:error", "htmx:error"].forEach(function (name) {
-      document.addEventListener(name, stumbled);
+      document.addEventListener(name, failed);
     });
     document.addEventListener("pointerdown", press);
     document.addEventListener("pointerup", release);
     document.addEventListener("pointercancel", release);
-    document.addEventListener("visibilitychange", function () { if (!document.hidden) ask(); });
-    later();
+    document.addEventListener("visibilitychange", function () { if (!document.hidden) poll(); });
+    schedule();
   }
 
-  // Not DOMContentLoaded: a deferred htmx that hangs holds that back.
+  // Not DOMContentLoaded: a deferred htmx that hangs delays that event.
   if (document.readyState === "loading") document.addEventListener("readystatechange", start, { once: true });
   else start();
 })();

@@ -41,10 +41,7 @@ def create_app(settings: Settings | None = None) -> Flask:
         app, extensions.db, Order, WebhookEvent, url_prefix="", max_concurrent=SERVER_THREADS // 2
     )
 
-    try:
-        web.init_app(app)
-    except ImportError:  # TODO until web/ is rewritten
-        extensions.babel.init_app(app)
+    web.init_app(app)
 
     # Optional: delete a folder and its line, and the shop still sells.
     for package in (

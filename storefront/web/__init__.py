@@ -1,36 +1,28 @@
-"""The doors: one blueprint a journey."""
+"""The demo's own pages and hardening: start page, receipt, errors, headers, hosts, limits, languages."""
 
 from flask import Flask
 
+from storefront.web import (
+    errors,
+    headers,
+    hosts,
+    languages,
+    limits,
+    pages,
+    pricing,
+    request_log,
+    static_files,
+)
+
 
 def init_app(app: Flask) -> None:
-    from storefront.web import (
-        account,
-        checkout,
-        doctor,
-        errors,
-        files,
-        headers,
-        health,
-        kept,
-        limits,
-        metrics,
-        operator,
-        orders,
-        plans,
-        qa,
-        security,
-        webhooks,
-        words,
-    )
-
-    metrics.init_app(app)  # first: it names the request for the logs of all others
-    security.init_app(app)  # before the doors: it says what a number in an address may be
-    for door in (plans, checkout, orders, webhooks, account, health, qa, operator, doctor, metrics):
-        app.register_blueprint(door.bp)
-    files.init_app(app)
+    """Attach all of it. Call it after the checkout and accounts have registered their views."""
+    request_log.init_app(app)
+    hosts.init_app(app)
+    languages.init_app(app)
+    pages.init_app(app)
+    pricing.init_app(app)
+    static_files.init_app(app)
     headers.init_app(app)
     limits.init_app(app)
     errors.init_app(app)
-    words.init_app(app)
-    kept.init_app(app)

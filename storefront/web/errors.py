@@ -1,95 +1,85 @@
-"""Exceptions to pages: what happened, whether money moved, what to do."""
+"""Exceptions to pages: what happened, what this request did, and what to do next."""
 
 import logging
 import secrets
+import time
+from contextlib import suppress
 from typing import NamedTuple
 
 from flask import Flask, Response, g, make_response, render_template, request
+from flask_babel import gettext as _
+from flask_babel import lazy_gettext as lazy
+from flask_babel import ngettext
 from flask_wtf.csrf import CSRFError
-from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
-from storefront.catalog import CatalogUnavailable
-from storefront.database import DATABASE_TROUBLE, DatabaseBusy
-from storefront.extensions import login
+from storefront.extensions import db, limiter, login
 from storefront.flexprice import FlexpriceError
-from storefront.web.words import lazy, ngettext
 
 log = logging.getLogger(__name__)
+
+DATABASE_ERRORS = (OperationalError, InterfaceError, InternalError, DisconnectionError, PoolTimeout)
+RETRY_SOON_S, RETRY_FLEXPRICE_S = 2, 30
 
 
 class Page(NamedTuple):
     status: int
     title: str
     message: str
-    money: str = lazy("No money has moved.")
 
 
 PAGES = {
     400: Page(
         400,
-        lazy("We could not read that"),
-        lazy("Something in the request was not as expected. Please go back and try again."),
+        lazy("Request not understood"),
+        lazy("Something in the request was not as expected. Go back and try again."),
     ),
+    401: Page(401, lazy("Sign in to continue"), lazy("This page needs an account.")),
     403: Page(
-        403,
-        lazy("This is not open to you"),
-        lazy("Perhaps you are signed in under another address than the one it belongs to."),
+        403, lazy("Access denied"), lazy("Are you signed in with the account that this page belongs to?")
     ),
-    404: Page(404, lazy("Nothing here"), lazy("This page does not exist, or it belongs to somebody else.")),
+    404: Page(
+        404, lazy("Page not found"), lazy("This page does not exist, or it belongs to another account.")
+    ),
     405: Page(
         405,
-        lazy("Not this way"),
-        lazy("This address cannot be opened like that. Please go back and use what is on the page."),
+        lazy("Method not allowed"),
+        lazy("This address cannot be opened like that. Go back and use the buttons on the page."),
     ),
-    413: Page(
-        413, lazy("Too large"), lazy("What was sent is larger than we accept. Please go back and send less.")
-    ),
+    413: Page(413, lazy("Too large"), lazy("The form is larger than we accept. Go back and send less.")),
     429: Page(
         429,
-        lazy("A little slower, please"),
-        lazy("Many requests came in a short time. Please try again in {}."),
-        lazy("No money has moved by this request. A payment you made before is not lost."),
+        lazy("Too many requests"),
+        lazy("Many requests came in a short time. Try again in %(time)s."),
     ),
-    500: Page(
-        500,
-        lazy("Something broke on our side"),
-        lazy("We are sorry. Your orders are safe, and what happened is in our log."),
-        lazy("If you have just paid, your payment is not lost."),
-    ),
+    500: Page(500, lazy("Something went wrong"), lazy("We are sorry. The error is in our log.")),
     503: Page(
         503,
-        lazy("Payments are not available right now"),
-        lazy("We cannot reach our payment service. Please try again in a minute."),
-        lazy("No money has moved."),
+        lazy("Not available at the moment"),
+        lazy("We cannot reach our payment service. Try again in a minute."),
     ),
 }
-BUSY = Page(
-    503,
-    lazy("Very busy just now"),
-    lazy("Please try again in a moment."),
-    lazy("No money has moved by this request."),
+DATABASE_AWAY = Page(
+    503, lazy("Not available at the moment"), lazy("We cannot reach our database. Try again in a moment.")
 )
-AWAY = Page(
-    503,
-    lazy("We cannot reach our records just now"),
-    lazy("Please try again in a moment."),
-    lazy("If you have just paid, your payment is not lost."),
-)
-EXPIRED_FORM = Page(
-    400, lazy("This form is too old"), lazy("Please go back, reload the page and send it again.")
+EXPIRED_FORM = Page(400, lazy("This form has expired"), lazy("Go back, reload the page and send it again."))
+NO_COOKIES = Page(
+    400,
+    lazy("Cookies are needed"),
+    lazy("Your browser did not send our cookie. Allow cookies for this shop, then send the form again."),
 )
 
 
 def init_app(app: Flask) -> None:
-    app.register_error_handler(CSRFError, lambda error: show(EXPIRED_FORM))
+    app.register_error_handler(CSRFError, form_refused)
     app.register_error_handler(HTTPException, http_error)
-    app.register_error_handler(DatabaseBusy, database_busy)
-    for trouble in DATABASE_TROUBLE:
-        app.register_error_handler(trouble, database_trouble)
-    app.register_error_handler(FlexpriceError, flexprice_trouble)
-    app.register_error_handler(CatalogUnavailable, lambda error: show(PAGES[503], retry_after=30))
-    app.register_error_handler(Exception, our_fault)
+    app.register_error_handler(FlexpriceError, flexprice_failed)
+    for error in DATABASE_ERRORS:
+        app.register_error_handler(error, database_failed)
+    app.register_error_handler(DBAPIError, database_error)
+    app.register_error_handler(Exception, unexpected)
 
 
 def http_error(error: HTTPException) -> Response | HTTPException:
@@ -100,45 +90,59 @@ def http_error(error: HTTPException) -> Response | HTTPException:
     return show(PAGES.get(error.code, PAGES[400]._replace(status=error.code)))
 
 
-def too_many(error: TooManyRequests) -> Response:
-    seconds = error.retry_after if isinstance(error.retry_after, int) else 60
+def too_many(_error: TooManyRequests) -> Response:
+    seconds = seconds_until_allowed()
     minutes = -(-seconds // 60)
     page = PAGES[429]
-    message = page.message.format(ngettext("a minute", "%(num)d minutes", minutes) % {"num": minutes})
-    return show(page._replace(message=message), retry_after=seconds)
+    wait = ngettext("a minute", "%(num)d minutes", minutes)
+    message = _("Many requests came in a short time. Try again in %(time)s.", time=wait)
+    return show(page._replace(message=message), retry_after_s=seconds)
 
 
-def flexprice_trouble(error: FlexpriceError) -> Response:
-    log.warning("Flexprice: %s (request %s)", error, error.request_id)
-    return show(PAGES[503], retry_after=30)
+def seconds_until_allowed() -> int:
+    limit = limiter.current_limit
+    return max(1, int(limit.reset_at - time.time())) if limit else 60
 
 
-def database_busy(error: DatabaseBusy) -> Response:
-    log.warning("the database is busy at %s: %s", request.path, error)
-    return show_to_anybody(BUSY, retry_after=1)
+def form_refused(_error: CSRFError) -> Response:
+    return show(EXPIRED_FORM if request.cookies else NO_COOKIES)
 
 
-def database_trouble(error: SQLAlchemyError) -> Response:
-    """Away, full, read-only, or without a table. What was to be written is not; a webhook comes again."""
-    log.error("the database cannot be used: %s", request.path, exc_info=error)
-    return show_to_anybody(AWAY, retry_after=2)
+def flexprice_failed(error: FlexpriceError) -> Response:
+    log.warning("Flexprice could not be asked: %s (request %s)", error, error.request_id)
+    return show(PAGES[503], retry_after_s=RETRY_FLEXPRICE_S)
 
 
-def show_to_anybody(page: Page, retry_after: int) -> Response:
-    """Without a look at who is signed in: that would be another wait for the same database."""
-    g._login_user = login.anonymous_user()
-    return show(page, retry_after)
+def database_failed(error: Exception) -> Response:
+    """Away, full, locked or without a table. Nothing was written; Flexprice delivers a webhook again."""
+    log.error("The database cannot be used", exc_info=error)
+    give_up_database()
+    return show(DATABASE_AWAY, retry_after_s=RETRY_SOON_S)
 
 
-def our_fault(error: Exception) -> Response:
+def database_error(error: DBAPIError) -> Response:
+    """A lost connection appears as any error of the driver."""
+    return database_failed(error) if error.connection_invalidated else unexpected(error)
+
+
+def unexpected(error: Exception) -> Response:
     reference = secrets.token_hex(4)
-    log.error("error %s at %s", reference, request.path, exc_info=error)
+    log.error("Error %s", reference, exc_info=error)
+    with suppress(Exception):
+        db.session.rollback()
     return show(PAGES[500], reference=reference)
 
 
-def show(page: Page, retry_after: int | None = None, reference: str | None = None) -> Response:
+def give_up_database() -> None:
+    """The error page must not wait for the same database again to learn who is signed in."""
+    with suppress(Exception):
+        db.session.rollback()
+    g._login_user = login.anonymous_user()
+
+
+def show(page: Page, retry_after_s: int | None = None, reference: str = "") -> Response:
     body = render_template("errors/error.html", **page._asdict(), reference=reference)
     response = make_response(body, page.status)
-    if retry_after:
-        response.headers["Retry-After"] = str(retry_after)
+    if retry_after_s:
+        response.headers["Retry-After"] = str(retry_after_s)
     return response

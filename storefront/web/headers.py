@@ -1,10 +1,12 @@
-"""What every answer tells the browser: what it may load, whom it may tell, what it may keep."""
+"""What every response tells the browser: what it may load, whom it may tell, and what it may keep."""
 
-from flask import Flask, Response, request, session
+from flask import Flask, Response, current_app, request, session
 
-from storefront.settings import Settings, is_loopback
+from storefront.checkout.protection import payment_hosts
+from storefront.settings import is_loopback
 
 HTMX = "https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js"
+HSTS = "max-age=31536000"  # seconds: a year
 
 HEADERS = {
     "Referrer-Policy": "same-origin",  # neither the CDN nor the payment page learns an order's address
@@ -15,45 +17,47 @@ HEADERS = {
     "Permissions-Policy": "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
 }
 REVALIDATE = "private, no-cache"
-FORGET = "private, no-store"  # after a sign-out the Back button must not bring it up again
+NO_STORE = "private, no-store"  # after a sign-out the Back button must not show it
 
 
 def init_app(app: Flask) -> None:
-    shop: Settings = app.config["SETTINGS"]
-    headers = HEADERS | {"Content-Security-Policy": policy(shop.payment_hosts)}
-    if shop.production:
-        headers["Strict-Transport-Security"] = "max-age=31536000"
-
-    always = [(name.lower(), name, value) for name, value in headers.items()]
-
-    @app.after_request
-    def add(response: Response) -> Response:
-        said = {name.lower() for name in response.headers.keys()}  # noqa: SIM118 - pairs, otherwise
-        for lower, name, value in always:
-            if lower not in said:
-                response.headers.add(name, value)
-        if request.endpoint != "static" and "cache-control" not in said:
-            response.headers.add("Cache-Control", FORGET if is_personal() else REVALIDATE)
-        return response
+    app.after_request(add_headers)
 
 
-def policy(payment_hosts: tuple[str, ...]) -> str:
-    payment = " ".join(origin for host in payment_hosts for origin in _origins(host))
+def add_headers(response: Response) -> Response:
+    """After the checkout's own headers, so that one policy holds on every page."""
+    response.headers["Content-Security-Policy"] = policy(payment_hosts(current_app))
+    for name, value in HEADERS.items():
+        response.headers.setdefault(name, value)
+    if current_app.config["SETTINGS"].production:
+        response.headers["Strict-Transport-Security"] = HSTS
+    if is_personal():
+        response.headers["Cache-Control"] = NO_STORE
+    elif request.endpoint != "static":
+        response.headers.setdefault("Cache-Control", REVALIDATE)
+    return response
+
+
+def policy(hosts: list[str]) -> str:
+    """The Content-Security-Policy.
+
+    :param hosts: payment hosts. Chromium drops a redirect after a form to any other host.
+    """
+    payment = " ".join(source for host in hosts for source in _sources(host))
     return (
         f"default-src 'none'; script-src 'self' {HTMX}; style-src 'self'; img-src 'self' data:; "
         f"connect-src 'self'; form-action 'self' {payment}; base-uri 'none'; frame-ancestors 'none'"
     )
 
 
-def _origins(host: str) -> tuple[str, ...]:
-    """Chromium drops the 303 after a POST to a host that form-action does not list (decision 16)."""
+def _sources(host: str) -> tuple[str, ...]:
     if is_loopback(f"//{host}"):
         return (f"http://{host}",)
     return (f"https://{host}", f"https://*.{host}")
 
 
 def is_personal() -> bool:
-    """A page for one person. Not the polled fragment: an unchanged one is answered 304 (decision 14)."""
-    if request.endpoint == "orders.status":
+    """Whether the page is for one person. The polled fragment is not stored either, but it has an ETag."""
+    if request.endpoint in ("static", "checkout.status"):
         return False
-    return "_user_id" in session or request.endpoint == "account.reset_password"
+    return "_user_id" in session or request.endpoint == "accounts.reset_password"

@@ -1,0 +1,156 @@
+"""The language of a page, and how it writes money, dates and periods.
+
+Texts are marked `_("…")` or `{% trans %}`, and `make texts` gathers them into translations/messages.pot. A
+language is added by its translations/<language>/LC_MESSAGES/messages.mo. Numbers and dates are written in the
+language of the texts: an English page has no Hebrew month names.
+"""
+
+from datetime import datetime
+from decimal import Decimal
+from pathlib import Path
+
+from babel import Locale
+from babel.core import UnknownLocaleError
+from babel.dates import format_date, format_time, format_timedelta, get_datetime_format
+from babel.numbers import format_currency, format_decimal
+from flask import Flask, current_app, has_request_context, request
+from flask_babel import get_locale
+from flask_babel import lazy_gettext as lazy
+from werkzeug.datastructures import LanguageAccept
+from werkzeug.http import parse_accept_header
+
+from storefront.extensions import babel
+
+TRANSLATIONS = Path(__file__).parents[2] / "translations"
+HOME_LOCALE = "en_IN"  # outside a request, and for visitors whose language is not known
+MAX_HEADER_CHARS = 200
+
+PERIODS = {  # singular, adverb on a choice, a duration, how often an allowance starts again
+    "MONTHLY": (lazy("month"), lazy("Monthly"), lazy("1 month"), lazy("a month")),
+    "QUARTERLY": (lazy("quarter"), lazy("Quarterly"), lazy("3 months"), lazy("a quarter")),
+    "HALF_YEARLY": (lazy("half-year"), lazy("Half-yearly"), lazy("6 months"), lazy("a half-year")),
+    "ANNUAL": (lazy("year"), lazy("Yearly"), lazy("1 year"), lazy("a year")),
+    "WEEKLY": (lazy("week"), lazy("Weekly"), lazy("1 week"), lazy("a week")),
+    "DAILY": (lazy("day"), lazy("Daily"), lazy("1 day"), lazy("a day")),
+}
+
+
+def init_app(app: Flask) -> None:
+    app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(TRANSLATIONS))
+    babel.init_app(app, default_locale=HOME_LOCALE, locale_selector=choose_locale)
+    for function in (money, number, date, clock, away, period, period_choice, duration, each):
+        app.add_template_filter(function)
+    app.add_template_filter(date_time, "datetime")
+    app.context_processor(lambda: {"language": language_tag(), "direction": locale().text_direction})
+
+
+# -- which language ---------------------------------------------------------------------------------
+
+
+def choose_locale() -> str:
+    """The visitor's first language that there are texts in, with its region: `en-GB` gives en_GB.
+
+    A language without a region is the shop's own: `en` gives en_IN.
+    """
+    if not has_request_context():
+        return HOME_LOCALE
+    known = languages()
+    for tag in accepted_tags():
+        language = tag.partition("-")[0].lower()
+        if language in known:
+            return known_locale(tag) if "-" in tag else home_of(language)
+    return HOME_LOCALE
+
+
+def accepted_tags() -> list[str]:
+    """Language tags of the Accept-Language header, the preferred first; those with q=0 are left out."""
+    header = request.headers.get("Accept-Language", "")[:MAX_HEADER_CHARS]
+    return [tag for tag, quality in parse_accept_header(header, LanguageAccept) if quality > 0]
+
+
+def languages() -> set[str]:
+    """The languages there are texts in; English needs no file."""
+    folder = Path(current_app.config["BABEL_TRANSLATION_DIRECTORIES"])
+    return {"en", *(file.parent.parent.name for file in folder.glob("*/LC_MESSAGES/messages.mo"))}
+
+
+def known_locale(tag: str) -> str:
+    """The locale of a tag, as Babel names it; without its region when Babel does not know that."""
+    for spelling in (tag, tag.partition("-")[0]):
+        try:
+            return str(Locale.parse(spelling, sep="-"))
+        except (ValueError, UnknownLocaleError):
+            continue
+    return HOME_LOCALE
+
+
+def home_of(language: str) -> str:
+    return HOME_LOCALE if HOME_LOCALE.startswith(f"{language}_") else language
+
+
+def locale() -> Locale:
+    return get_locale() or Locale.parse(HOME_LOCALE)
+
+
+def language_tag() -> str:
+    """For the `lang` attribute of the page."""
+    return str(locale()).replace("_", "-")
+
+
+# -- money, numbers, times (naive UTC, as in the tables) ----------------------------------------------
+
+
+def money(amount: Decimal, currency: str) -> str:
+    """An amount in major units with its currency."""
+    return format_currency(amount, currency.upper(), locale=locale())
+
+
+def number(amount: Decimal | int) -> str:
+    return format_decimal(amount, locale=locale())
+
+
+def date(when: datetime) -> str:
+    """With its zone: at 02:00 in India the UTC date is the day before."""
+    return f"{format_date(when, 'medium', locale=locale())} UTC"
+
+
+def clock(when: datetime) -> str:
+    return format_time(when, "HH:mm 'UTC'", locale=locale())
+
+
+def date_time(when: datetime) -> str:
+    together = str(get_datetime_format("medium", locale()))  # such as "{1}, {0}": the date, then the time
+    return together.replace("'", "").format(clock(when), format_date(when, "medium", locale=locale()))
+
+
+def away(when: datetime, now: datetime) -> str:
+    """How long until then: a reader in any time zone can use it."""
+    return format_timedelta(when - now, granularity="minute", add_direction=True, locale=locale())
+
+
+# -- billing periods --------------------------------------------------------------------------------
+
+
+def period(billing_period: str) -> str:
+    """As in "₹499 / month"."""
+    return _period(billing_period, 0)
+
+
+def period_choice(billing_period: str) -> str:
+    """As in "Billing: Monthly"."""
+    return _period(billing_period, 1)
+
+
+def duration(billing_period: str) -> str:
+    """As in "Pro, 1 month"."""
+    return _period(billing_period, 2)
+
+
+def each(reset_period: str) -> str:
+    """How often an allowance starts again, as in "a month"; empty where it never does."""
+    return str(PERIODS[reset_period][3]) if reset_period in PERIODS else ""
+
+
+def _period(billing_period: str, form: int) -> str:
+    known = PERIODS.get(billing_period)
+    return str(known[form]) if known else billing_period.lower().replace("_", " ")

@@ -1,0 +1,49 @@
+"""The start page, the receipt of an order, and what every template may use."""
+
+from typing import Any
+
+from flask import Blueprint, Flask, abort, current_app, redirect, render_template, url_for
+from flask.typing import ResponseReturnValue
+from flask_login import current_user, login_required
+from sqlalchemy import select
+
+from storefront.checkout import State
+from storefront.checkout.context import db_now
+from storefront.checkout.protection import is_payment_url
+from storefront.extensions import db, settings
+from storefront.models import Order
+
+bp = Blueprint("web", __name__)
+
+
+def init_app(app: Flask) -> None:
+    app.register_blueprint(bp)
+    app.add_template_test(is_payment_url, "payment_url")  # links are held to the same hosts as redirects
+    app.context_processor(common)
+
+
+def common() -> dict[str, Any]:
+    return {
+        "shop_name": settings().shop_name,
+        "support_email": settings().mail_from,
+        "utc_now": db_now,
+        "has_emails": "emails" in current_app.blueprints,
+    }
+
+
+@bp.get("/")
+def start() -> str:
+    """Asks neither Flexprice nor the database, so that it can always be opened."""
+    return render_template("start.html")
+
+
+@bp.get("/orders/<ref>/receipt")
+@login_required
+def receipt(ref: str) -> ResponseReturnValue:
+    """To print or keep. There is none before the order is fulfilled."""
+    order = db.session.scalar(select(Order).where(Order.ref == ref, Order.user_id == current_user.id))
+    if order is None:
+        abort(404)
+    if order.state != State.FULFILLED:
+        return redirect(url_for("checkout.success", ref=ref), 302)
+    return render_template("account/receipt.html", order=order)
