@@ -36,13 +36,13 @@ def attach_user(order: Order) -> None:
 @checkout.on_fulfill
 def grant(order: Order) -> None:
     """Give the buyer the plan: once per order, with the transition to fulfilled."""
-    access = _row(order)
+    now, access = db_now(), _row(order)
     if access is None:
         access = PlanAccess(user_id=order.user_id, plan_id=order.plan_id)
         db.session.add(access)
     access.plan_name = order.plan_name
     access.order_id = order.id
-    access.granted_at = db_now()
+    access.granted_at = now
     access.revoked_at = None
 
 
