@@ -1,6 +1,6 @@
 """Prints the functions of the copied folders that one happy sale runs, as JSON: `python trace.py`.
 
-Runs in the folder of the adopted club, with the settings of a sandbox in the environment. The sale is a click,
+Runs in the folder of the adopted club, with a sandbox's settings in the environment. The sale is a click,
 the payment, and the worker's turns until the order is fulfilled, without the pages before and after it.
 """
 
