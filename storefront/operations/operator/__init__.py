@@ -1,0 +1,14 @@
+"""The operator desk at /operator; for everybody else these addresses do not exist."""
+
+from flask import Flask
+
+from storefront.operations.operator import actions
+from storefront.operations.operator.pages import bp
+
+
+def init_app(app: Flask) -> None:
+    """Register the desk's pages and its actions."""
+    app.register_blueprint(bp)
+
+
+__all__ = ["actions", "bp", "init_app"]

@@ -1,0 +1,90 @@
+"""Asks Flexprice about an order for the QA page; the answers stay in the memory of this process."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from threading import Lock
+from typing import TypeVar, cast
+
+from flask import current_app
+
+from storefront.checkout import State, orders
+from storefront.checkout.context import checkout, commit, db_now
+from storefront.flexprice import APIConnectionError, AuthenticationError, CheckoutSession, FlexpriceError, Invoice
+from storefront.models import Order
+from storefront.operations.qa.evidence import Answer
+
+T = TypeVar("T")
+
+ASK_INTERVAL_S = 3.0  # between two questions about one order, however many pages show it
+TIMEOUT_S = (1.0, 3.0)  # to connect, to read, for each of three questions
+MAX_KEPT = 500
+
+
+class Answers:
+    """What Flexprice last said about the orders that were looked at recently."""
+
+    def __init__(self, most: int = MAX_KEPT) -> None:
+        self._kept: OrderedDict[str, Answer] = OrderedDict()
+        self._asked_at_s: OrderedDict[str, float] = OrderedDict()
+        self._most, self._lock = most, Lock()
+
+    def claim(self, ref: str) -> bool:
+        """Whether this order may be asked about now; then nobody else may for `ASK_INTERVAL_S`."""
+        with self._lock:
+            now_s = time.monotonic()
+            if now_s - self._asked_at_s.get(ref, float("-inf")) < ASK_INTERVAL_S:
+                return False
+            self._store(self._asked_at_s, ref, now_s)
+            return True
+
+    def keep(self, ref: str, answer: Answer) -> None:
+        with self._lock:
+            self._store(self._kept, ref, answer)
+
+    def of(self, ref: str) -> Answer | None:
+        return self._kept.get(ref)
+
+    def _store(self, kept: OrderedDict[str, T], ref: str, value: T) -> None:
+        kept[ref] = value
+        kept.move_to_end(ref)
+        if len(kept) > self._most:
+            kept.popitem(last=False)
+
+
+def answers() -> Answers:
+    return cast(Answers, current_app.extensions["qa_answers"])
+
+
+def ask_flexprice(order: Order) -> None:
+    """Ask about the order's session, invoice and subscription. A final status makes the worker check now."""
+    ref, session_id, invoice_id, known = order.ref, order.session_id, order.invoice_id, order.subscription_id
+    waiting = order.state == State.AWAITING_PAYMENT
+    if not session_id or not answers().claim(ref):
+        return
+    commit()  # no transaction stays open across the calls
+    answer = questions(session_id, invoice_id, known)
+    answers().keep(ref, answer)
+    if waiting and isinstance(answer.session, CheckoutSession) and answer.session.terminal:
+        orders.check_now(order)
+        commit()
+
+
+def questions(session_id: str, invoice_id: str | None, known: str | None) -> Answer:
+    client, now = checkout().client, db_now()
+    commit()
+    session = answer_of(lambda: client.get_checkout_session(session_id, timeout=TIMEOUT_S))
+    if isinstance(session, APIConnectionError | AuthenticationError):
+        return Answer(now, session)  # the next two would fail too
+    invoice_id = session.invoice_id if isinstance(session, CheckoutSession) else invoice_id
+    invoice = answer_of(lambda: client.get_invoice(invoice_id or "", timeout=TIMEOUT_S)) if invoice_id else None
+    named = invoice.subscription_id if isinstance(invoice, Invoice) else known
+    subscription = answer_of(lambda: client.get_subscription(named or "", timeout=TIMEOUT_S)) if named else None
+    return Answer(now, session, invoice, subscription)
+
+
+def answer_of(ask: Callable[[], T]) -> T | FlexpriceError:
+    try:
+        return ask()
+    except FlexpriceError as error:
+        return error
