@@ -46,7 +46,7 @@ def create_app(settings: Settings | None = None) -> Flask:
     # Optional: delete a folder and its line, and the shop still sells.
     for package in (
         "emails",
-        # "operations",
+        "operations",
     ):
         import_module(f"storefront.{package}").init_app(app)
     return app

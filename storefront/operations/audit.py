@@ -10,9 +10,7 @@ from storefront.operations.models import AuditNote
 COMMAND_LINE = "command line"
 
 
-def add(
-    who: str, action: str, subject: str, subject_id: str, text: str, form_key: str | None = None
-) -> bool:
+def add(who: str, action: str, subject: str, subject_id: str, text: str, form_key: str | None = None) -> bool:
     """Add a note to the current transaction.
 
     :param subject: "order", "event" or "email".

@@ -1,4 +1,4 @@
-"""The tables of operations: what operators did, rejected webhooks, the worker's heartbeat. Times are naive UTC."""
+"""The tables of operations: audit notes, rejected webhooks, the worker's heartbeat. Times are naive UTC."""
 
 from datetime import datetime
 from typing import Any, NoReturn

@@ -110,8 +110,8 @@ def last_verified_at(now: datetime) -> datetime | None:
     """When a webhook was last verified, if that was within a day and none failed to since."""
     signed = WebhookEvent.signed.is_(True) & ~WebhookEvent.id.startswith(SELF_TEST, autoescape=True)
     verified = db.session.scalar(select(func.max(WebhookEvent.received_at)).where(signed))
-    mismatch = RejectedWebhook.cause.in_(MISMATCHES)
-    mismatch &= ~RejectedWebhook.message_id.startswith(SELF_TEST, autoescape=True)
+    genuine = ~RejectedWebhook.message_id.startswith(SELF_TEST, autoescape=True)
+    mismatch = RejectedWebhook.cause.in_(MISMATCHES) & genuine
     failed = db.session.scalar(select(func.max(RejectedWebhook.at)).where(mismatch))
     if verified is None or now - verified > TRUSTED_FOR or (failed and failed > verified):
         return None

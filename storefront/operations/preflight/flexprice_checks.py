@@ -97,7 +97,9 @@ def _plan_findings(plan: Plan, now: datetime) -> Iterable[Finding]:
             yield Finding(FAILS, message, "Raise the price.")
     if on_sale.one_time_fees:
         message = f"{plan.name} has a one-time fee, which Flexprice leaves out of the first payment."
-        yield Finding(WARNING, message, "The page says so. Invoice it separately, or remove it from the plan.")
+        yield Finding(
+            WARNING, message, "The page says so. Invoice it separately, or remove it from the plan."
+        )
     yield from _trial_findings(plan)
 
 

@@ -78,7 +78,9 @@ def webhook_secret(context: Context) -> Iterable[Finding]:
         yield Finding(WARNING, message, "Remove the old one when the rotation is over.")
     else:
         message = "Webhooks are unsigned and have a shared header only; the shop asks Flexprice about each."
-        yield Finding(WARNING, message, "With Flexprice Cloud use a signing secret: FLEXPRICE_WEBHOOK_SECRET.")
+        yield Finding(
+            WARNING, message, "With Flexprice Cloud use a signing secret: FLEXPRICE_WEBHOOK_SECRET."
+        )
 
 
 def by_hand(context: Context) -> Iterable[Finding]:

@@ -10,7 +10,13 @@ from flask import current_app
 
 from storefront.checkout import State, orders
 from storefront.checkout.context import checkout, commit, db_now
-from storefront.flexprice import APIConnectionError, AuthenticationError, CheckoutSession, FlexpriceError, Invoice
+from storefront.flexprice import (
+    APIConnectionError,
+    AuthenticationError,
+    CheckoutSession,
+    FlexpriceError,
+    Invoice,
+)
 from storefront.models import Order
 from storefront.operations.qa.evidence import Answer
 
@@ -77,9 +83,13 @@ def questions(session_id: str, invoice_id: str | None, known: str | None) -> Ans
     if isinstance(session, APIConnectionError | AuthenticationError):
         return Answer(now, session)  # the next two would fail too
     invoice_id = session.invoice_id if isinstance(session, CheckoutSession) else invoice_id
-    invoice = answer_of(lambda: client.get_invoice(invoice_id or "", timeout=TIMEOUT_S)) if invoice_id else None
+    invoice = (
+        answer_of(lambda: client.get_invoice(invoice_id or "", timeout=TIMEOUT_S)) if invoice_id else None
+    )
     named = invoice.subscription_id if isinstance(invoice, Invoice) else known
-    subscription = answer_of(lambda: client.get_subscription(named or "", timeout=TIMEOUT_S)) if named else None
+    subscription = (
+        answer_of(lambda: client.get_subscription(named or "", timeout=TIMEOUT_S)) if named else None
+    )
     return Answer(now, session, invoice, subscription)
 
 

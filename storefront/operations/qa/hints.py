@@ -1,8 +1,8 @@
 """Why a check is not done, and what to do: the vendor's troubleshooting tables, as a table.
 
-The first row that applies is shown; the last of each check always applies. Where the vendor's guide and its server
-differ, the rows say what the server does (docs.flexprice.io, checkout guide, August 2026; server of the same month:
-internal/ee/service/checkout*, internal/integration/razorpay).
+The first row that applies is shown; the last of each check always applies. Where the vendor's guide and its
+server differ, the rows say what the server does (docs.flexprice.io, checkout guide, August 2026; server of
+that month: internal/ee/service/checkout*, internal/integration/razorpay).
 """
 
 from collections.abc import Callable
@@ -20,7 +20,8 @@ NEW_ORDER = "None: trying again is a new order."
 WAIT = "Wait a moment."
 _SALE_IS_SAFE = "The shop also asks Flexprice itself, so the sale is not lost."
 _EVENTS = (
-    "in Razorpay, under Settings and Webhooks, the endpoint must be the one Flexprice names, with payment_link.paid and "
+    "in Razorpay, under Settings and Webhooks, the endpoint must be the one Flexprice names, with "
+    "payment_link.paid and "
     "payment.captured enabled. Without both, money stays at Razorpay and the session expires."
 )
 START_WORKER = "Start it: flask --app wsgi checkout worker"
@@ -69,7 +70,8 @@ KEY_REFUSED = Hint(
     lambda case: isinstance(case.failure("session"), AuthenticationError),
     ATTENTION,
     "Flexprice refuses the shop's API key (401 or 403): it is wrong, of another environment, or read-only.",
-    "Create a key with write access for this environment in Flexprice and set FLEXPRICE_API_KEY. It is sent in the "
+    "Create a key with write access for this environment in Flexprice and set FLEXPRICE_API_KEY. It is "
+    "sent in the "
     "x-api-key header; a Bearer token is always refused.",
 )
 UNREACHABLE = Hint(
@@ -87,8 +89,10 @@ UNPAID_OPEN = Hint(
 COMPLETION_LOST = Hint(
     overwritten,
     ATTENTION,
-    "The session was completed and then overwritten: Flexprice archived its objects although money was taken.",
-    "Do not fulfill it by hand. Give Flexprice's support the session and payment ids: repair it there, or refund it.",
+    "The session was completed and then overwritten: Flexprice archived its objects although money was "
+    "taken.",
+    "Do not fulfill it by hand. Give Flexprice's support the session and payment ids: repair it there, "
+    "or refund it.",
 )
 HALF_DONE = "Flexprice took the payment, but the completion stopped half-way; it does not retry by itself."
 ASK_SUPPORT = (
@@ -106,7 +110,8 @@ SESSION = (
     Hint(
         gone("session"),
         ATTENTION,
-        "Flexprice does not know this session (404): the key is of another environment, or the sandbox was reset.",
+        "Flexprice does not know this session (404): the key is of another environment, or the sandbox "
+        "was reset.",
         "Compare FLEXPRICE_API_KEY and FLEXPRICE_API_URL with where the order was placed.",
     ),
     COMPLETION_LOST,
@@ -114,7 +119,8 @@ SESSION = (
     Hint(
         lambda case: not case.order.session_id and case.order.paid_at is not None,
         NOT_APPLICABLE,
-        "The answer to the create call was lost, and with it the session's id. The subscription with the order's "
+        "The answer to the create call was lost, and with it the session's id. The subscription with the "
+        "order's "
         "reference shows that it is paid.",
         NO_ACTION,
     ),
@@ -123,13 +129,15 @@ SESSION = (
         ATTENTION,
         "No session was opened: Flexprice was not reached, was busy, or refused the key; or it could not use "
         "Razorpay. The worker retries with the same idempotency key.",
-        "Search the shop's log for the order: it has the answer and the request id. Check the key, the address and, "
+        "Search the shop's log for the order: it has the answer and the request id. Check the key, the "
+        "address and, "
         "in Flexprice, the Razorpay connection.",
     ),
     Hint(
         state(State.PLACED),
         PENDING,
-        "The session was requested and no answer has come yet. It may exist: a second call with the same key would "
+        "The session was requested and no answer has come yet. It may exist: a second call with the same "
+        "key would "
         "be a 409 that does not name it.",
         "Wait. The shop finds it by checkout.session.initiated or by the subscription.",
     ),
@@ -148,8 +156,10 @@ SESSION = (
     Hint(
         lambda case: case.order.state == State.FAILED and not case.order.session_id,
         ATTENTION,
-        "Flexprice refused to open the session. 404: unknown plan or customer. 400: the plan charges nothing in this "
-        "period (free, usage only or one-time only), has no price in this currency or period, or is archived. "
+        "Flexprice refused to open the session. 404: unknown plan or customer. 400: the plan charges "
+        "nothing in this "
+        "period (free, usage only or one-time only), has no price in this currency or period, or is "
+        "archived. "
         "409: a session with this key is open.",
         "The log has the answer. Fix the plan in Flexprice; the catalog is read again within a minute.",
     ),
@@ -199,14 +209,16 @@ SESSION = (
     Hint(
         lambda case: case.session_status == "pending" and past_pay_by(case),
         PENDING,
-        "The deadline has passed, but Flexprice's half-hourly sweep has not run yet. Until then a payment still "
+        "The deadline has passed, but Flexprice's half-hourly sweep has not run yet. Until then a "
+        "payment still "
         "completes the session.",
         "Wait up to half an hour. If it was paid: " + _EVENTS,
     ),
     Hint(
         lambda case: case.session_status == "pending",
         PENDING,
-        "Not paid yet. A declined card or UPI payment changes nothing and sends no event: the link stays open for "
+        "Not paid yet. A declined card or UPI payment changes nothing and sends no event: the link stays "
+        "open for "
         "another attempt.",
         "Pay. If it was paid: " + _EVENTS,
     ),
@@ -325,7 +337,8 @@ WEBHOOK = (
     Hint(
         lambda case: case.received("checkout.session.initiated") is not None,
         ATTENTION,
-        "Earlier events of this session came, so address and secret are right: this one is late or lost. A failed "
+        "Earlier events of this session came, so address and secret are right: this one is late or lost. "
+        "A failed "
         "delivery is retried after 5 s, 5 min, 30 min, 2 h, 5 h and twice 10 h.",
         "Check the endpoint's attempts in Flexprice and resend it from there. " + _SALE_IS_SAFE,
     ),
@@ -339,11 +352,15 @@ WEBHOOK = (
     Hint(
         always,
         ATTENTION,
-        "No event about this order ever came: there is no endpoint, it is disabled (five days of failures do that), "
-        "its address is not public, it took longer than 15 s, or its secret is not the shop's, so that each event "
+        "No event about this order ever came: there is no endpoint, it is disabled (five days of "
+        "failures do that), "
+        "its address is not public, it took longer than 15 s, or its secret is not the shop's, so that "
+        "each event "
         "was rejected with a 401.",
-        "In Flexprice, the endpoint must be this shop's /webhooks/flexprice, enabled, with checkout.session.*; put "
-        "its signing secret into FLEXPRICE_WEBHOOK_SECRET. The log and the operator's page “Rejected webhooks” name "
+        "In Flexprice, the endpoint must be this shop's /webhooks/flexprice, enabled, with "
+        "checkout.session.*; put "
+        "its signing secret into FLEXPRICE_WEBHOOK_SECRET. The log and the operator's page “Rejected "
+        "webhooks” name "
         "the cause of each rejection. " + _SALE_IS_SAFE,
     ),
 )
@@ -383,9 +400,11 @@ FULFILLMENT = (
     Hint(
         state(State.HELD),
         ATTENTION,
-        "What was charged is not what was ordered, so nothing is fulfilled automatically. The review note names the "
+        "What was charged is not what was ordered, so nothing is fulfilled automatically. The review "
+        "note names the "
         "difference.",
-        "On the operator's page of the order: fulfill it anyway, or refund it in Razorpay and mark it as refunded.",
+        "On the operator's page of the order: fulfill it anyway, or refund it in Razorpay and mark it as "
+        "refunded.",
     ),
     Hint(
         state(State.REFUNDED),
