@@ -54,6 +54,9 @@ class Demo:
         self.process.wait_for(f"http://127.0.0.1:{self.port}/plans")
         eventually(lambda: "Ctrl-C" in self.process.log.read_text(), "the banner")
         self.add_rows()
+        stamp = "svix-id: msg_3\nsvix-timestamp: 1788256800\nsvix-signature: v1,AAAA\n"
+        (self.home / "headers.txt").write_text(stamp)
+        (self.home / "body.json").write_text("{}")
 
     def add_rows(self) -> None:
         """What the commands are about: a user, an order that is held, an event that is set aside."""
@@ -116,7 +119,7 @@ def run(demo: Demo, command: str) -> None:
 
 
 def check(demo: Demo, command: str) -> None:
-    """It may find that the demo is no production shop, and say so by its exit code."""
+    """It may find something, such as that the demo is no production shop, and say so by its exit code."""
     assert "Traceback" not in demo.run(command, codes=(0, 1))
 
 
@@ -176,7 +179,7 @@ HOW: tuple[tuple[str, How], ...] = (
     (r"(\.venv/bin/)?python wsgi\.py", elsewhere),
     (r"gunicorn wsgi:app", help_only),
     (r"flask --app wsgi (checkout|emails) worker", one_turn),
-    (r"flask --app wsgi (preflight|checkout check)", check),
+    (r"flask --app wsgi (preflight|checkout check|webhooks diagnose .*)", check),
     (r"flask --app wsgi checkout worker \|.*", elsewhere),
     (r"flask --app wsgi operator .*", operator),
     (r"flask --app wsgi .*", run),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from storefront.checkout import State
 from tests.unit.code_lines import ROOT
 
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -211,8 +212,15 @@ def test_every_alert_is_explained_and_watches_a_metric(rule: dict[str, str]) -> 
     runbook = (ROOT / "docs/operating.md").read_text()
     assert re.search(rf"^\| .*\b{rule['alert']}\b", runbook, re.MULTILINE)
     metrics = "".join(path.read_text() for path in (ROOT / "storefront/operations").rglob("*.py"))
-    figures = re.findall(r"\bstorefront_\w+", rule["expr"])
+    figures = re.findall(r"\bstorefront_(\w+)", rule["expr"])
     assert figures
-    assert [
-        figure for figure in figures if re.sub("_(total|bucket|count|sum)$", "", figure) not in metrics
-    ] == []
+    assert [name for name in figures if not is_measured(name, metrics)] == []
+    for states in re.findall(r'state=~?"([^"]+)"', rule["expr"]):
+        assert set(states.split("|")) <= set(State)
+
+
+def is_measured(name: str, metrics: str) -> bool:
+    """Whether the source has this metric, whole or made of a queue's name and an ending."""
+    name = re.sub("_(total|bucket|count|sum)$", "", name)
+    queue, ending = re.fullmatch("(.*?)(_due|_oldest_due_seconds)?", name).groups()  # type: ignore[union-attr]
+    return name in metrics or bool(ending and f'"{queue}"' in metrics and ending in metrics)
