@@ -33,7 +33,7 @@ from playwright.sync_api import (
     sync_playwright,
 )
 
-from tests.e2e.gallery import PASSWORD, Gallery, Sight, standing
+from tests.e2e.gallery import PASSWORD, Gallery, View, running
 
 ROOT = Path(__file__).resolve().parents[2]
 ARTIFACTS = Path(__file__).resolve().parent / "artifacts"
@@ -55,40 +55,40 @@ JAVASCRIPT = [
     {"name": "access-control-allow-origin", "value": "*"},
 ]
 PINNED = re.compile(r' integrity="[^"]+" crossorigin="anonymous"')
-# Whether anybody sees the tab.
-SEEN = """seen => {
+# Whether the tab is visible.
+VISIBLE = """seen => {
   Object.defineProperty(document, "hidden", {configurable: true, get: () => !seen});
   document.dispatchEvent(new Event("visibilitychange"));
 }"""
-# Who comes back from paying only waits: on that page five seconds of the timers are one.
-HASTE = """(real => {
+# On the page that waits for a payment, timers run five times as fast.
+FASTER_TIMERS = """(real => {
   const faster = location.pathname.endsWith("/success") ? 5 : 1;
   window.setTimeout = (call, ms, ...more) => real(call, ms / faster, ...more);
 })(window.setTimeout)"""
-PATIENCE = 40.0  # seconds until the demo says that it can be tried
+START_S = 40.0  # until the demo's banner
 
 
 def cannot(reason: str) -> NoReturn:
-    """What a browser test needs is not here: a reason to skip, unless it was promised (decision 26)."""
+    """What a browser test needs is missing: skip it, or fail when REQUIRE_BROWSER promises it."""
     if os.environ.get("REQUIRE_BROWSER"):
         pytest.fail(f"REQUIRE_BROWSER is set, but {reason}", pytrace=False)
     pytest.skip(reason)
 
 
-# --- What is kept when a test fails: a picture of every tab, and the trace of how it came to be there ---
+# --- When a test fails: a screenshot of every tab, and the trace ---
 
 browsers: list[Browser] = []
 
 
-def watched(browser: Browser, pictured: bool = True, **options: Any) -> BrowserContext:
-    """A browser of somebody's own, that can tell afterwards what happened, and how each page looked."""
+def traced(browser: Browser, snapshots: bool = True, **options: Any) -> BrowserContext:
+    """A browser context of its own, which records a trace."""
     context = browser.new_context(**{"reduced_motion": "reduce"} | options)
     context.set_default_timeout(15_000)
-    context.tracing.start(snapshots=pictured)
+    context.tracing.start(snapshots=snapshots)
     return context
 
 
-def keep_evidence(test: str) -> None:
+def save_artifacts(test: str) -> None:
     ARTIFACTS.mkdir(exist_ok=True)
     name = re.sub(r"\W+", "-", test).strip("-")
     for number, context in enumerate(context for browser in browsers for context in browser.contexts):
@@ -102,7 +102,7 @@ def keep_evidence(test: str) -> None:
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Iterator[None]:
     report = yield
     if report.failed and call.when == "call":
-        keep_evidence(item.name)
+        save_artifacts(item.name)
     return report
 
 
@@ -131,13 +131,13 @@ class Demo:
     def webhooks(self, mode: str) -> None:
         requests.post(f"{self.sandbox}/_sandbox/webhooks", json={"mode": mode}, timeout=10).raise_for_status()
 
-    def silence(self) -> None:
-        """The shop hears nothing about payments: no message, no answer."""
+    def mute(self) -> None:
+        """The shop learns nothing about payments: no webhook, no answer."""
         self.webhooks("hold")
         wanted = {"fault": "down", "path": "/v1/checkout/sessions/", "method": "GET", "times": 1000}
         requests.post(f"{self.sandbox}/_sandbox/faults", json=wanted, timeout=10).raise_for_status()
 
-    def speak(self) -> None:
+    def unmute(self) -> None:
         requests.delete(f"{self.sandbox}/_sandbox/faults", timeout=10).raise_for_status()
         self.webhooks("normal")
 
@@ -157,7 +157,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 @contextmanager
 def running_demo(home: Path) -> Iterator[Demo]:
-    """`python wsgi.py`, with everything it keeps in a directory of its own."""
+    """`python wsgi.py`, with its databases in a folder of its own."""
     port, sandbox_port = free_ports()
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
     given = {
@@ -196,7 +196,7 @@ def running_demo(home: Path) -> Iterator[Demo]:
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
         try:
-            ready = tried.wait(PATIENCE) and child.poll() is None
+            ready = tried.wait(START_S) and child.poll() is None
             assert ready, f"the demo did not start:\n{log.read_text()}"
             shop, sandbox = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{sandbox_port}"
             said = {
@@ -313,14 +313,14 @@ def chromium() -> Iterator[Browser]:
 
 
 class Visitors:
-    """Those who look at the gallery: nobody in particular, Asha with her orders, Bela who has none."""
+    """The people who look at the gallery: signed out, Asha with her orders, Bela who has none."""
 
     def __init__(self, browser: Browser, gallery: Gallery) -> None:
         self.browser, self.gallery = browser, gallery
         self.known: dict[str, BrowserContext] = {}
 
     def context(self, who: str, **options: Any) -> BrowserContext:
-        context = watched(self.browser, pictured=False, **options)  # one page a test: its picture is enough
+        context = traced(self.browser, snapshots=False, **options)  # one page a test: its screenshot is enough
         if who:
             page = context.new_page()
             page.goto(self.gallery.url + "/sign-in")
@@ -332,55 +332,55 @@ class Visitors:
         return context
 
     def page(self, who: str) -> Page:
-        """The same tab for the same person, without htmx: what stands there is what the shop sent."""
+        """The same tab for the same person, without htmx: the page is what the shop sent."""
         if who not in self.known:
             self.known[who] = self.context(who)
             cdn_answers(self.known[who].new_page(), b"")
         return self.known[who].pages[0]
 
-    def go(self, sight: Sight, page: Page | None = None) -> Page:
-        """Opens what is to be seen, and sends the form where there is something typed."""
-        page = page or self.page(sight.who)
-        self.gallery.sells(sight.shelf)
-        page.goto(self.gallery.url + sight.path)
-        if sight.typed is not None:
-            for name, typed in sight.typed.items():
+    def go(self, view: View, page: Page | None = None) -> Page:
+        """Opens the page, and sends its form where something is typed."""
+        page = page or self.page(view.who)
+        self.gallery.sell(view.catalog)
+        page.goto(self.gallery.url + view.path)
+        if view.typed is not None:
+            for name, typed in view.typed.items():
                 page.locator(f"input[name={name}]").fill(typed)
             with page.expect_navigation():
                 page.locator("main").get_by_role("button").click()
-        assert page.url == self.gallery.url + (sight.lands or sight.path)
+        assert page.url == self.gallery.url + (view.lands or view.path)
         return page
 
-    def leave(self) -> None:
+    def close(self) -> None:
         for context in self.known.values():
             context.close()
 
 
 class Shopper:
-    """Somebody in front of a browser, and all that the browser complained of."""
+    """A person with a browser, and every error of its console and network."""
 
     numbers = itertools.count(1)
 
     def __init__(self, context: BrowserContext, demo: Demo, prepare: Callable[[Page], None]) -> None:
         self.context, self.demo, self.prepare = context, demo, prepare
         self.page = self.new_tab()
-        self.complaints: list[str] = []
+        self.problems: list[str] = []
         self.expected: list[str] = []
         context.on("console", self._heard)
-        context.on("weberror", lambda error: self.complaints.append(str(error.error)))
+        context.on("weberror", lambda error: self.problems.append(str(error.error)))
         context.on("response", self._answered)
 
     def _heard(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
-            self.complaints.append(f"{message.text} ({message.location['url']})")
+            self.problems.append(f"{message.text} ({message.location['url']})")
 
     def _answered(self, response: Any) -> None:
         if response.status >= 500:
-            self.complaints.append(f"{response.status} {response.url}")
+            self.problems.append(f"{response.status} {response.url}")
 
     def unexpected(self) -> list[str]:
         return [
-            line for line in self.complaints if not any(re.search(known, line) for known in self.expected)
+            line for line in self.problems if not any(re.search(known, line) for known in self.expected)
         ]
 
     def new_tab(self) -> Page:
@@ -495,11 +495,11 @@ def shopper(
         newer: bytes = b"",
         **options: Any,
     ) -> Shopper:
-        context = watched(chromium, **options)
+        context = traced(chromium, **options)
         if newer:
             context.route(re.compile(r"/orders/\w+/(success|failure)"), unpinned)
         if haste:
-            context.add_init_script(HASTE)
+            context.add_init_script(FASTER_TIMERS)
         if cdn:
             context.route(f"{CDN}*", cdn)
         prepare = (lambda _: None) if cdn else partial(cdn_answers, script=newer or script)
@@ -507,14 +507,14 @@ def shopper(
         return opened[-1][1]
 
     yield open_browser
-    complaints = [line for _, someone in opened for line in someone.unexpected()]
-    if complaints:
-        keep_evidence(request.node.name)
+    problems = [line for _, someone in opened for line in someone.unexpected()]
+    if problems:
+        save_artifacts(request.node.name)
     for context, _ in opened:
         context.unroute_all(behavior="ignoreErrors")
         context.close()
-    if complaints:
-        pytest.fail("the browser complained:\n" + "\n".join(complaints), pytrace=False)
+    if problems:
+        pytest.fail("the browser reported:\n" + "\n".join(problems), pytrace=False)
 
 
 # --- The gallery: every page in every state, without a payment ---
@@ -522,7 +522,7 @@ def shopper(
 
 @pytest.fixture(scope="package")
 def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
-    with standing(tmp_path_factory.mktemp("gallery")) as shop:
+    with running(tmp_path_factory.mktemp("gallery")) as shop:
         yield shop
 
 
@@ -531,7 +531,7 @@ def visitors(chromium: Browser, gallery: Gallery) -> Iterator[Visitors]:
     """A browser for each of those who look, signed in where they have a name."""
     everybody = Visitors(chromium, gallery)
     yield everybody
-    everybody.leave()
+    everybody.close()
 
 
 @pytest.fixture(scope="session")
@@ -542,6 +542,6 @@ def axe(npm: Npm) -> str:
 @pytest.fixture
 def silence(demo: Demo) -> Iterator[None]:
     """From here on the shop hears nothing about payments, until the test lets it."""
-    demo.silence()
+    demo.mute()
     yield
-    demo.speak()
+    demo.unmute()

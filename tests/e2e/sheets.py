@@ -14,7 +14,7 @@ from pathlib import Path
 from playwright.sync_api import sync_playwright
 
 from tests.e2e.conftest import ARGUMENTS, ARTIFACTS, CHROMIUM, Visitors
-from tests.e2e.gallery import standing
+from tests.e2e.gallery import running
 
 WIDTHS = (390, 768, 1280)
 SCHEMES = ("light", "dark")
@@ -25,26 +25,25 @@ def main(folder: Path, parts: list[str]) -> None:
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
     with (
         tempfile.TemporaryDirectory() as home,
-        standing(Path(home)) as gallery,
+        running(Path(home)) as gallery,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
         visitors = Visitors(browser, gallery)
-        visitors.page("").goto(gallery.url)  # the plans are remembered from here on
-        sights = {
-            name: sight
-            for name, sight in gallery.pages().items()
+        views = {
+            name: view
+            for name, view in gallery.views().items()
             if not parts or any(part in name for part in parts)
         }
-        for name, sight in sights.items():
-            page = visitors.go(sight)
+        for name, view in views.items():
+            page = visitors.go(view)
             for width, scheme in product(WIDTHS, SCHEMES):
                 page.set_viewport_size({"width": width, "height": 800})
                 page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
                 page.screenshot(path=folder / picture(name, width, scheme), full_page=True)
-        visitors.leave()
+        visitors.close()
         browser.close()
-    (folder / "index.html").write_text(sheet(list(sights)))
+    (folder / "index.html").write_text(sheet(list(views)))
     print(folder / "index.html")
 
 

@@ -74,7 +74,7 @@ def text(html: str) -> str:
 
 
 def part(html: str, mark: str) -> str:
-    found = re.search(rf'<(\w+)[^>]*{mark}[^>]*>(.*?)</\1>', html, re.S)
+    found = re.search(rf"<(\w+)[^>]*{mark}[^>]*>(.*?)</\1>", html, re.S)
     return text(found[2]) if found else ""
 
 
@@ -107,14 +107,14 @@ def test_only_script_says_that_the_page_updates(fragment: Callable[..., str], ph
     assert "automatically" not in html.replace("<span data-auto hidden>This page updates automatically.", "")
 
 
-@pytest.mark.parametrize(
-    "phase", sorted(set(PHASES) - {"refund_reported", "paid_late", "refunded"})
-)
+@pytest.mark.parametrize("phase", sorted(set(PHASES) - {"refund_reported", "paid_late", "refunded"}))
 def test_a_refund_is_named_only_where_one_was_seen(fragment: Callable[..., str], phase: str) -> None:
     assert "refund" not in text(fragment(phase)).lower()
 
 
-@pytest.mark.parametrize("phase", ["confirming", "checking", "ended_unconfirmed", "held", "stuck", "paid_twice"])
+@pytest.mark.parametrize(
+    "phase", ["confirming", "checking", "ended_unconfirmed", "held", "stuck", "paid_twice"]
+)
 def test_after_a_payment_no_button_leads_to_another(fragment: Callable[..., str], phase: str) -> None:
     html = fragment(phase)
     assert 'class="button" id="order-pay"' not in html

@@ -1,16 +1,13 @@
 """What the shop of the gallery sells: the usual three plans, one, nine, long ones, odd ones, none at all."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from decimal import Decimal
 from typing import Any
 
-from storefront.flexprice import Entitlement, NeverSent, Plan, Price
+from storefront.flexprice import Entitlement, NotSent, Plan, Price
 
-LONG_NAME = "The plan for people who could not decide between the others!"  # 60 characters
-assert len(LONG_NAME) == 60
-
-
-# -- what is for sale -------------------------------------------------------------------------------
+LONG_NAME = "The plan for people who could not decide between the others!"
+UNBROKEN_NAME = "x" * 60
 
 
 def price(amount: str, currency: str, period: str, **more: Any) -> Price:
@@ -47,50 +44,48 @@ def entitlement(name: str, value: Any) -> Entitlement:
     return Entitlement(name, "metered", True, usage_limit=value, usage_reset_period="MONTHLY")
 
 
-SMALL = {"E-mails": 10000, "API calls": 50000, "Custom domain": True, "Support": "E-mail"}
-TEAM = SMALL | {"E-mails": 100000, "Team seats": 10, "Support": "Priority e-mail"}
-LARGE = TEAM | {
-    "E-mails": None,
-    "API calls": 5000000,
-    "Single sign-on": True,
-    "Support": "Phone, day and night",
-}
+SMALL = {"Emails": 10000, "API calls": 50000, "Custom domain": True, "Support": "Email"}
+TEAM = SMALL | {"Emails": 100000, "Team seats": 10, "Support": "Priority email"}
+LARGE = TEAM | {"Emails": None, "API calls": 5000000, "Single sign-on": True, "Support": "Phone, day and night"}
 FOURTEEN = LARGE | {f"Something more, number {number}": number % 3 != 0 for number in range(1, 8)}
 USUAL = (
     plan("Starter", "499", SMALL),
     plan("Team", "1499.50", TEAM, metadata={"highlight": "true"}),
     plan("Business", "4999", LARGE | {"API calls": None}),
 )
-SHELVES: dict[str, tuple[Plan, ...] | None] = {
+FEE = {"id": "fee", "billing_period": "ONETIME"}
+CATALOGS: dict[str, tuple[Plan, ...] | None] = {
     "usual": USUAL,
     "one": USUAL[:1],
     "two": USUAL[:2],
     "nine": tuple(plan(f"Plan {number}", f"{number}99", SMALL) for number in range(1, 10)),
     "long": (
-        *USUAL[:2],
+        *USUAL[:1],
+        plan(UNBROKEN_NAME, "499", {"y" * 60: "z" * 60}),
         plan(LONG_NAME, "123456.50", FOURTEEN, description="A description that goes on. " * 9),
         plan(
             "Donaudampfschifffahrtsgesellschaftskapitän", "1", {"Rindfleischetikettierungsüberwachung": True}
         ),
     ),
     "odd": (
-        plan("Free", "0", {"E-mails": 100}),
+        plan("Free", "0", {"Emails": 100}),
         plan("Pay as you go", "1", SMALL, prices=(price("0.05", "inr", "MONTHLY", type="USAGE"),)),
         plan("Pacific", "1", SMALL, prices=(price("1500", "jpy", "MONTHLY"),)),
         plan("Bare", "250", {}, description="", prices=(price("9", "usd", "ANNUAL"),)),
+        plan("Seats", "9", SMALL, prices=(price("99", "inr", "MONTHLY", billing_model="PACKAGE"),)),
+        plan("Set up", "9", SMALL, prices=(price("99", "inr", "MONTHLY"), price("500", "inr", "ONETIME"))),
     ),
     "none": (),
     "down": None,
 }
 
 
-class Shelf:
-    """Stands in for Flexprice where the catalog asks for plans."""
+def reader(plans: Sequence[Plan] | None) -> Callable[[], Sequence[Plan]]:
+    """Stands in for Flexprice where the catalog asks for plans; None: it cannot be reached."""
 
-    def __init__(self, plans: Sequence[Plan] | None) -> None:
-        self.plans = plans
+    def list_plans() -> Sequence[Plan]:
+        if plans is None:
+            raise NotSent("Flexprice is down")
+        return plans
 
-    def search_plans(self) -> list[Plan]:
-        if self.plans is None:
-            raise NeverSent("Flexprice is down")
-        return list(self.plans)
+    return list_plans
