@@ -5,7 +5,6 @@ from urllib.parse import urlsplit
 
 from flask import Flask, abort, current_app, redirect, request
 from flask.typing import ResponseReturnValue
-from werkzeug.exceptions import BadRequest
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
@@ -60,7 +59,7 @@ def check_host() -> ResponseReturnValue | None:
     if request.method in ("GET", "HEAD") and here in LOOPBACK and allowed & set(LOOPBACK):
         return redirect(settings().storefront_url + request.full_path.rstrip("?"), 302)
     log.warning("Refused host %r: not in CHECKOUT_ALLOWED_HOSTS. Behind a proxy, see TRUSTED_PROXIES", here)
-    raise BadRequest
+    return "This shop has another address.", 400, {"Content-Type": "text/plain; charset=utf-8"}
 
 
 def allowed_hosts() -> set[str | None]:

@@ -116,5 +116,8 @@ def notes_of(plan: PlanOnSale, currency: str) -> list[str]:
     ]
 
 
-def refusal_text(offer: Offer) -> str:
+def refusal_text(plan: PlanOnSale, offer: Offer) -> str:
+    """Why the offer cannot be bought here."""
+    if is_usage_only(plan, offer):
+        return _("This plan is billed by usage. Contact us to subscribe.")
     return str(REFUSALS[offer.refusal]) if offer.refusal else ""

@@ -46,7 +46,12 @@ def entitlement(name: str, value: Any) -> Entitlement:
 
 SMALL = {"Emails": 10000, "API calls": 50000, "Custom domain": True, "Support": "Email"}
 TEAM = SMALL | {"Emails": 100000, "Team seats": 10, "Support": "Priority email"}
-LARGE = TEAM | {"Emails": None, "API calls": 5000000, "Single sign-on": True, "Support": "Phone, day and night"}
+LARGE = TEAM | {
+    "Emails": None,
+    "API calls": 5000000,
+    "Single sign-on": True,
+    "Support": "Phone, day and night",
+}
 FOURTEEN = LARGE | {f"Something more, number {number}": number % 3 != 0 for number in range(1, 8)}
 USUAL = (
     plan("Starter", "499", SMALL),

@@ -320,7 +320,9 @@ class Visitors:
         self.known: dict[str, BrowserContext] = {}
 
     def context(self, who: str, **options: Any) -> BrowserContext:
-        context = traced(self.browser, snapshots=False, **options)  # one page a test: its screenshot is enough
+        context = traced(
+            self.browser, snapshots=False, **options
+        )  # one page a test: its screenshot is enough
         if who:
             page = context.new_page()
             page.goto(self.gallery.url + "/sign-in")
@@ -379,9 +381,7 @@ class Shopper:
             self.problems.append(f"{response.status} {response.url}")
 
     def unexpected(self) -> list[str]:
-        return [
-            line for line in self.problems if not any(re.search(known, line) for known in self.expected)
-        ]
+        return [line for line in self.problems if not any(re.search(known, line) for known in self.expected)]
 
     def new_tab(self) -> Page:
         page = self.context.new_page()

@@ -263,7 +263,10 @@ PAGES = {
     "members, long": View("usual", LENA, "/members"),
     "emails": View("usual", "asha", "/emails"),
     "emails, empty": View("usual", "bela", "/emails"),
-    **{f"an email, {kind}": View("usual", "asha", f"/emails/{number}") for number, kind in enumerate(EMAILS, 1)},
+    **{
+        f"an email, {kind}": View("usual", "asha", f"/emails/{number}")
+        for number, kind in enumerate(EMAILS, 1)
+    },
     **{f"sent {kind}": View("usual", "", f"/gallery/email/{kind}") for kind in EMAILS},
     **{f"error {kind}": View("usual", "", f"/gallery/error/{kind}") for kind in ERRORS},
 }
@@ -295,7 +298,9 @@ def add_test_pages(app: Flask) -> None:
 
     app.add_url_rule("/gallery/error/<kind>", "gallery.fail", fail)
     app.add_url_rule("/gallery/email/<kind>", "gallery.email", email)
-    app.after_request_funcs[None].insert(0, allow_style)  # after_request functions run in reverse: this is last
+    app.after_request_funcs[None].insert(
+        0, allow_style
+    )  # after_request functions run in reverse: this is last
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
+from storefront.lifecycle import State
 
 from storefront.database import writing
 from storefront.extensions import db
-from storefront.lifecycle import State
 from storefront.models import Access, Order
 from tests.e2e.conftest import SEEN, cdn_answers, unpinned, watched
 

@@ -1,0 +1,121 @@
+"""Error pages: what they say, and what they never say."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from flask import Flask
+from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from storefront.flexprice import NotSent
+
+ONLY_THIS_REQUEST = "This request did not charge you. A payment you made earlier is not lost."
+
+
+@pytest.fixture
+def fail(app: Flask) -> Callable[[Exception], str]:
+    """Adds a page that raises; gives its path."""
+
+    def add(error: Exception) -> str:
+        def view() -> str:
+            raise error
+
+        app.add_url_rule("/fail", "fail", view)
+        return "/fail"
+
+    return add
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status", "title"),
+    [
+        ("GET", "/nowhere", 404, "Page not found"),
+        ("GET", "/orders/x/receipt", 404, "Page not found"),
+        ("DELETE", "/sign-in", 405, "Method not allowed"),
+    ],
+)
+def test_page_says_only_what_this_request_did(
+    asha: Any, method: str, path: str, status: int, title: str
+) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin"}
+    response = asha.client.open(path, method=method, base_url="http://127.0.0.1:8000", headers=headers)
+    assert response.status_code == status
+    assert f"<h1>{title}</h1>" in response.text
+    assert ONLY_THIS_REQUEST in response.text
+    assert response.text.count('class="button') == 2
+
+
+def test_flexprice_down_is_503(browser: Any, fail: Callable[[Exception], str]) -> None:
+    response = browser.get(fail(NotSent("no answer")))
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "30"
+    assert "We cannot reach our payment service." in response.text
+    assert ONLY_THIS_REQUEST in response.text
+
+
+def test_pricing_page_without_flexprice_says_the_same(browser: Any, app: Flask) -> None:
+    from storefront.checkout.offers import Catalog
+
+    def down() -> list[Any]:
+        raise NotSent("no answer")
+
+    app.extensions["checkout"].catalog = Catalog(down)
+    response = browser.get("/plans")
+    assert response.status_code == 503
+    assert ONLY_THIS_REQUEST in response.text
+
+
+@pytest.mark.parametrize(
+    "error", [OperationalError("SELECT 1", {}, Exception("gone")), PoolTimeout("no connection")]
+)
+def test_database_down_is_503_without_asking_it_again(
+    app: Flask, asha: Any, fail: Callable[[Exception], str], error: Exception
+) -> None:
+    response = asha.get(fail(error))
+    assert response.status_code == 503
+    assert response.headers["Retry-After"] == "2"
+    assert "We cannot reach our database." in response.text
+    assert "Sign out" not in response.text
+
+
+def test_unexpected_error_shows_a_reference_and_not_its_text(
+    browser: Any, fail: Callable[[Exception], str], caplog: pytest.LogCaptureFixture
+) -> None:
+    response = browser.get(fail(RuntimeError("a secret of the inside")))
+    assert response.status_code == 500
+    assert "a secret of the inside" not in response.text
+    reference = next(r.args[0] for r in caplog.records if r.msg == "Error %s" and r.args)
+    assert str(reference) in response.text
+    assert "Content-Security-Policy" in response.headers
+
+
+def test_large_form_is_refused(browser: Any) -> None:
+    response = browser.raw_post(
+        "/sign-in", {"email": "x" * 300_000}, headers={"Sec-Fetch-Site": "same-origin"}
+    )
+    assert response.status_code == 413
+
+
+def test_form_without_token_or_origin_has_expired(browser: Any) -> None:
+    browser.get("/sign-in")
+    response = browser.raw_post("/sign-in", {"email": "a@example.com"})
+    assert response.status_code == 400
+    assert "This form has expired" in response.text
+
+
+def test_form_without_cookies_says_that_they_are_needed(app: Flask) -> None:
+    response = app.test_client().post("/sign-in", base_url="http://127.0.0.1:8000", data={"email": "a"})
+    assert response.status_code == 400
+    assert "Cookies are needed" in response.text
+
+
+def test_stranger_gets_the_same_page_as_for_an_unknown_order(
+    asha: Any, add_user: Callable[..., int], add_order: Callable[..., str]
+) -> None:
+    ref = add_order(add_user("ben@example.com"))
+    for page in ("success", "failure", "status", "receipt"):
+        theirs, unknown = asha.get(f"/orders/{ref}/{page}"), asha.get(f"/orders/{'0' * 32}/{page}")
+        assert (theirs.status_code, unknown.status_code) == (404, 404)
+        assert theirs.data == unknown.data
+    assert asha.post(f"/orders/{ref}/cancel").status_code == 404

@@ -1,0 +1,107 @@
+"""Money, dates and periods in the language of the page."""
+
+from collections.abc import Callable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from storefront.web import languages
+from tests.samples import plan, price
+
+WHEN = datetime(2026, 9, 1, 10, 5)  # noqa: DTZ001 - naive UTC, as in the tables
+
+
+@pytest.mark.parametrize(
+    ("header", "locale"),
+    [
+        ("en-IN", "en_IN"),
+        ("en-GB,en;q=0.5", "en_GB"),
+        ("en", "en_IN"),
+        ("", "en_IN"),
+        ("en,he;q=0.5", "en_IN"),
+        ("he,en;q=0.5", "en_IN"),
+        ("de-DE,de;q=0.9,en-US;q=0.5", "en_US"),
+        ("ar", "en_IN"),
+        ("en;q=0,de", "en_IN"),
+        ("en-ZZ", "en"),
+        ("tlh,*;q=0.5", "en_IN"),
+        ("en_US", "en_IN"),
+        (";;;,,", "en_IN"),
+        ("x" * 5000, "en_IN"),
+    ],
+)
+def test_locale_is_one_that_there_are_texts_in(app: Flask, header: str, locale: str) -> None:
+    with app.test_request_context(headers={"Accept-Language": header}):
+        assert str(languages.locale()) == locale
+
+
+def test_page_names_its_language_and_direction(browser: Any) -> None:
+    page = browser.get("/sign-in", headers={"Accept-Language": "he,en-GB;q=0.5"}).text
+    assert '<html lang="en-GB" dir="ltr">' in page
+
+
+@pytest.mark.parametrize(
+    ("header", "amount", "currency", "written"),
+    [
+        ("en-IN", "123456.5", "inr", "₹1,23,456.50"),
+        ("en-IN", "12345678", "INR", "₹1,23,45,678.00"),
+        ("en-US", "123456.5", "inr", "₹123,456.50"),
+        ("en-US", "1234.5", "usd", "$1,234.50"),
+        ("en-GB", "1234.5", "gbp", "£1,234.50"),
+        ("en-GB", "0", "gbp", "£0.00"),
+        ("en-IN", "5000", "jpy", "JP¥5,000"),
+        ("en-US", "5000", "jpy", "¥5,000"),
+        ("de-DE", "123456.5", "inr", "₹1,23,456.50"),
+        ("en", "123456.5", "inr", "₹1,23,456.50"),
+        ("", "123456.5", "inr", "₹1,23,456.50"),
+    ],
+)
+def test_money(app: Flask, header: str, amount: str, currency: str, written: str) -> None:
+    with app.test_request_context(headers={"Accept-Language": header}):
+        assert languages.money(Decimal(amount), currency) == written
+
+
+def test_no_paisa_is_lost_in_a_large_amount(context: Flask) -> None:
+    assert languages.money(Decimal("90071992547409.93"), "inr") == "₹9,00,71,99,25,47,409.93"
+
+
+def test_outside_a_request_the_home_locale_is_used(context: Flask) -> None:
+    assert str(languages.locale()) == "en_IN"
+
+
+@pytest.mark.parametrize(
+    ("header", "date", "date_time"),
+    [
+        ("en-IN", "1 Sept 2026 UTC", "1 Sept 2026, 10:05 UTC"),
+        ("en-US", "Sep 1, 2026 UTC", "Sep 1, 2026, 10:05 UTC"),
+        ("en,he;q=0.5", "1 Sept 2026 UTC", "1 Sept 2026, 10:05 UTC"),
+        ("he", "1 Sept 2026 UTC", "1 Sept 2026, 10:05 UTC"),
+    ],
+)
+def test_dates_name_their_zone(app: Flask, header: str, date: str, date_time: str) -> None:
+    with app.test_request_context(headers={"Accept-Language": header}):
+        assert languages.date(WHEN) == date
+        assert languages.date_time(WHEN) == date_time
+        assert languages.clock(WHEN) == "10:05 UTC"
+
+
+@pytest.mark.parametrize(
+    ("period", "forms"),
+    [
+        ("MONTHLY", ("month", "Monthly", "1 month", "a month")),
+        ("ANNUAL", ("year", "Yearly", "1 year", "a year")),
+        ("FORTNIGHTLY", ("fortnightly", "fortnightly", "fortnightly", "")),
+    ],
+)
+def test_periods(context: Flask, period: str, forms: tuple[str, ...]) -> None:
+    functions = (languages.period, languages.period_choice, languages.duration, languages.each)
+    assert tuple(function(period) for function in functions) == forms
+
+
+def test_prices_follow_the_visitors_region(browser: Any, sell: Callable[..., None]) -> None:
+    sell(plan(price("123456.5")))
+    assert "₹1,23,456.50" in browser.get("/plans", headers={"Accept-Language": "en-IN"}).text
+    assert "₹123,456.50" in browser.get("/plans", headers={"Accept-Language": "en-US"}).text
