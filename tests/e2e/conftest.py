@@ -165,13 +165,13 @@ def running_demo(home: Path) -> Iterator[Demo]:
         "SANDBOX_PORT": str(sandbox_port),
         "DATABASE_URL": f"sqlite:///{home}/shop.db",
         "SANDBOX_DATABASE_URL": f"sqlite:///{home}/sandbox.db",
-        "FLEXPRICE_API_KEY": "sk_sandbox_browser",
+        "FLEXPRICE_API_KEY": "sk_sandbox_default",
         "FLEXPRICE_WEBHOOK_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         "SECRET_KEY": secrets.token_urlsafe(48),
         "RATE_LIMITS": "off",  # the whole suite comes from one address
     }
     log = home / "log.txt"
-    tried = threading.Event()
+    started = threading.Event()
     with (
         log.open("w") as kept,
         subprocess.Popen(
@@ -190,22 +190,22 @@ def running_demo(home: Path) -> Iterator[Demo]:
                 kept.write(line)
                 kept.flush()
                 if "Try this" in line:
-                    tried.set()
-            tried.set()  # it has ended
+                    started.set()
+            started.set()  # it has ended
 
         reader = threading.Thread(target=read, daemon=True)
         reader.start()
         try:
-            ready = tried.wait(START_S) and child.poll() is None
+            ready = started.wait(START_S) and child.poll() is None
             assert ready, f"the demo did not start:\n{log.read_text()}"
             shop, sandbox = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{sandbox_port}"
-            said = {
+            made = {
                 "FLEXPRICE_API_URL": f"{sandbox}/v1",
                 "STOREFRONT_URL": shop,
                 "MAIL_URL": "keep:",
                 "MAIL_FROM": "shop@kestrel.test",
             }
-            yield Demo(shop, sandbox, inherited | given | said)
+            yield Demo(shop, sandbox, inherited | given | made)
         finally:
             if child.poll() is None:
                 child.send_signal(signal.SIGINT)
@@ -368,11 +368,11 @@ class Shopper:
         self.page = self.new_tab()
         self.problems: list[str] = []
         self.expected: list[str] = []
-        context.on("console", self._heard)
+        context.on("console", self._logged)
         context.on("weberror", lambda error: self.problems.append(str(error.error)))
         context.on("response", self._answered)
 
-    def _heard(self, message: ConsoleMessage) -> None:
+    def _logged(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning"):
             self.problems.append(f"{message.text} ({message.location['url']})")
 
@@ -395,22 +395,22 @@ class Shopper:
         self.page.get_by_role("button", name=name).click()
 
     def joins(self) -> None:
-        """Signs up without looking at it: most walks are about what comes afterwards."""
-        door, web = f"{self.demo.shop}/sign-up", self.page.request
-        token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', web.get(door).text())
+        """Signs up without the page: most tests are about what comes afterwards."""
+        address, web = f"{self.demo.shop}/sign-up", self.page.request
+        token = re.search(r'name="csrf_token"[^>]* value="([^"]+)"', web.get(address).text())
         assert token is not None
-        answer = web.post(door, form={"csrf_token": token[1], **self.papers()}, max_redirects=0)
-        assert answer.status == 303
+        response = web.post(address, form={"csrf_token": token[1], **self.details()}, max_redirects=0)
+        assert response.status == 303
 
-    def papers(self) -> dict[str, str]:
+    def details(self) -> dict[str, str]:
         email = f"asha{next(self.numbers)}@example.com"
         return {"name": "Asha Rao", "email": email, "password": PASSWORD}
 
-    def sign_up_for(self, plan: str = "Starter", at: str = "/") -> None:
+    def sign_up_for(self, plan: str = "Starter", at: str = "/plans") -> None:
         """From the list of plans, by way of signing up, to the plan's own page."""
         self.see(at)
         self.press(f"Buy {plan}")
-        for name, typed in self.papers().items():
+        for name, typed in self.details().items():
             self.page.locator(f"input[name={name}]").fill(typed)
         self.page.locator("main").get_by_role("button", name="Sign up").click()
         expect(self.page.get_by_role("heading", level=1, name=plan)).to_be_visible()
@@ -421,7 +421,7 @@ class Shopper:
 
     def order(self, plan: str = "Starter") -> None:
         self.joins()
-        self.see("/")
+        self.see("/plans")
         self.buy(plan)
 
     def is_at_payment(self) -> None:
@@ -432,11 +432,17 @@ class Shopper:
         self.page.wait_for_url(f"{self.demo.shop}/orders/*/success?*", wait_until="commit")
 
     def makes_happen(self, outcome: str, delivery: str = "normal") -> None:
-        """On the payment page, by the testers' own form."""
-        self.page.get_by_text("For testers").click()
-        self.page.get_by_label("What happens").select_option(outcome)
-        self.page.get_by_label("How the shop is told").select_option(delivery)
-        self.press("Make it happen")
+        """On the payment page, with the test controls."""
+        self.page.locator("details > summary").first.click()
+        self.page.locator("select[name=outcome]").select_option(outcome)
+        self.page.locator("select[name=delivery]").select_option(delivery)
+        self.page.locator("form:has(select[name=outcome]) button").click()
+
+    def declines(self) -> None:
+        """A payment on the payment page that is declined."""
+        self.page.locator("details > summary").first.click()
+        self.press(re.compile("decline", re.I))
+        expect(self.page.get_by_role("alert")).to_be_visible()
 
     def tabs_to(self, target: Locator) -> None:
         """By the keyboard alone."""
@@ -447,7 +453,7 @@ class Shopper:
         raise AssertionError(f"the keyboard does not reach {target}")
 
     def opens_order(self) -> None:
-        """The open one, from the account's page."""
+        """The open one, from the account page."""
         self.see("/account")
         self.page.locator("tbody").get_by_role("link", name="Continue or cancel").click()
         expect(self.page.locator("#order-status")).to_be_visible()
@@ -464,11 +470,11 @@ class Shopper:
         )
 
     def sees_money_go_back(self) -> None:
-        """The end may be told before the money is: the page looks on, and shows it by itself."""
-        self.sees_phase("late", seconds=60)
+        """The end may be known before the refund is: the page polls on, and shows it by itself."""
+        self.sees_phase("paid_late", seconds=60)
 
     def waits_elsewhere(self, state: str) -> None:
-        """Until the account says so, which is looked at without a tab."""
+        """Until the account page says so, requested without a tab."""
         for _ in range(100):
             if state in self.page.request.get(f"{self.demo.shop}/account").text():
                 return
@@ -476,7 +482,7 @@ class Shopper:
         raise AssertionError(f"no order became {state}")
 
     def sees_orders(self, *states: str) -> None:
-        """On the account's page, the newest first."""
+        """On the account page, the newest first."""
         self.see("/account")
         expect(self.page.locator("table tbody tr td:nth-child(2)")).to_have_text(list(states))
 
@@ -485,20 +491,20 @@ class Shopper:
 def shopper(
     request: pytest.FixtureRequest, chromium: Browser, demo: Demo, htmx: bytes
 ) -> Iterator[Callable[..., Shopper]]:
-    """`shopper(...)` opens a fresh browser context; what its browser complains of fails the test."""
+    """`shopper(...)` opens a new browser context; an error of its browser fails the test."""
     opened: list[tuple[BrowserContext, Shopper]] = []
 
     def open_browser(
         script: bytes | None = htmx,
         cdn: Callable[[Route], None] | None = None,
-        haste: bool = True,
+        fast_timers: bool = True,
         newer: bytes = b"",
         **options: Any,
     ) -> Shopper:
         context = traced(chromium, **options)
         if newer:
             context.route(re.compile(r"/orders/\w+/(success|failure)"), unpinned)
-        if haste:
+        if fast_timers:
             context.add_init_script(FASTER_TIMERS)
         if cdn:
             context.route(f"{CDN}*", cdn)
@@ -528,10 +534,10 @@ def gallery(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Gallery]:
 
 @pytest.fixture(scope="package")
 def visitors(chromium: Browser, gallery: Gallery) -> Iterator[Visitors]:
-    """A browser for each of those who look, signed in where they have a name."""
-    everybody = Visitors(chromium, gallery)
-    yield everybody
-    everybody.close()
+    """A browser context for each person, signed in where they have a name."""
+    people = Visitors(chromium, gallery)
+    yield people
+    people.close()
 
 
 @pytest.fixture(scope="session")
@@ -540,8 +546,8 @@ def axe(npm: Npm) -> str:
 
 
 @pytest.fixture
-def silence(demo: Demo) -> Iterator[None]:
-    """From here on the shop hears nothing about payments, until the test lets it."""
+def muted(demo: Demo) -> Iterator[None]:
+    """The shop learns nothing about payments until the test unmutes it."""
     demo.mute()
     yield
     demo.unmute()

@@ -11,7 +11,7 @@ from pathlib import Path
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.e2e.conftest import ARGUMENTS, CHROMIUM, running_demo
-from tests.e2e.gallery import PASSWORD, standing
+from tests.e2e.gallery import PASSWORD, View, running
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DESKTOP = {"width": 1120, "height": 1085}
@@ -30,18 +30,18 @@ def main(folder: Path) -> None:
         browser.close()
     with (
         tempfile.TemporaryDirectory() as home,
-        standing(Path(home)) as gallery,
+        running(Path(home)) as gallery,
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        dark(browser, gallery.url, gallery.pages(), folder)
+        dark(browser, gallery.url, gallery.views(), folder)
         browser.close()
 
 
 def sale(browser: Browser, shop: str, folder: Path) -> None:
     """By the year: plans, the payment page, the order that is ready."""
     page = browser.new_page(viewport=DESKTOP, locale="en-IN", reduced_motion="reduce")
-    page.goto(f"{shop}/?period=ANNUAL&currency=inr")
+    page.goto(f"{shop}/plans?billing_period=ANNUAL&currency=inr")
     keep(page, folder / "plans.png", whole=False)
     page.get_by_role("button", name="Buy Team").click()
     for field, typed in (("name", "Asha Rao"), ("email", "asha@example.com"), ("password", PASSWORD)):
@@ -54,13 +54,13 @@ def sale(browser: Browser, shop: str, folder: Path) -> None:
     page.get_by_role("button", name=re.compile("^pay ", re.I)).click()
     page.wait_for_selector("[data-phase=ready]")
     page.set_viewport_size({"width": 760, "height": 700})
-    page.reload()  # the invoice has come meanwhile
+    page.reload()  # the invoice has been read since
     keep(page, folder / "order.png")
     page.context.close()
 
 
-def dark(browser: Browser, shop: str, pages: dict[str, tuple[str, str, str]], folder: Path) -> None:
-    """On a phone, at night."""
+def dark(browser: Browser, shop: str, views: dict[str, View], folder: Path) -> None:
+    """On a phone, in the dark."""
     context = browser.new_context(viewport=PHONE, color_scheme="dark", reduced_motion="reduce")
     page = context.new_page()
     page.goto(f"{shop}/sign-in")
@@ -68,8 +68,8 @@ def dark(browser: Browser, shop: str, pages: dict[str, tuple[str, str, str]], fo
     page.locator("input[name=password]").fill(PASSWORD)
     page.locator("main").get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{shop}/")
-    for name, file in (("order checking", "checking.png"), ("order late", "late.png")):
-        page.goto(shop + pages[name][2])
+    for name, file in (("order checking", "checking.png"), ("order paid_late", "late.png")):
+        page.goto(shop + views[name].path)
         keep(page, folder / file, whole=False)
     context.close()
 

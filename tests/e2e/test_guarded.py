@@ -1,4 +1,4 @@
-"""What a real browser tells others, keeps, and makes of a refusal."""
+"""What a real browser sends to others, keeps, and does with a refusal."""
 
 import re
 from collections.abc import Callable
@@ -10,11 +10,12 @@ from playwright.sync_api import Request, Route, expect
 pytestmark = pytest.mark.browser
 
 Open = Callable[..., Any]
+PENDING = re.compile("checking|confirming")
 
 
 @pytest.fixture
 def asked_elsewhere() -> Callable[[Any], list[dict[str, str]]]:
-    """The headers of every request that leaves the shop from here on."""
+    """The headers of every request to another site from here on."""
 
     def watch(someone: Any) -> list[dict[str, str]]:
         seen: list[dict[str, str]] = []
@@ -29,8 +30,8 @@ def asked_elsewhere() -> Callable[[Any], list[dict[str, str]]]:
     return watch
 
 
-@pytest.mark.usefixtures("silence")
-def test_neither_the_cdn_nor_the_payment_page_learns_an_orders_address(
+@pytest.mark.usefixtures("muted")
+def test_others_do_not_learn_an_orders_address(
     shopper: Open, asked_elsewhere: Callable[[Any], list[dict[str, str]]]
 ) -> None:
     told: list[dict[str, str]] = []
@@ -56,13 +57,13 @@ def test_neither_the_cdn_nor_the_payment_page_learns_an_orders_address(
         assert headers.get("origin", "null") in ("null", asha.demo.shop)
 
 
-@pytest.mark.usefixtures("silence")
-def test_the_page_runs_htmx_under_its_policy_without_a_complaint(shopper: Open, demo: Any) -> None:
-    """And what the policy forbids does not run: the fixture fails on any complaint that is not expected."""
+@pytest.mark.usefixtures("muted")
+def test_htmx_runs_under_the_policy(shopper: Open, demo: Any) -> None:
+    """What the policy forbids does not run: the fixture fails on any other error."""
     asha = shopper()
     asha.order()
     asha.pay()
-    asha.sees_phase("checking")
+    asha.sees_phase(PENDING)
     answer = asha.page.request.get(asha.page.url)
     policy = answer.headers["content-security-policy"]
     assert "unsafe-inline" not in policy
@@ -80,30 +81,30 @@ def test_the_page_runs_htmx_under_its_policy_without_a_complaint(shopper: Open, 
         }"""
     )
     assert asha.page.evaluate("window.ran") is None
-    demo.speak()
+    demo.unmute()
     asha.sees_phase("ready")
 
 
-def test_after_signing_out_the_back_button_shows_nothing(shopper: Open) -> None:
+def test_back_button_shows_nothing_after_signing_out(shopper: Open) -> None:
     asha = shopper()
     asha.order()
     asha.see("/account")
     expect(asha.page.locator("main")).to_contain_text("@example.com")
     asha.page.get_by_role("button", name="Sign out").click()
-    expect(asha.page.get_by_text("You are signed out")).to_be_visible()
+    expect(asha.page.get_by_text("signed out on all devices")).to_be_visible()
     asha.page.go_back()
     expect(asha.page).to_have_url(re.compile("/sign-in"))
     expect(asha.page.locator("main")).not_to_contain_text("@example.com")
 
 
-@pytest.mark.usefixtures("silence")
+@pytest.mark.usefixtures("muted")
 @pytest.mark.parametrize("with_htmx", [True, False], ids=["htmx", "without the CDN"])
-def test_a_page_that_asked_too_often_goes_on_when_it_may(shopper: Open, demo: Any, with_htmx: bool) -> None:
+def test_polling_continues_after_a_429(shopper: Open, demo: Any, with_htmx: bool) -> None:
     asha = shopper() if with_htmx else shopper(script=None)
     asha.expected += ["429", "net::ERR_FAILED"]
     refused: list[str] = []
 
-    def turn_away(route: Route) -> None:
+    def refuse(route: Route) -> None:
         if len(refused) < 2:
             refused.append(route.request.url)
             route.fulfill(
@@ -113,26 +114,24 @@ def test_a_page_that_asked_too_often_goes_on_when_it_may(shopper: Open, demo: An
             route.continue_()
 
     asha.order()
-    asha.page.route("**/status?*", turn_away)
+    asha.page.route("**/status?*", refuse)
     asha.pay()
-    asha.sees_phase("checking")
-    demo.speak()
+    asha.sees_phase(PENDING)
+    demo.unmute()
     expect(asha.page.locator("#order-status")).to_be_visible()
     asha.sees_phase("ready", seconds=75)
     assert len(refused) == 2
     expect(asha.page.get_by_role("heading", name="Slower")).to_have_count(0)
 
 
-@pytest.mark.usefixtures("silence")
-def test_a_sign_in_that_ran_out_leads_from_the_waiting_page_to_the_sign_in_and_back(
-    shopper: Open, demo: Any
-) -> None:
-    """With htmx or without it, the page does not wait for ever."""
+@pytest.mark.usefixtures("muted")
+def test_expired_sign_in_leads_to_sign_in_and_back(shopper: Open, demo: Any) -> None:
+    """With htmx and without it."""
     for asha in (shopper(), shopper(script=None)):
         asha.expected += ["401", "net::ERR_FAILED"]
         asha.order()
         asha.pay()
-        asha.sees_phase("checking")
+        asha.sees_phase(PENDING)
         order = re.search("/orders/[0-9a-f]+", asha.page.url)
         assert order is not None
         asha.page.context.clear_cookies()

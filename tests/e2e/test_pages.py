@@ -1,4 +1,4 @@
-"""What holds of every page in every state: readable for all, at any width, in any light."""
+"""Every page in every state: accessible, at any width, light and dark."""
 
 import os
 import re
@@ -7,63 +7,13 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.gallery import DESK, ERRORS, LETTERS, OF_LENA, ORDERS, SEEN_AS, SHELVES, SPECIAL
+from tests.e2e.gallery import NAMES
 
 pytestmark = pytest.mark.browser
 
-PAGES = [
-    *(f"plans {shelf}" for shelf in SHELVES),
-    "plans by the year",
-    "plans in dollars by the year",
-    "plans, one owned",
-    "plans, not a member",
-    "a plan",
-    "a long plan",
-    "a plan, owned",
-    "a plan, down",
-    "sign in",
-    "sign in to go on",
-    "sign in, empty",
-    "sign in, wrong",
-    "sign up",
-    "sign up for a plan",
-    "sign up, empty",
-    "sign up, taken",
-    "sign up, easily guessed",
-    "forgotten",
-    "forgotten, empty",
-    "forgotten, sent",
-    "a new password",
-    "a new password, short",
-    *(f"order {phase}" for phase in (*ORDERS, *SPECIAL, *OF_LENA, *SEEN_AS)),
-    "receipt",
-    "receipt, returned",
-    "receipt, invoice to come",
-    "receipt, long",
-    "account",
-    "account, empty",
-    "account, long",
-    "members",
-    "members, long",
-    "letters",
-    "letters, empty",
-    *(f"a letter, {kind}" for kind in LETTERS),
-    *(f"mail {kind}" for kind in LETTERS),
-    *(f"error {kind}" for kind in ERRORS),
-    "qa",
-    "qa, empty",
-    "qa, one order",
-    "qa, one lost",
-    *(f"desk {page}" for page in DESK),
-    "desk order",
-    "desk order, delivered",
-    "desk message",
-    "desk search",
-    "desk search, nothing",
-]
-GUISES = {"wide, by day": ("light", 1280, 800), "on a phone, at night": ("dark", 390, 844)}
+LOOKS = {"wide, light": ("light", 1280, 800), "phone, dark": ("dark", 390, 844)}
 STANDARD = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa"]
-HABITS = ["best-practice"]  # of pages: a letter stands in a page that is not ours
+BEST_PRACTICE = ["best-practice"]  # of pages; an email is shown in a page that is not ours
 
 
 def found(page: Page, axe: str, standard: list[str]) -> list[str]:
@@ -86,48 +36,48 @@ def too_wide(page: Page) -> int:
     return int(page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-def guises(number: int) -> list[str]:
-    """In which the page of this number is examined. All in CI; in `make test` the pages take turns."""
-    all_of_them = list(GUISES)
+def looks(number: int) -> list[str]:
+    """How the page of this number is checked: in every look in CI, in turns in `make test`."""
+    all_of_them = list(LOOKS)
     return all_of_them if os.environ.get("REQUIRE_BROWSER") else all_of_them[number % 4 : number % 4 + 1]
 
 
-def put_on(page: Page, guise: str) -> None:
-    light, width, height = GUISES[guise]
+def apply_look(page: Page, look_name: str) -> None:
+    light, width, height = LOOKS[look_name]
     page.emulate_media(color_scheme=light)
     page.set_viewport_size({"width": width, "height": height})
 
 
 @pytest.fixture
 def look(visitors: Any, gallery: Any) -> Any:
-    """Opens a page of the gallery by its name."""
+    """Opens a page of the gallery by name."""
 
     def at(name: str) -> Page:
-        sight = gallery.pages()[name]
-        page = visitors.page(sight.who)
+        view = gallery.views()[name]
+        page = visitors.page(view.who)
         page.set_viewport_size({"width": 1280, "height": 800})
         page.emulate_media(
             media="screen", color_scheme="light", reduced_motion="reduce", forced_colors="none"
         )
-        return visitors.go(sight)
+        return visitors.go(view)
 
     return at
 
 
 def test_no_page_is_left_out(gallery: Any) -> None:
-    assert sorted(PAGES) == sorted(gallery.pages())
+    assert sorted(NAMES) == sorted(gallery.views())
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_every_page_is_for_everybody(look: Any, axe: str, name: str) -> None:
+@pytest.mark.parametrize("name", NAMES)
+def test_page_is_accessible_and_fits(look: Any, axe: str, name: str) -> None:
     page = look(name)
     expect(page.locator("h1")).to_have_count(1)
     expect(page.locator("meta[http-equiv=refresh]")).to_have_count(0)
 
-    standard = STANDARD if name.startswith("mail ") else STANDARD + HABITS
-    for guise in guises(PAGES.index(name)):
-        put_on(page, guise)
-        assert found(page, axe, standard) == [], guise
+    standard = STANDARD if name.startswith("sent ") else STANDARD + BEST_PRACTICE
+    for look_name in looks(NAMES.index(name)):
+        apply_look(page, look_name)
+        assert found(page, axe, standard) == [], look_name
 
     page.set_viewport_size({"width": 320, "height": 640})
     assert too_wide(page) == 0, "on the smallest phone"
@@ -147,12 +97,12 @@ def test_errors_are_tied_to_their_fields(look: Any, name: str) -> None:
     assert wrong.count() == page.locator("main input:visible").count()
     for field in wrong.all():
         described = (field.get_attribute("aria-describedby") or "").split()
-        assert any(page.locator(f"#{part}").inner_text().startswith("Please") for part in described)
+        assert any(page.locator(f"#{part}").inner_text().strip() for part in described)
     page.get_by_role("alert").get_by_role("link").first.click()
     expect(wrong.first).to_be_focused()
 
 
-def test_the_first_tab_skips_to_the_content(look: Any) -> None:
+def test_first_tab_skips_to_the_content(look: Any) -> None:
     page = look("plans usual")
     page.keyboard.press("Tab")
     skip = page.get_by_role("link", name="Skip to the content")
@@ -164,8 +114,8 @@ def test_the_first_tab_skips_to_the_content(look: Any) -> None:
     expect(page.locator("main input[type=radio]").first).to_be_focused()
 
 
-def test_focus_is_seen_on_everything(look: Any) -> None:
-    """Each stop of the keyboard has a ring of at least two pixels."""
+def test_focus_is_visible_everywhere(look: Any) -> None:
+    """Each focused element has a ring of at least two pixels."""
     page = look("account")
     ring = "getComputedStyle(document.activeElement).outlineWidth"
     for stop in range(12):
@@ -192,8 +142,8 @@ def test_only_the_receipt_is_printed(look: Any) -> None:
         expect(gone.first).to_be_hidden()
 
 
-def test_plans_are_compared_line_by_line(look: Any) -> None:
-    """Prices, buttons and every feature stand at the same height on all cards of a row."""
+def test_plans_are_compared_side_by_side(look: Any) -> None:
+    """Prices, buttons and features are at the same height on all cards of a row."""
     page = look("plans usual")
     for part in (
         ".price",
@@ -209,20 +159,20 @@ def test_plans_are_compared_line_by_line(look: Any) -> None:
         assert max(tops) - min(tops) < 1, part
 
 
-def test_a_yearly_price_says_what_it_comes_to(look: Any) -> None:
+def test_yearly_price_says_what_it_saves(look: Any) -> None:
     page = look("plans by the year")
     team = page.locator(".card", has=page.get_by_role("heading", name="Team"))
     for said in (
         "14,995.00",
-        "1,249.58 a month",
-        "You save ₹2,999.00",
+        "1,249.58/month, billed yearly",
+        "Save ₹2,999.00 (16%) a year",
         "plus tax",
-        "does not renew by itself",
+        "No auto-renewal.",
     ):
         expect(team).to_contain_text(said)
 
 
-def test_the_owned_plan_is_marked_and_not_sold_again(look: Any) -> None:
+def test_owned_plan_is_marked_and_not_sold_again(look: Any) -> None:
     page = look("plans, one owned")
     starter = page.locator(".card", has=page.get_by_role("heading", name="Starter"))
     expect(starter).to_contain_text("Current")

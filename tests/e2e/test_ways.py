@@ -1,4 +1,4 @@
-"""Other ways through the shop: a year in dollars, in the dark, by the keyboard, twice at once, later."""
+"""Other ways through the shop: a year in dollars, dark mode, the keyboard, double clicks, two tabs."""
 
 import re
 from collections.abc import Callable
@@ -12,43 +12,43 @@ pytestmark = pytest.mark.browser
 Open = Callable[..., Any]
 
 
-def test_a_year_in_dollars_in_the_dark(shopper: Open) -> None:
+def test_year_in_dollars_in_dark_mode(shopper: Open) -> None:
     asha = shopper(color_scheme="dark", locale="en-US")
-    asha.see("/")
-    asha.page.get_by_label("One year").check()
+    asha.see("/plans")
+    asha.page.get_by_label("Yearly").check()
     asha.page.get_by_label("USD").check()
-    asha.press("Show prices")
+    asha.press("Update")
     team = asha.page.locator(".card", has=asha.page.get_by_role("heading", name="Team"))
-    for said in ("$290.00", "$24.17 a month", "You save $58.00"):
+    for said in ("$290.00", "$24.17/month, billed yearly", "Save $58.00 (16%) a year"):
         expect(team).to_contain_text(said)
     expect(asha.page.locator("body")).to_have_css("color", "rgb(233, 239, 243)")
 
     asha.sign_up_for("Team", at=asha.page.url.removeprefix(asha.demo.shop))
-    expect(asha.page.get_by_label("One year")).to_be_checked()  # the choice outlives the sign-up
+    expect(asha.page.get_by_label("Yearly")).to_be_checked()  # the choice outlives the sign-up
     asha.buy("Team")
     expect(asha.page.locator("h1")).to_contain_text("$")
     asha.pay()
     asha.sees_phase("ready")
-    expect(asha.page.locator(".facts")).to_contain_text("Team, one year")
+    expect(asha.page.locator(".facts")).to_contain_text("Team, 1 year")
     asha.page.get_by_role("link", name="Receipt").click()
     expect(asha.page.get_by_role("heading", level=1, name="Receipt")).to_be_visible()
     expect(asha.page.locator(".receipt__lines")).to_contain_text("$290.00")
 
 
-def test_the_keyboard_alone_buys(shopper: Open) -> None:
+def test_keyboard_alone_buys(shopper: Open) -> None:
     asha = shopper()
     page, keys = asha.page, asha.page.keyboard
-    asha.see("/")
-    asha.tabs_to(page.get_by_label("One month"))
+    asha.see("/plans")
+    asha.tabs_to(page.get_by_label("Monthly"))
     keys.press("ArrowRight")
-    expect(page.get_by_label("One year")).to_be_checked()
-    asha.tabs_to(page.get_by_role("button", name="Show prices"))
+    expect(page.get_by_label("Yearly")).to_be_checked()
+    asha.tabs_to(page.get_by_role("button", name="Update"))
     keys.press("Enter")
-    expect(page).to_have_url(re.compile("period=ANNUAL"))
+    expect(page).to_have_url(re.compile("billing_period=ANNUAL"))
     asha.tabs_to(page.get_by_role("button", name="Buy Starter"))
     keys.press("Enter")
     expect(page.get_by_role("heading", level=1, name="Sign up")).to_be_visible()
-    for field, typed in asha.papers().items():
+    for field, typed in asha.details().items():
         asha.tabs_to(page.locator(f"input[name={field}]"))
         keys.type(typed)
     keys.press("Enter")
@@ -64,13 +64,13 @@ def test_the_keyboard_alone_buys(shopper: Open) -> None:
     expect(page.locator("main")).to_contain_text("Starter")
 
 
-def test_a_double_click_makes_one_order(shopper: Open) -> None:
+def test_double_click_makes_one_order(shopper: Open) -> None:
     asha = shopper()
     asha.joins()
-    asha.see("/")
+    asha.see("/plans")
     asha.page.get_by_role("button", name="Buy Starter").dblclick()
     asha.page.wait_for_url(re.compile("/pay/|/orders/"))
-    if "/orders/" in asha.page.url:  # the second click met the first under way, and waits with its order
+    if "/orders/" in asha.page.url:  # the second click came while the first ran
         asha.page.get_by_role("link", name="Continue payment").click()
     asha.is_at_payment()
     asha.sees_orders("Open")
@@ -79,7 +79,7 @@ def test_a_double_click_makes_one_order(shopper: Open) -> None:
 def test_two_tabs_share_one_order(shopper: Open, demo: Any) -> None:
     asha = shopper()
     asha.joins()
-    asha.see("/")
+    asha.see("/plans")
     first, second = asha.page, asha.new_tab()
     second.goto(first.url)
     asha.buy()
@@ -96,7 +96,7 @@ def test_two_tabs_share_one_order(shopper: Open, demo: Any) -> None:
     asha.sees_orders("Completed")
 
 
-def test_who_signed_out_comes_back_to_the_order(shopper: Open) -> None:
+def test_sign_in_leads_back_to_the_order(shopper: Open) -> None:
     asha = shopper()
     asha.order()
     asha.see("/account")

@@ -70,9 +70,12 @@ def test_pricing_page_without_flexprice_says_the_same(browser: Any, app: Flask) 
     "error", [OperationalError("SELECT 1", {}, Exception("gone")), PoolTimeout("no connection")]
 )
 def test_database_down_is_503_without_asking_it_again(
-    app: Flask, asha: Any, fail: Callable[[Exception], str], error: Exception
+    fail: Callable[[Exception], str], add_user: Callable[..., int], browser: Any, error: Exception
 ) -> None:
-    response = asha.get(fail(error))
+    path = fail(error)
+    add_user()
+    assert browser.sign_in().status_code == 303
+    response = browser.get(path)
     assert response.status_code == 503
     assert response.headers["Retry-After"] == "2"
     assert "We cannot reach our database." in response.text

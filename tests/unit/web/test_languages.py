@@ -26,7 +26,7 @@ WHEN = datetime(2026, 9, 1, 10, 5)  # noqa: DTZ001 - naive UTC, as in the tables
         ("de-DE,de;q=0.9,en-US;q=0.5", "en_US"),
         ("ar", "en_IN"),
         ("en;q=0,de", "en_IN"),
-        ("en-ZZ", "en"),
+        ("en-ZZ", "en_US"),
         ("tlh,*;q=0.5", "en_IN"),
         ("en_US", "en_IN"),
         (";;;,,", "en_IN"),

@@ -1,4 +1,4 @@
-"""Static files are kept for a year under the hash of their content, and revalidated under any other address."""
+"""Static files are kept for a year under their content's hash, and revalidated under any other address."""
 
 import gzip
 import re

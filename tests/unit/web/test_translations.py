@@ -1,7 +1,6 @@
 """Texts of shoppers' pages are marked for translation, and a translation is one file."""
 
 import re
-from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -82,7 +81,7 @@ def test_pages_of_staff_are_not_extracted(extracted: dict[Any, str]) -> None:
 
 
 @pytest.fixture
-def german(tmp_path: Path, app: Flask) -> Iterator[dict[str, str]]:
+def german(tmp_path: Path, app: Flask) -> dict[str, str]:
     """A second language, as a translator hands it in."""
     from flask_babel import get_babel
 
@@ -98,7 +97,7 @@ def german(tmp_path: Path, app: Flask) -> Iterator[dict[str, str]]:
     file.write_bytes(written.getvalue())
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(tmp_path / "texts")
     get_babel(app).translation_directories[:] = [str(tmp_path / "texts")]
-    yield {"Accept-Language": "de-AT,en;q=0.3"}
+    return {"Accept-Language": "de-AT,en;q=0.3"}
 
 
 def test_language_is_one_file(browser: Any, german: dict[str, str]) -> None:
