@@ -165,7 +165,6 @@ def test_a_sign_in_form_works_in_a_second_tab(browser, add_user):
 # -- where a sign-in leads ----------------------------------------------------------------------------
 
 ELSEWHERE = [
-    "/\x00",
     "/%0d%0aX-Evil:%201",
     "/account\r\nX-Evil: 1",
     "/account\x7f",
@@ -199,6 +198,12 @@ ELSEWHERE = [
 def test_a_sign_in_leads_nowhere_else(browser, add_user, target):
     add_user()
     assert browser.sign_in(next=target).location == "/"
+
+
+@pytest.mark.parametrize("field", ["email", "password", "next", "no such field"])
+def test_nul_in_a_field_is_refused(browser, add_user, field):
+    add_user()
+    assert browser.post("/sign-in", **(ASHA | {field: "a\x00b"})).status_code == 400
 
 
 @pytest.mark.parametrize("target", ELSEWHERE)

@@ -56,7 +56,6 @@ def test_a_customer_of_somebody_else_is_not_adopted(browser, flexprice, rows):
         {"email": "not an address"},
         {"email": ""},
         {"email": f"{'a' * 300}@example.com"},
-        {"email": "asha\x00@example.com"},
         {"password": "short"},
         {"password": "x" * 201},
         {"name": ""},
@@ -117,7 +116,6 @@ def test_names_of_every_script_are_accepted(sign_up, rows, typed, stored):
     [
         "Asha\nRao",
         "Asha\rBcc: x@example.com",
-        "Asha\x00Rao",
         "Asha\tRao",
         "Asha\u2028Rao",
         "Asha\u2029Rao",
