@@ -61,6 +61,8 @@ def subscription(**changes: Any) -> dict[str, Any]:
         "id": "subs_01",
         "customer_id": "cust_01",
         "plan_id": "plan_01",
+        "billing_period": "MONTHLY",
+        "currency": "inr",
         "subscription_status": "active",
         "metadata": {},
     } | changes

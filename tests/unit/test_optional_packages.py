@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[2]
 
 # A sale: placed, paid by a signed webhook, fulfilled by the worker. Flexprice is a stub of two answers.
 SALE = """
+import logging
 from sqlalchemy import select
 import responses
 from storefront import create_app
@@ -20,6 +21,7 @@ from storefront.models import Order, PlanAccess
 from tests.samples import API, customer, invoice, plan, price, session, subscription, webhook
 from tests.shop_fixtures import HOME, Browser, send_webhook_to
 
+logging.basicConfig(level=logging.INFO)
 app = create_app()
 with app.app_context():
     db.create_all()
