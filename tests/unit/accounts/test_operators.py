@@ -1,4 +1,4 @@
-"""`flask operator`: the role goes to a person, not to whoever signed up with their address."""
+"""`flask operator`: the role goes to a person, not to a stranger who signed up with their address."""
 
 import re
 
