@@ -24,7 +24,7 @@ test: $(DEV_READY)  ## run the tests (a fixed sample of the long matrices; minut
 	$(PYTEST)
 
 test-fast: $(DEV_READY)  ## run the unit tests alone (seconds)
-	$(PYTEST) -m "not soak and not thorough and not browser and not postgres" tests/unit
+	$(PYTEST) -m "not soak and not slow and not thorough and not browser and not postgres" tests/unit
 
 test-all: $(DEV_READY)  ## run every test but the soak, also on PostgreSQL and in the browser (long)
 	REQUIRE_POSTGRES=1 REQUIRE_BROWSER=1 $(PYTEST)

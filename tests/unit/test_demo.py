@@ -17,6 +17,7 @@ import pytest
 
 from tests.conftest import free_port
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 

@@ -19,6 +19,7 @@ import yaml
 
 from storefront.settings import SERVER_THREADS, Settings
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 

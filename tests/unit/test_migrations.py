@@ -14,6 +14,7 @@ from sqlalchemy import create_engine, inspect
 
 from tests.conftest import shop_tables
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).resolve().parents[2]
 
 

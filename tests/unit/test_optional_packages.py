@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
 
 # A sale: placed, paid by a signed webhook, fulfilled by the worker. Flexprice is a stub of two answers.
