@@ -5,6 +5,7 @@ import io
 import sys
 import tokenize
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent.parent
@@ -37,14 +38,15 @@ def docstring_lines(tree: ast.AST) -> set[int]:
     return lines
 
 
-def code_lines(path: Path) -> set[int]:
+@cache
+def code_lines(path: Path) -> frozenset[int]:
     """Numbers of the lines that hold code."""
     source = path.read_text()
     lines: set[int] = set()
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
         if token.type not in NOT_CODE:
             lines |= set(range(token.start[0], token.end[0] + 1))
-    return lines - docstring_lines(ast.parse(source))
+    return frozenset(lines - docstring_lines(ast.parse(source)))
 
 
 def python_files(place: Path) -> list[Path]:
