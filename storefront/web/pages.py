@@ -1,5 +1,6 @@
 """The start page, the receipt of an order, and what every template may use."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Blueprint, Flask, abort, current_app, redirect, render_template, url_for
@@ -8,7 +9,6 @@ from flask_login import current_user, login_required
 from sqlalchemy import select
 
 from storefront.checkout import State
-from storefront.checkout.context import db_now
 from storefront.checkout.protection import is_payment_url
 from storefront.extensions import db, settings
 from storefront.models import Order
@@ -26,9 +26,14 @@ def common() -> dict[str, Any]:
     return {
         "shop_name": settings().shop_name,
         "support_email": settings().mail_from,
-        "utc_now": db_now,
+        "utc_now": utc_now,
         "has_emails": "emails" in current_app.blueprints,
     }
+
+
+def utc_now() -> datetime:
+    """For "in 12 minutes": naive UTC by this process, which costs no query."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 @bp.get("/")

@@ -410,6 +410,7 @@ class Shopper:
         """From the list of plans, by way of signing up, to the plan's own page."""
         self.see(at)
         self.press(f"Buy {plan}")
+        self.page.get_by_role("link", name="Create an account").click()
         for name, typed in self.details().items():
             self.page.locator(f"input[name={name}]").fill(typed)
         self.page.locator("main").get_by_role("button", name="Sign up").click()

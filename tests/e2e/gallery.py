@@ -24,7 +24,7 @@ from werkzeug.exceptions import (
     TooManyRequests,
 )
 from werkzeug.security import generate_password_hash
-from werkzeug.serving import make_server
+from werkzeug.serving import WSGIRequestHandler, make_server
 from werkzeug.test import run_wsgi_app
 
 from storefront import create_app
@@ -246,6 +246,7 @@ PAGES = {
     "a plan, owned": View("usual", "asha", "/plans/plan_starter"),
     "sign in": View("usual", "", "/sign-in"),
     "sign in to continue": View("usual", "", "/account", lands="/sign-in?next=/account"),
+    "sign in for a plan": View("usual", "", "/sign-in?next=/plans/plan_team"),
     "sign in, empty": View("usual", "", "/sign-in", {}),
     "sign in, wrong": View("usual", "", "/sign-in", {"email": "a@example.com", "password": "guess"}),
     "sign up": View("usual", "", "/sign-up"),
@@ -303,6 +304,13 @@ def add_test_pages(app: Flask) -> None:
     )  # after_request functions run in reverse: this is last
 
 
+class WithoutAccessLog(WSGIRequestHandler):
+    """Paths contain tokens."""
+
+    def log_request(self, *_: Any) -> None:
+        pass
+
+
 @contextmanager
 def running(folder: Path) -> Iterator[Gallery]:
     """The shop on a port of its own, its database in `folder`."""
@@ -313,7 +321,7 @@ def running(folder: Path) -> Iterator[Gallery]:
         start(status, headers.to_wsgi_list())
         return pieces
 
-    server = make_server("127.0.0.1", 0, answer, threaded=True)
+    server = make_server("127.0.0.1", 0, answer, threaded=True, request_handler=WithoutAccessLog)
     url = f"http://127.0.0.1:{server.port}"
     app = create_app(
         Settings.from_env(

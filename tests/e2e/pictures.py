@@ -44,6 +44,7 @@ def sale(browser: Browser, shop: str, folder: Path) -> None:
     page.goto(f"{shop}/plans?billing_period=ANNUAL&currency=inr")
     keep(page, folder / "plans.png", whole=False)
     page.get_by_role("button", name="Buy Team").click()
+    page.get_by_role("link", name="Create an account").click()
     for field, typed in (("name", "Asha Rao"), ("email", "asha@example.com"), ("password", PASSWORD)):
         page.locator(f"input[name={field}]").fill(typed)
     page.locator("main").get_by_role("button", name="Sign up").click()

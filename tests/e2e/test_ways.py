@@ -47,6 +47,8 @@ def test_keyboard_alone_buys(shopper: Open) -> None:
     expect(page).to_have_url(re.compile("billing_period=ANNUAL"))
     asha.tabs_to(page.get_by_role("button", name="Buy Starter"))
     keys.press("Enter")
+    asha.tabs_to(page.get_by_role("link", name="Create an account"))
+    keys.press("Enter")
     expect(page.get_by_role("heading", level=1, name="Sign up")).to_be_visible()
     for field, typed in asha.details().items():
         asha.tabs_to(page.locator(f"input[name={field}]"))
