@@ -250,6 +250,10 @@ def cancel_order(order: OrderMixin) -> str:
         orders.check_now(orders.get(order_id))
         commit()
         return "We have asked for this payment to be cancelled and are waiting for the answer."
+    except FlexpriceError:
+        orders.change(orders.get(order_id), {"cancel_requested_at": None})
+        commit()
+        raise
     orders.settle(order_id, told, by="customer")
     commit()
     return ""

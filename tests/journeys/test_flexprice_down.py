@@ -34,11 +34,11 @@ def test_the_plans_say_that_they_are_away(world: Any, outage: str) -> None:
     world.fault(outage)
     visitor = world.visitor()
 
-    assert visitor.see("/").status_code == 503
+    assert visitor.see("/plans").status_code == 503
     assert visitor.plan_page().status_code == 503
 
     world.up()
-    assert visitor.see("/").status_code == 200
+    assert visitor.see("/plans").status_code == 200
 
 
 def test_the_last_known_plans_are_shown_but_nothing_is_sold_from_them(world: Any) -> None:
@@ -49,12 +49,11 @@ def test_the_last_known_plans_are_shown_but_nothing_is_sold_from_them(world: Any
 
     shown = shopper.plan_page()
     assert shown.status_code == 200
-    assert "could not refresh our prices" in shown.text
+    assert "out of date" in shown.text
 
     answer = shopper.send(page, "/checkout")
     assert answer.status_code == 503
-    assert answer.headers["Retry-After"]
-    assert "No money has moved" in answer.text
+    assert "did not charge you" in answer.text
     assert world.orders() == []
 
 
@@ -73,8 +72,7 @@ def test_a_checkout_that_cannot_be_opened_can_be_tried_again(world: Any, outage:
     shopper = world.shopper()
 
     answer = shopper.buy()
-    assert answer.status_code == 503
-    assert "No money has moved" in answer.text
+    assert answer.headers["Location"] == f"/orders/{world.order().ref}/failure"
     assert shopper.phase(world.order()) == "unopened"
 
     world.up()
@@ -87,13 +85,13 @@ def test_an_order_that_was_never_opened_can_be_cancelled_without_flexprice(world
     shopper = world.shopper()
     shopper.plan_page()
     world.down()
-    assert shopper.buy().status_code == 503
+    shopper.buy()
 
     shopper.cancel(world.order())
 
     assert shopper.phase(world.order()) == "cancelled"
     world.up()
-    assert shopper.buy(period="ANNUAL").headers["Location"] == world.pay_url()
+    assert shopper.buy(billing_period="ANNUAL").headers["Location"] == world.pay_url()
 
 
 def test_a_checkout_whose_customer_was_lost_makes_them_again(world: Any) -> None:
@@ -179,8 +177,9 @@ def test_a_sale_whose_terms_could_not_be_checked_waits_and_is_not_lost(world: An
 def test_a_worker_that_cannot_ask_asks_again(world: Any, outage: str) -> None:
     world.webhooks("drop")
     shopper = world.shopper()
-    shopper.pay(shopper.buy().headers["Location"])
+    url = shopper.buy().headers["Location"]
     world.work()
+    shopper.pay(url)
     world.fault(outage)
 
     world.work(after=timedelta(seconds=61))

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 SESSIONS = "/v1/checkout/sessions"
-REFUND_IT = "Paid although the plan was already granted: refund it"
+REFUND_IT = "The customer already has this plan: refund this payment"
 
 
 def minutes(count: float) -> timedelta:
@@ -62,7 +62,7 @@ def test_the_same_key_is_not_used_again_for_what_was_paid_meanwhile(world: Any) 
     shopper = world.shopper()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
     shopper.buy()
-    world.set_order(session_requested_at=None)
+    world.set_order(session_requested_at=None, attempts=1)  # as after an answer that said "not now"
     shopper.pay(world.pay_url())
 
     shopper.try_again(world.order())
@@ -92,7 +92,7 @@ def test_a_draft_alone_is_waited_for_and_then_left_to_a_person(world: Any, lost:
 
     world.work(after=minutes(90))
     assert world.order().state == "abandoned"
-    assert "a draft was left over at Flexprice: subs_" in world.order().review_note
+    assert "a draft was left over: subs_" in world.order().review_note
 
 
 def test_a_link_that_turns_up_after_the_order_was_given_up_is_never_offered_and_is_withdrawn(
@@ -164,13 +164,10 @@ def test_an_aborted_create_blocks_nobody_for_ever(world: Any) -> None:
     world.set_order(session_requested_at=datetime.now(UTC) - minutes(3))
 
     answer = shopper.send(shopper.order_page(world.order()), "/checkout")
-    assert "may still be under way" in shopper.see(answer.headers["Location"]).text
-
-    world.work(after=minutes(60))
-    assert world.order().state == "abandoned"
-    assert "left over" in world.order().review_note
     world.webhooks("normal")
-    shopper.pay(shopper.try_again(world.order()).headers["Location"])
+    assert world.orders()[0].state == "abandoned"
+    assert "left over" in world.orders()[0].review_note
+    shopper.pay(answer.headers["Location"])
     world.settle()
     assert world.order().state == "fulfilled"
 
@@ -229,7 +226,7 @@ def test_a_cancel_without_an_answer_counts_only_if_flexprice_did_it(world: Any) 
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]
     world.fault("timeout_before", SESSIONS, times=1, method="POST")
-    assert shopper.cancel(world.order()).status_code == 503
+    assert "waiting for the answer" in shopper.cancel(world.order()).text
     assert world.order().cancel_requested_at is not None  # perhaps it was done
     assert shopper.phase(world.order()) == "waiting"
 
@@ -245,7 +242,7 @@ def test_a_cancel_without_an_answer_that_flexprice_did_is_the_shoppers(world: An
     shopper = world.shopper()
     shopper.buy()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
-    assert shopper.cancel(world.order()).status_code == 503
+    assert "waiting for the answer" in shopper.cancel(world.order()).text
     world.settle()
 
     assert shopper.phase(world.order()) == "cancelled"

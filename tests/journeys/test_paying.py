@@ -91,7 +91,7 @@ def test_the_webhook_may_come_after_the_shopper_is_back(world: Any, phase_of: An
     back = shopper.pay(shopper.buy().headers["Location"]).headers["Location"]
 
     page = shopper.see(back)
-    assert phase_of(page) == "checking"
+    assert phase_of(page) == "confirming"
     assert world.accesses() == []
 
     world.work()  # the page saw a terminal answer and left a note
@@ -187,11 +187,12 @@ def test_a_lost_answer_without_any_trace_is_given_up_in_the_end(world: Any) -> N
 def test_a_lost_webhook_is_made_good_by_asking(world: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()
-    shopper.pay(shopper.buy().headers["Location"])
-
+    url = shopper.buy().headers["Location"]
     world.work()
+    shopper.pay(url)
+
     world.work(after=timedelta(seconds=30))
-    assert world.order().state == "awaiting_payment"
+    assert world.order().state == "awaiting_payment"  # quiet while the customer pays
 
     world.work(after=timedelta(seconds=61))
     bought_once(world)
@@ -229,12 +230,12 @@ def test_a_second_click_leads_to_the_same_payment(world: Any) -> None:
 
 def test_another_period_waits_for_the_open_payment(world: Any) -> None:
     shopper = world.shopper()
-    shopper.buy(period="MONTHLY")
+    shopper.buy(billing_period="MONTHLY")
 
-    answer = shopper.buy(period="ANNUAL")
+    answer = shopper.buy(billing_period="ANNUAL")
 
     assert answer.headers["Location"] == f"/orders/{world.order().ref}/failure"
-    assert "open payment" in shopper.see(answer.headers["Location"]).text
+    assert "open order" in shopper.see(answer.headers["Location"]).text
     assert len(world.sessions()) == 1
 
 

@@ -28,13 +28,12 @@ def test_a_worker_that_died_with_a_message_in_its_hands_is_replaced(world: Any) 
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"])
     world.deliver()
-    world.claim_messages("worker 1")
+    world.claim_messages()
 
     world.work()
     assert world.order().state == "awaiting_payment"
 
-    world.bury("worker 1")  # how it is found to be dead: tests/shop/test_lifesigns.py
-    world.work()
+    world.work(after=timedelta(minutes=3))  # its lease is over
     assert world.order().state == "fulfilled"
     assert world.emails() == ["welcome"]
 
@@ -68,7 +67,8 @@ def test_a_shop_that_was_away_gets_its_messages_later(world: Any) -> None:
     assert world.emails() == ["welcome"]
 
 
-def test_starting_again_waits_while_the_lost_payment_may_still_be_made(world: Any) -> None:
+def test_starting_again_makes_a_new_order(world: Any) -> None:
+    """The link of the lost session was never shown; should it be paid all the same, the order counts again."""
     world.webhooks("drop")
     shopper = world.shopper()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
@@ -77,8 +77,8 @@ def test_starting_again_waits_while_the_lost_payment_may_still_be_made(world: An
 
     answer = shopper.send(shopper.order_page(world.order()), "/checkout")
 
-    assert "may still be under way" in shopper.see(answer.headers["Location"]).text
-    assert world.order().state == "placed"
+    assert answer.headers["Location"] == world.pay_url()
+    assert [order.state for order in world.orders()] == ["abandoned", "awaiting_payment"]
 
 
 def test_starting_again_finds_the_payment_whose_news_was_lost(world: Any) -> None:
@@ -104,8 +104,7 @@ def test_starting_again_leads_to_the_plan_when_nothing_was_ever_opened(world: An
 
     answer = shopper.send(shopper.order_page(world.order()), "/checkout")
 
-    assert answer.headers["Location"].endswith(world.order().plan_id)
-    shopper.pay(shopper.buy().headers["Location"])
+    shopper.pay(answer.headers["Location"])
     world.settle()
     assert [order.state for order in world.orders()] == ["abandoned", "fulfilled"]
 
@@ -155,7 +154,7 @@ def test_a_sale_that_flexprice_lets_count_after_its_end_is_delivered_or_owed_a_r
     world.settle()
 
     assert world.find(first).state == ("paid_twice" if again else "fulfilled")
-    assert shopper.phase(first) == ("twice" if again else "ready")
+    assert shopper.phase(first) == ("paid_twice" if again else "ready")
     assert len(world.accesses()) == 1
     assert world.emails() == ["welcome"]
 
@@ -195,8 +194,7 @@ def test_cancelling_a_deleted_session_says_that_the_link_stays_payable(world: An
 
     answer = shopper.cancel(world.order())
 
-    assert answer.status_code == 303
-    assert "cannot be cancelled" in shopper.see(answer.headers["Location"]).text
+    assert "cannot be cancelled" in answer.text
     assert world.order().state == "awaiting_payment"
 
 
@@ -232,7 +230,6 @@ def half_done(world: Any) -> Any:
 
 def test_money_that_flexprice_booked_without_the_sale_is_not_called_paid(world: Any) -> None:
     shopper = half_done(world)
-    assert shopper.phase(world.order(), "success") == "checking"
     assert world.accesses() == []
 
     world.lever("clock", advance="46m", through=True)
