@@ -25,8 +25,8 @@ pytest_plugins = ["tests.shop_fixtures", "tests.leaks"]
 
 NewDatabase = Callable[[Path], str]  # in this folder; gives the address
 
-# `make test` has five minutes on two cores: these tests run on PostgreSQL too, the rest on SQLite alone, and tests
-# that are much like another (marker `thorough`) are left out. REQUIRE_POSTGRES and any other `-m` run everything.
+# `make test` has five minutes on two cores: these tests run on PostgreSQL too, the rest on SQLite alone, and
+# tests much like another (marker `thorough`) are left out. REQUIRE_POSTGRES and any other `-m` run all.
 ON_POSTGRESQL = (
     "test_database.py",
     "test_database_failures.py",

@@ -45,7 +45,6 @@ def test_foreign_keys_are_enforced(context):
     statement = "INSERT INTO plan_access (user_id, plan_id, plan_name, order_id, granted_at)"
     with pytest.raises(IntegrityError):
         db.session.execute(text(f"{statement} VALUES (99, 'x', 'x', 99, '2026-09-01 10:00:00')"))
-        db.session.commit()
 
 
 def test_a_refused_statement_is_reported_without_its_values(context):
@@ -235,9 +234,8 @@ def test_a_frozen_server_is_given_up(context, postgres, monkeypatch):
 def test_a_dropped_connection_is_replaced_before_use(context, postgres):
     db.session.execute(text("SELECT 1"))
     db.session.rollback()
-    postgres.administer(
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND datname <> 'postgres'"
-    )
+    others = "pid <> pg_backend_pid() AND datname <> 'postgres'"
+    postgres.administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
     assert db.session.scalar(text("SELECT 2")) == 2
 
 
