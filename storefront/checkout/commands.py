@@ -32,12 +32,14 @@ def run_worker(once: bool) -> None:
 
 
 @cli.command("reconcile")
-def reconcile() -> None:
+@click.option("--dry-run", is_flag=True, help="Say what would change, and write nothing.")
+def reconcile(dry_run: bool) -> None:
     """Ask Flexprice about every open or paid order now. Use it after an outage of webhooks."""
     Order = checkout().Order
     known = or_(Order.session_requested_at.is_not(None), Order.session_id.is_not(None))
     waiting = select(Order.id).where(Order.state.in_([*OPEN, State.PAID]), known).order_by(Order.id)
-    results = reconciliation.reconcile(list(session().scalars(waiting)))
+    act = reconciliation.preview if dry_run else reconciliation.reconcile
+    results = act(list(session().scalars(waiting)))
     for ref, before, after, problem in results:
         click.echo(f"{ref}  {before} -> {after}" + (f"  ({problem})" if problem else ""))
     click.echo(f"{len(results)} orders checked")

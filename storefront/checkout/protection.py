@@ -76,7 +76,7 @@ def _has_csrf_token() -> bool:
         or "csrf" not in current_app.extensions
     ):
         return False
-    from flask_wtf.csrf import ValidationError, validate_csrf  # type: ignore[import-untyped]
+    from flask_wtf.csrf import ValidationError, validate_csrf
 
     try:
         validate_csrf(request.form.get("csrf_token"))

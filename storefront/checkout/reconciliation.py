@@ -12,7 +12,7 @@ from ..flexprice import CheckoutSession, FlexpriceError, InvalidRequest, NotFoun
 from . import invoices, orders, purchase
 from .context import ask, checkout, commit, db_now, naive, rollback
 from .models import OrderMixin
-from .states import ENDED_UNPAID, State, Trigger
+from .states import ENDED_UNPAID, TRANSITIONS, State, Trigger
 
 log = logging.getLogger(__name__)
 
@@ -279,3 +279,30 @@ def reconcile(order_ids: list[int]) -> list[tuple[str, str, str, str]]:
                 break
         results.append((ref, before, order.state, problem))
     return results
+
+
+def preview(order_ids: list[int]) -> list[tuple[str, str, str, str]]:
+    """What `reconcile` would do with orders: the same results, and nothing is written."""
+    results = []
+    for order_id in order_ids:
+        order = orders.get(order_id)
+        ref, before, after, problem = order.ref, order.state, order.state, ""
+        try:
+            after = _state_to_be(order)
+        except FlexpriceError as error:
+            problem = str(error)
+        results.append((ref, before, after, problem))
+    return results
+
+
+def _state_to_be(order: OrderMixin) -> str:
+    if order.state == State.PAID:
+        as_ordered = order.invoice_verified_at or not invoices.differences(order, invoices.read(order))
+        return State.FULFILLED if as_ordered else State.HELD
+    trigger: Trigger | None
+    if order.session_id:
+        trigger = orders.trigger_for(order, ask(checkout().client.get_checkout_session, order.session_id))
+    else:
+        paid = any(found.status in ("active", "trialing") for found in orders.traces_of(order))
+        trigger = Trigger.PAYMENT_COMPLETED if paid else None
+    return TRANSITIONS.get((State(order.state), trigger), order.state) if trigger else order.state

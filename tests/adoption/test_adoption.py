@@ -229,6 +229,24 @@ def test_ten_copies_of_a_webhook_fulfill_once(shop: Shop) -> None:
     assert rows(shop, f"SELECT count(*) FROM checkout_webhook_events WHERE id = '{message_id}'") == [(1,)]
 
 
+def test_reconcile_finds_what_no_webhook_reported(shop: Shop) -> None:
+    browser = customer(shop, "reconcile")
+    shop.relay.dropping = True
+    try:
+        seen = len(shop.relay.received)
+        order_page = shop.sandbox.pay(browser.buy())
+        eventually(lambda: any(b"session.completed" in w.body for w in shop.relay.received[seen:]))
+    finally:
+        shop.relay.dropping = False
+    ref = order_page.split("/orders/")[1][:32]
+    planned = shop.place.flask("checkout", "reconcile", "--dry-run")
+    # The worker may have been faster.
+    assert ref not in planned or re.search(f"{ref}  (awaiting_payment -> paid|paid -> fulfilled)", planned)
+    shop.place.flask("checkout", "reconcile")
+    assert "You are all set" in browser.get(order_page).text
+    assert granted(shop, browser) == 1
+
+
 def test_cancelled_order_frees_the_plan(shop: Shop) -> None:
     browser = customer(shop, "cancel")
     first = browser.buy()
