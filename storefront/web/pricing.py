@@ -119,5 +119,5 @@ def notes_of(plan: PlanOnSale, currency: str) -> list[str]:
 def refusal_text(plan: PlanOnSale, offer: Offer) -> str:
     """Why the offer cannot be bought here."""
     if is_usage_only(plan, offer):
-        return _("This plan is billed by usage. Contact us to subscribe.")
+        return str(_("This plan is billed by usage. Contact us to subscribe."))
     return str(REFUSALS[offer.refusal]) if offer.refusal else ""
