@@ -35,7 +35,8 @@ from storefront.emails.models import Email
 from storefront.emails.rendering import render
 from storefront.extensions import db
 from storefront.flexprice import NotSent
-from storefront.models import Order, PlanAccess, User
+from storefront.models import Order, PlanAccess, User, WebhookEvent
+from storefront.operations.models import AuditNote, RejectedWebhook
 from storefront.settings import Settings
 from tests.e2e.catalogs import CATALOGS, LONG_NAME, reader
 
@@ -162,6 +163,7 @@ class Gallery:
             self._orders(lena, OF_LENA, now)
             reset = service.add_reset(asha)
             self._email("password_reset", asha, now, password_reset=reset)
+            db.session.add_all(operations_rows(self.refs, now))
             self.reset = f"/reset-password/{service.token_of(service.add_reset(lena))}"
             db.session.commit()
 
@@ -223,6 +225,8 @@ class Gallery:
             ),
             "receipt, long": View("usual", LENA, f"/orders/{self.refs['long, ready']}/receipt"),
         }
+        for name, (who, path) in OPERATIONS.items():
+            found[name] = View("usual", who, path.format(**self.refs))
         for phase, ref in self.refs.items():
             who = LENA if phase in OF_LENA else "asha"
             found[f"order {phase}"] = View("usual", who, f"/orders/{ref}/failure")
@@ -271,8 +275,26 @@ PAGES = {
     **{f"sent {kind}": View("usual", "", f"/gallery/email/{kind}") for kind in EMAILS},
     **{f"error {kind}": View("usual", "", f"/gallery/error/{kind}") for kind in ERRORS},
 }
+OPERATIONS = {  # who looks where; a phase in braces is the reference of the order in it
+    "qa": ("asha", "/qa"),
+    "qa, empty": ("bela", "/qa"),
+    "qa, one order": ("asha", "/qa/{ready}"),
+    "qa, one with a problem": ("asha", "/qa/{stuck}"),
+    "operator": ("olga", "/operator/"),
+    "operator, orders": ("olga", "/operator/orders"),
+    "operator, events": ("olga", "/operator/events"),
+    "operator, emails": ("olga", "/operator/emails"),
+    "operator, rejected webhooks": ("olga", "/operator/rejected"),
+    "operator, checks": ("olga", "/operator/preflight"),
+    "operator, order for review": ("olga", "/operator/orders/{held}"),
+    "operator, order": ("olga", "/operator/orders/{ready}"),
+    "operator, event": ("olga", "/operator/event?id=msg_broken"),
+    "operator, search": ("olga", "/operator/search?q=asha@example.com"),
+    "operator, search without result": ("olga", "/operator/search?q=nothing"),
+}
 NAMES = [
     *PAGES,
+    *OPERATIONS,
     "a new password",
     "a new password, short",
     "receipt",
@@ -281,6 +303,45 @@ NAMES = [
     "receipt, long",
     *(f"order {phase}" for phase in (*ORDERS, *SPECIAL, *OF_LENA, *SEEN_AS)),
 ]
+
+
+def operations_rows(refs: dict[str, str], now: datetime) -> Iterator[Any]:
+    """What the operator pages show besides orders and emails."""
+    body = '{"event_type": "checkout.session.completed", "checkout_session": {"id": "cs_4"}}'
+    of = {
+        "event_type": "checkout.session.completed",
+        "customer_id": "cust_01",
+        "body": body,
+        "received_at": now,
+    }
+    yield WebhookEvent(id="msg_read", object_id="cs_4", processed_at=now, outcome="order paid", **of)
+    yield WebhookEvent(
+        id="msg_broken",
+        object_id="cs_13",
+        attempts=4,
+        next_attempt_at=now + 9 * MINUTE,
+        outcome="KeyError: 'invoice'",
+        **of,
+    )
+    yield AuditNote(
+        at=now,
+        who="olga@example.com",
+        action="note",
+        subject="order",
+        subject_id=refs["held"],
+        text="Asked the bank.",
+    )
+    yield RejectedWebhook(
+        at=now,
+        cause="clock",
+        message="the signature is right, but 4000 seconds old",
+        count=3,
+        remote_addr="203.0.113.9",
+        user_agent="Svix-Webhooks/1.62",
+        message_id="msg_old",
+        body_bytes=812,
+        body_sha256="9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
+    )
 
 
 def add_test_pages(app: Flask) -> None:
