@@ -150,7 +150,7 @@ def test_a_port_that_is_none_is_one_sentence(clone, environ, port):
     assert (ended.returncode, ended.stderr) == (1, "PORT must be a port number between 1 and 65535.\n")
 
 
-@pytest.mark.parametrize("revision", ["0007_of_the_first_house", None])
+@pytest.mark.parametrize("revision", ["0007_of_another_version", None])
 def test_data_of_another_version_is_one_sentence(clone, environ, revision):
     (clone / "instance").mkdir()
     with sqlite3.connect(clone / "instance" / "shop.db") as database:
