@@ -12,7 +12,7 @@ from datetime import timedelta
 from flask import request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import case, insert, or_, select
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import IntegrityError, SQLAlchemyError
 
 from ..flexprice import CheckoutSession, Event, InvalidSignature, NotFound, UnreadableResponse, is_signed
 from . import orders, purchase, reconciliation
@@ -47,20 +47,26 @@ def receive() -> ResponseReturnValue:
         message_id = authenticate(body, headers)
         event = Event.from_body(body)
     except (InvalidSignature, UnreadableResponse) as error:
-        log.warning("Webhook rejected: %s", getattr(error, "reason", None) or error)
-        send(webhook_rejected, error=error, body=body, headers=headers, remote_addr=request.remote_addr or "")
-        invalid = isinstance(error, InvalidSignature)
-        return ({"error": "signature not accepted"}, 401) if invalid else ({"error": "not an event"}, 400)
+        return _reject(error, body, headers)
     try:
         if message_id is None:
             store_hint(event)
         else:
             store(message_id, event, body)
-    except DBAPIError:
+    except SQLAlchemyError:  # the database is away, full or locked, or no connection is free
         rollback()
         log.exception("A webhook could not be stored; Flexprice sends it again")
         return {"error": "not stored"}, 503, {"Retry-After": "5"}
     return "", 204
+
+
+def _reject(
+    error: InvalidSignature | UnreadableResponse, body: bytes, headers: dict[str, str]
+) -> ResponseReturnValue:
+    log.warning("Webhook rejected: %s", getattr(error, "reason", None) or error)
+    send(webhook_rejected, error=error, body=body, headers=headers, remote_addr=request.remote_addr or "")
+    invalid = isinstance(error, InvalidSignature)
+    return ({"error": "signature not accepted"}, 401) if invalid else ({"error": "not an event"}, 400)
 
 
 def _limited_body() -> bytes | None:
