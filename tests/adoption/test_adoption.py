@@ -75,6 +75,17 @@ def test_an_app_without_keys_says_that_payments_are_not_set_up(name: str, tmp_pa
     assert "FLEXPRICE_API_KEY is not set" in place.flask("checkout", "check", ok=False)
 
 
+@pytest.mark.parametrize("name", HOSTS)
+def test_own_pages_stand_when_flexprice_is_down(name: str, tmp_path: Path) -> None:
+    place = Place(HOSTS[name], tmp_path / "app")
+    before = place.probe()
+    place.adopt()
+    place.env |= {"FLEXPRICE_API_URL": "http://127.0.0.1:9/v1", "FLEXPRICE_API_KEY": "sk_of_a_test"}
+    assert place.probe() == before
+    script = f"from {place.host.app} import app; print(app.test_client().get('/billing/plans').text)"
+    assert "not available at the moment" in place.run(place.python, "-c", script)
+
+
 def test_the_tables_are_one_revision_of_the_app(tmp_path: Path) -> None:
     place = Place(HOSTS["club"], tmp_path / "app")
     revisions = place.folder / "migrations" / "versions"
