@@ -10,7 +10,7 @@ import requests
 from playwright.sync_api import Browser, Page, expect
 
 from tests.e2e.conftest import cdn_answers
-from tests.e2e.test_pages import HABITS, STANDARD, found, guises, put_on, too_wide
+from tests.e2e.test_pages import BEST_PRACTICE, STANDARD, apply_look, found, looks, too_wide
 
 pytestmark = pytest.mark.browser
 
@@ -137,9 +137,9 @@ def test_every_page_is_for_everybody(chromium: Browser, demo: Any, places: dict[
     for number, (name, path) in enumerate(places.items()):
         page.goto(demo.sandbox + path)
         page.evaluate("document.querySelectorAll('details').forEach(part => { part.open = true })")
-        for guise in guises(number):
-            put_on(page, guise)
-            assert found(page, axe, STANDARD + HABITS) == [], f"{name}, {guise}"
+        for look_name in looks(number):
+            apply_look(page, look_name)
+            assert found(page, axe, STANDARD + BEST_PRACTICE) == [], f"{name}, {look_name}"
         page.set_viewport_size({"width": 320, "height": 640})
         assert too_wide(page) == 0, f"{name}, on the smallest phone"
     page.close()
