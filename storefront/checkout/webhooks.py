@@ -53,9 +53,9 @@ def receive() -> ResponseReturnValue:
             store_hint(event)
         else:
             store(message_id, event, body)
-    except SQLAlchemyError:  # the database is away, full or locked, or no connection is free
+    except SQLAlchemyError as error:  # the database is away, full or locked, or no connection is free
         rollback()
-        log.exception("A webhook could not be stored; Flexprice sends it again")
+        log.error("A webhook could not be stored (%s); Flexprice sends it again", type(error).__name__)
         return {"error": "not stored"}, 503, {"Retry-After": "5"}
     return "", 204
 

@@ -24,9 +24,9 @@ from sqlalchemy import create_engine, func, select, text, update
 from sqlalchemy.orm import Session
 
 from storefront.emails.models import Email
-from storefront.extensions import db
 from storefront.models import Order, PlanAccess, User, WebhookEvent
 from storefront.sandbox.schema import deliveries, payments, sessions
+from tests.conftest import shop_tables
 
 ROOT = Path(__file__).resolve().parents[2]
 POINTS = Path(__file__).parent / "points"
@@ -94,7 +94,7 @@ class Stack:
         self.processes: dict[str, Process] = {}
         self.buyers: list[str] = []  # email addresses of those whose plan is ready
         self.engine = create_engine(database_url)
-        db.metadata.create_all(self.engine)
+        shop_tables().create_all(self.engine)
         port = free_port()
         self.shop_url, self.sandbox_url = f"http://127.0.0.1:{port}", f"http://127.0.0.1:{free_port()}"
         self.environ = self._environment()
@@ -246,6 +246,12 @@ class Stack:
         with Session(self.engine) as session:
             query = select(Order).join(User, User.id == Order.user_id).where(User.email == email)
             return list(session.scalars(query.order_by(Order.id)))
+
+    def sessions_of(self, order: Order) -> int:
+        """How many checkout sessions were made for an order."""
+        query = select(func.count()).where(sessions.c.idempotency_key == order.ref)
+        with self.sandbox_engine.connect() as connection:
+            return int(connection.scalar(query) or 0)
 
     def captured(self) -> Counter[str]:
         """How often each order was paid, by Flexprice's tables."""
