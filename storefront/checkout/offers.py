@@ -137,15 +137,17 @@ class Catalog:
         self._snapshot: CatalogSnapshot | None = None
         self._retry_at_s = 0.0
 
-    def current(self) -> CatalogSnapshot:
-        """For pages: at most a minute old, or marked stale while Flexprice cannot be read.
+    def current(self, newer_than: datetime | None = None) -> CatalogSnapshot:
+        """For pages: at most a minute old and read after `newer_than`, or marked stale while that cannot be.
 
+        :param newer_than: naive UTC; a price that was found to be wrong is not shown again.
         :raises FlexpriceError: when nothing is cached.
         """
         known = self._snapshot
-        waiting = time.monotonic() < self._retry_at_s
-        if known and (self._is_fresh(known) or waiting):
-            return replace(known, stale=not self._is_fresh(known))
+        if known and self._is_fresh(known, newer_than):
+            return known
+        if known and time.monotonic() < self._retry_at_s:
+            return replace(known, stale=True)
         try:
             return self._read()
         except FlexpriceError as error:
@@ -160,12 +162,11 @@ class Catalog:
         :raises FlexpriceError: when Flexprice cannot be read.
         """
         known = self._snapshot
-        if known and self._is_fresh(known) and (newer_than is None or known.read_at > newer_than):
-            return known
-        return self._read()
+        return known if known and self._is_fresh(known, newer_than) else self._read()
 
-    def _is_fresh(self, known: CatalogSnapshot) -> bool:
-        return time.monotonic() - known.read_at_s < CACHE_TTL_S
+    def _is_fresh(self, known: CatalogSnapshot, newer_than: datetime | None) -> bool:
+        is_new = newer_than is None or known.read_at > newer_than
+        return is_new and time.monotonic() - known.read_at_s < CACHE_TTL_S
 
     def _read(self) -> CatalogSnapshot:
         started_s, now = time.monotonic(), datetime.now(UTC)

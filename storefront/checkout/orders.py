@@ -122,8 +122,8 @@ def trigger_for(order: OrderMixin, told: CheckoutSession, announced: str = "") -
         return Trigger.PAYMENT_COMPLETED
     if told.terminal and (told.completed_at or announced == "completed"):
         return Trigger.COMPLETION_OVERWRITTEN  # a late clean-up can overwrite a completed session
-    if told.terminal and order.cancel_requested_at:
-        return Trigger.CANCELLED  # servers do not say who ended it
+    if order.cancel_requested_at and (told.cancelled_at or told.status == "expired"):
+        return Trigger.CANCELLED  # Flexprice's word for it is "expired"
     if told.terminal:
         return Trigger.PAYMENT_FAILED if told.status == "failed" else Trigger.SESSION_EXPIRED
     if told.payment_status in MONEY_TAKEN:

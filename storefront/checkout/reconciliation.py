@@ -111,6 +111,9 @@ def restart(order: OrderMixin) -> bool:
 
 def check_awaiting(order: OrderMixin) -> None:
     """The webhook may have been lost: the session is asked about for as long as the order is open."""
+    problem = None if order.invoice_verified_at else _verify_while_open(order)
+    if order.state != State.AWAITING_PAYMENT:
+        return  # the link is withdrawn in the next turn
     try:
         told = ask(checkout().client.get_checkout_session, order.session_id or "")
     except RouteNotFound:
@@ -118,10 +121,17 @@ def check_awaiting(order: OrderMixin) -> None:
     except NotFound:
         _session_is_gone(order)
         return
-    moved = orders.settle(order.id, told, by="worker")
-    if moved or told.terminal or order.invoice_verified_at:
-        return
-    orders.verify_invoice(order, invoices.read(order), by="worker")
+    if not orders.settle(order.id, told, by="worker") and problem and not told.terminal:
+        raise problem
+
+
+def _verify_while_open(order: OrderMixin) -> FlexpriceError | None:
+    """Compare the draft invoice with the order while the customer pays; what stopped that, if anything."""
+    try:
+        orders.verify_invoice(order, invoices.read(order), by="worker")
+    except FlexpriceError as error:
+        return error
+    return None
 
 
 def _session_is_gone(order: OrderMixin) -> None:

@@ -31,7 +31,7 @@ UNAVAILABLE = (
 
 
 def plans() -> ResponseReturnValue:
-    snapshot = checkout().catalog.current()
+    snapshot = ask(checkout().catalog.current)
     currencies, periods = snapshot.currencies, snapshot.billing_periods
     return page(
         "plans.html",
@@ -46,13 +46,20 @@ def plans() -> ResponseReturnValue:
 
 
 def plan(plan_id: str) -> ResponseReturnValue:
-    snapshot = checkout().catalog.current()
+    customer = checkout().hooks.customer_loader()
+    mismatched_at = orders.mismatched_at(customer.key, plan_id) if customer else None
+    snapshot = ask(checkout().catalog.current, mismatched_at)
     shown = snapshot.plan(plan_id) or abort(404)
     currency = _choice("currency", list(dict.fromkeys(c for c, _ in shown.offers)))
     period = _choice("billing_period", [p for c, p in shown.offers if c == currency])
-    offer = shown.offer(currency, period)
     return page(
-        "plan.html", plan=shown, offer=offer, currency=currency, billing_period=period, owned=_owned_plans()
+        "plan.html",
+        plan=shown,
+        offer=shown.offer(currency, period),
+        currency=currency,
+        billing_period=period,
+        owned=_owned_plans(),
+        stale=snapshot.stale,
     )
 
 

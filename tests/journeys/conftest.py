@@ -17,12 +17,11 @@ from sqlalchemy import DateTime, delete, select, update
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from storefront import create_app as create_shop
-from storefront.access import active
 from storefront.checkout import orders
 from storefront.checkout.context import commit
 from storefront.emails.models import Email
 from storefront.extensions import checkout, db
-from storefront.models import Order, PlanAccess, User, WebhookEvent
+from storefront.models import Order, PlanAccess, WebhookEvent
 from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.due import run_due
 from storefront.sandbox.schema import customers, deliveries, events, invoices, prices, sessions, subscriptions

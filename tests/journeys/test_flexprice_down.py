@@ -64,7 +64,6 @@ def test_the_last_known_plans_are_shown_but_nothing_is_sold_from_them(world: Any
         ("error_500", SESSIONS),
         ("down", "/v1/customers"),
         ("timeout_before", "/v1/customers"),
-        ("timeout_after", "/v1/customers"),
     ],
 )
 def test_a_checkout_that_cannot_be_opened_can_be_tried_again(world: Any, outage: str, path: str) -> None:

@@ -149,7 +149,7 @@ def test_an_abandoned_order_that_was_paid_is_delivered_or_owed_a_refund(
 
     first = world.find(first)
     assert (first.state, first.review_note) == (("paid_twice", REFUND_IT) if again else ("fulfilled", None))
-    assert lost.phase(first) == ("twice" if again else "ready")
+    assert lost.phase(first) == ("paid_twice" if again else "ready")
     assert len(world.accesses()) == 1
     assert world.emails() == ["welcome"]
 

@@ -1,16 +1,16 @@
-"""A self-hosted Flexprice that does not sign, and whoever else knows the address of the door."""
+"""A self-hosted Flexprice that does not sign its webhooks: they are hints."""
 
 from typing import Any
 
 import requests
 
-from storefront.inbox import HINT_PAUSE
+from storefront.checkout.webhooks import HINT_INTERVAL
 
 SHARED = {"X-Api-Key": "k8Jq2-the-value-agreed-upon-4711"}
 
 
 def hint(world: Any, headers: dict[str, str], status: str = "completed", session_id: str = "") -> int:
-    """Unsigned news of the newest session, as contract E.5 has it."""
+    """An unsigned webhook about the newest session."""
     session = {
         "id": session_id or world.sessions()[-1]["id"],
         "checkout_status": status,
@@ -33,7 +33,7 @@ def test_a_sale_is_fulfilled_by_hints_alone(world: Any) -> None:
 
     shopper.pay(url)
     assert hint(world, SHARED) == 204
-    world.work(after=HINT_PAUSE)
+    world.work(after=HINT_INTERVAL)
     assert world.order().state == "fulfilled"
     assert len(world.accesses()) == 1
 
@@ -41,7 +41,9 @@ def test_a_sale_is_fulfilled_by_hints_alone(world: Any) -> None:
 def test_without_the_shared_header_a_hint_is_nothing(world: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()
-    shopper.pay(shopper.buy().headers["Location"])
+    url = shopper.buy().headers["Location"]
+    world.work()
+    shopper.pay(url)
 
     assert hint(world, {}) == 401
     assert hint(world, {"X-Api-Key": "guessed-and-not-the-value-agreed"}) == 401
@@ -58,7 +60,7 @@ def test_hints_beside_signed_news_fulfil_once(world: Any) -> None:
         hint(world, SHARED, status)
         world.work()
     world.settle()
-    world.work(after=HINT_PAUSE)
+    world.work(after=HINT_INTERVAL)
 
     assert world.order().state == "fulfilled"
     assert len(world.accesses()) == 1

@@ -234,7 +234,7 @@ def test_another_period_waits_for_the_open_payment(world: Any) -> None:
 
     answer = shopper.buy(billing_period="ANNUAL")
 
-    assert answer.headers["Location"] == f"/orders/{world.order().ref}/failure"
+    assert answer.headers["Location"].startswith(f"/orders/{world.order().ref}/failure")
     assert "open order" in shopper.see(answer.headers["Location"]).text
     assert len(world.sessions()) == 1
 

@@ -1,4 +1,4 @@
-"""A signing secret is exchanged while people buy: nothing is lost, and at last the old one opens nothing."""
+"""A webhook secret is rotated while customers buy: nothing is lost, and at last the old one is refused."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storefront.flexprice import Verifier
+from storefront.flexprice import WebhookVerifier
 
 NEW = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 OLD = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMA=="
@@ -14,10 +14,10 @@ OLD = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMA=="
 
 @pytest.fixture
 def known(world: Any) -> Callable[..., None]:
-    """Restarts the shop's door with these secrets (FLEXPRICE_WEBHOOK_SECRET)."""
+    """Restarts the shop with these secrets (FLEXPRICE_WEBHOOK_SECRET)."""
 
     def with_secrets(*secrets: str) -> None:
-        world.shop.extensions["verifier"] = Verifier(secrets)
+        world.shop.extensions["checkout"].verifier = WebhookVerifier(secrets)
 
     return with_secrets
 
@@ -35,7 +35,9 @@ def sale(world: Any, name: str) -> tuple[str, set[int]]:
     """The state of the order when all messages are in, and what the shop said to them."""
     before = len(world.deliveries())
     shopper = world.shopper(name)
-    shopper.pay(shopper.buy().headers["Location"])
+    url = shopper.buy().headers["Location"]
+    world.settle()
+    shopper.pay(url)
     world.settle()
     return world.order().state, {row["response_status"] for row in world.deliveries()[before:]}
 
