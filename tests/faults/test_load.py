@@ -108,9 +108,9 @@ def test_what_a_killed_worker_held_is_done_within_ten_seconds(stack, webs, new_b
     first.buy()
     stack.settle()
     for moment in (
-        "worker before commit in write_some:",
-        "worker before commit in settle_some:",
-        "worker after letter",
+        "worker before commit in claim_due",
+        "worker before commit in process_event",
+        "emails after email",
     ):
         [point, *_] = [passed for passed in stack.points_passed() if passed.startswith(moment)]
         buyer = new_buyer()

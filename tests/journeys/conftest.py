@@ -26,7 +26,6 @@ from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.due import run_due
 from storefront.sandbox.schema import customers, deliveries, events, invoices, prices, sessions, subscriptions
 from storefront.sandbox.settings import SandboxSettings
-from storefront.sandbox.shelf import all_prices
 from storefront.sandbox.store import need, save
 from storefront.settings import Settings
 from tests.conftest import NewDatabase
@@ -125,7 +124,7 @@ class Shopper:
 
 
 class World:
-    """Both sides, and the levers a test may pull."""
+    """The shop and the sandbox, and what a test may do to both."""
 
     def __init__(self, database_url: str, sandbox_url: str) -> None:
         self.before_answer: Callable[[], None] | None = None
@@ -216,7 +215,7 @@ class World:
                 db.session.remove()
 
     def pass_time(self, how_long: timedelta) -> None:
-        """For the shop: everything that it has written moves back. The sandbox has its own clock (`later`)."""
+        """Everything that the shop has written moves into the past; the sandbox has a clock of its own."""
         with self.shop.app_context():
             for model in (Order, WebhookEvent, PlanAccess, Email):
                 columns = [c for c in model.__table__.columns if isinstance(c.type, DateTime)]
@@ -231,18 +230,18 @@ class World:
         self.deliver()
         self.work()
 
-    # The levers of the sandbox.
+    # The control API of the sandbox.
 
-    def lever(self, name: str, **wanted: Any) -> Any:
+    def control(self, name: str, **wanted: Any) -> Any:
         answer = requests.post(f"{self.sandbox_url}/_sandbox/{name}", json=wanted, timeout=10)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def webhooks(self, mode: str) -> None:
-        self.lever("webhooks", mode=mode)
+        self.control("webhooks", mode=mode)
 
     def fault(self, fault: str, path: str = "/v1/", times: int = 1000, **where: Any) -> None:
-        self.lever("faults", fault=fault, path=path, times=times, **where)
+        self.control("faults", fault=fault, path=path, times=times, **where)
 
     def down(self, path: str = "/v1/") -> None:
         self.fault("down", path)
@@ -251,13 +250,14 @@ class World:
         assert requests.delete(f"{self.sandbox_url}/_sandbox/faults", timeout=10).status_code == 204
 
     def later(self, step: str) -> None:
-        self.lever("clock", advance=step)
+        self.control("clock", advance=step)
 
     def set_prices(self, plan_id: str, amount: str) -> None:
         """Behind the shop's back: all prices of the plan at once."""
         store = self.sandbox.extensions["sandbox"]
         with store.writing() as conn:
-            for price in all_prices(conn, [plan_id]):
+            found = conn.execute(select(prices.c.body).where(prices.c.entity_id == plan_id)).scalars().all()
+            for price in found:
                 save(conn, prices, price, amount=amount)
 
     def bill_differently(self, **changes: Any) -> None:

@@ -85,7 +85,7 @@ def test_a_plan_one_has_cannot_be_bought_again(world: Any, offers: Any) -> None:
 
 
 def test_a_plan_paid_a_moment_ago_cannot_be_bought_again(world: Any) -> None:
-    """Between the payment and the goods there is no second sale, however slow the letters are."""
+    """Between the payment and the access there is no second sale."""
     shopper = world.shopper()
     page = shopper.plan_page()
     shopper.pay(shopper.send(page, "/checkout").headers["Location"])
@@ -175,7 +175,7 @@ def test_a_webhook_that_is_not_flexprices_is_refused(world: Any, wrong: str) -> 
     assert world.order().state == "awaiting_payment"
 
 
-def test_letters_are_read_by_the_one_they_were_written_to(world: Any) -> None:
+def test_emails_are_read_by_their_recipient_only(world: Any) -> None:
     shopper = world.shopper("Asha Rao")
     shopper.pay(shopper.buy().headers["Location"])
     world.settle()

@@ -10,7 +10,7 @@ SESSIONS = "/v1/checkout/sessions"
 
 
 def can_be_bought_again(world: Any, shopper: Any) -> None:
-    """From the order's page, as a new order, all the way to the goods."""
+    """From the order's page, as a new order, all the way to access."""
     ended = world.order()
     again = shopper.try_again(ended)
     assert again.headers["Location"] == world.pay_url()
@@ -32,7 +32,7 @@ def test_an_order_cancelled_by_the_shopper_is_cancelled_at_flexprice_too(world: 
     assert shopper.phase(world.order()) == "cancelled"
     assert world.sessions()[-1]["checkout_status"] == "failed"
     assert "was cancelled" in shopper.see(url).text  # the link takes no more money
-    assert world.emails() == []  # who cancels needs no letter about a failure
+    assert world.emails() == []  # who cancels needs no email about a failure
     can_be_bought_again(world, shopper)
 
 
@@ -85,7 +85,7 @@ def test_an_order_expires_with_the_sweep_and_not_before(world: Any) -> None:
     world.later("16m")
     assert shopper.phase(world.order()) == "waiting"
 
-    world.lever("sweep")
+    world.control("sweep")
     world.settle()
     assert shopper.phase(world.order()) == "expired"
     assert world.emails() == []
@@ -102,7 +102,7 @@ def test_a_payment_between_the_lapse_and_the_sweep_still_counts(world: Any) -> N
     world.later("14m")
     world.later("61s")
     shopper.pay(url)
-    world.lever("sweep")
+    world.control("sweep")
     world.settle()
 
     assert shopper.phase(world.order()) == "ready"
@@ -112,7 +112,7 @@ def test_money_that_comes_after_the_end_is_on_its_way_back(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]
     world.later("16m")
-    world.lever("sweep")
+    world.control("sweep")
     world.settle()
 
     back = shopper.pay(url)
@@ -130,7 +130,7 @@ def test_late_money_is_noticed_without_any_webhook(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]
     world.later("16m")
-    world.lever("sweep")
+    world.control("sweep")
     world.work(after=timedelta(seconds=61))
     world.work(after=timedelta(seconds=122))
     assert shopper.phase(world.order()) == "expired"
@@ -175,7 +175,7 @@ def test_a_cancelled_subscription_ends_the_access(world: Any) -> None:
     world.settle()
     assert shopper.see("/members").url.endswith("/members")
 
-    world.lever(f"subscriptions/{world.order().subscription_id}/cancel")
+    world.control(f"subscriptions/{world.order().subscription_id}/cancel")
     world.settle()
 
     [access] = world.accesses()
@@ -190,7 +190,7 @@ def test_an_ended_plan_can_be_bought_once_more(world: Any) -> None:
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"])
     world.settle()
-    world.lever(f"subscriptions/{world.order().subscription_id}/cancel")
+    world.control(f"subscriptions/{world.order().subscription_id}/cancel")
     world.settle()
 
     shopper.pay(shopper.buy().headers["Location"])
@@ -207,7 +207,7 @@ def test_a_subscription_that_ends_with_its_period_keeps_the_access_until_then(wo
     shopper.pay(shopper.buy().headers["Location"])
     world.settle()
 
-    world.lever(f"subscriptions/{world.order().subscription_id}/cancel", at_period_end=True)
+    world.control(f"subscriptions/{world.order().subscription_id}/cancel", at_period_end=True)
     world.settle()
 
     [access] = world.accesses()
@@ -241,7 +241,7 @@ def test_a_second_payment_for_a_plan_already_granted_is_flagged(world: Any) -> N
 
 @pytest.mark.parametrize("field", ["customer_id", "idempotency_key"])
 def test_news_of_somebody_elses_session_moves_nothing(world: Any, field: str) -> None:
-    """Key and customer must both be the order's own, whoever else sells through the same account."""
+    """Key and customer must both be the order's own, also where another shop sells through the same account."""
     shopper = world.shopper()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
     shopper.buy()

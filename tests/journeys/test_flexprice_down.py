@@ -131,7 +131,7 @@ def test_a_cancel_that_does_not_reach_flexprice_leaves_the_order_open(world: Any
 
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_a_sale_that_flexprice_told_of_needs_no_further_answer(world: Any, outage: str) -> None:
-    """A signed `completed` of our own session is believed: the goods do not wait for Flexprice to be back.
+    """A signed `completed` of our own session is believed: access does not wait for Flexprice to be back.
 
     What it charges was checked while the shopper was still paying.
     """

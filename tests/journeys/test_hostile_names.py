@@ -1,4 +1,4 @@
-"""A shopper with a hostile name, at the sandbox: whoever looks at its pages runs nothing of theirs."""
+"""A shopper with a hostile name, at the sandbox: a tester who looks at its pages runs nothing of theirs."""
 
 from typing import Any
 

@@ -26,7 +26,7 @@ def lost(world: Any) -> Any:
 def resend(world: Any, *kinds: str) -> None:
     for row in world.deliveries():
         if row["event_type"] in kinds:
-            world.lever(f"deliveries/{row['id']}/resend")
+            world.control(f"deliveries/{row['id']}/resend")
     world.deliver()
 
 
@@ -56,7 +56,7 @@ def test_a_gateway_that_hides_the_answer_leads_to_a_conflict_and_the_shop_waits(
     assert world.order().payment_url == world.pay_url()
 
 
-def test_the_same_key_is_not_used_again_for_what_was_paid_meanwhile(world: Any) -> None:
+def test_key_of_a_paid_session_is_not_used_again(world: Any) -> None:
     """After the completion the key is free again: without looking first a second link would be made."""
     world.webhooks("hold")
     shopper = world.shopper()

@@ -108,7 +108,7 @@ def fleet(world: Any, database_url: str, tmp_path: Path) -> Iterator[Fleet]:
 
 
 @ON_POSTGRES
-def test_every_order_is_fulfilled_once_whoever_serves_and_whoever_works(world: Any, fleet: Fleet) -> None:
+def test_every_order_is_fulfilled_once_by_many_processes(world: Any, fleet: Fleet) -> None:
     world.webhooks("twice")
 
     def sale(name: str) -> None:

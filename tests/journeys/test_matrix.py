@@ -11,7 +11,7 @@ import pytest
 class Outcome(NamedTuple):
     fulfilled: bool
     at_last: str  # the page, when all news is in
-    meanwhile: set[str]  # what it may say until then
+    until_then: set[str]  # what it may say until then
     comes_back: bool = False  # the browser is sent to the success page
 
 
@@ -61,7 +61,7 @@ def test_what_is_paid_is_delivered_once_and_the_page_tells_the_truth(
 ) -> None:
     of = OUTCOMES[outcome]
     completion, told = (plan, "normal") if plan in COMPLETIONS else ("at_once", plan)
-    world.lever("webhooks", mode=told, seconds=SECONDS)  # the messages about the session's birth, too
+    world.control("webhooks", mode=told, seconds=SECONDS)  # the messages about the session's birth, too
     shopper = world.shopper(f"Asha{plan.title().replace('_', '')} Rao")
     url = shopper.buy().headers["Location"]
     order = world.order()
@@ -77,7 +77,7 @@ def test_what_is_paid_is_delivered_once_and_the_page_tells_the_truth(
         shown = shopper.order_page(order, page)
         said = phase_of(shown)
         assert [phase for phase, words in WORDS.items() if words in shown.text] == [said], moment.__name__
-        assert said in of.meanwhile | {of.at_last}, moment.__name__
+        assert said in of.until_then | {of.at_last}, moment.__name__
         assert PROOF.get(said, nothing)(world, order), f"{moment.__name__}: “{said}” is not so"
         assert len(bought(world, order)) <= of.fulfilled, moment.__name__
 
@@ -139,7 +139,7 @@ def news_comes(world: Any) -> None:
 
 def time_passes(world: Any) -> None:
     """Six minutes: what was to be sent later is sent, what failed is tried again."""
-    world.lever("clock", advance="6m", through=True)
+    world.control("clock", advance="6m", through=True)
     world.settle()
 
 

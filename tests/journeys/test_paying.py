@@ -1,4 +1,4 @@
-"""From the plan to the goods, in the orders in which the news may come."""
+"""From the plan to access, in every order in which events may come."""
 
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -67,7 +67,7 @@ def test_a_message_resent_after_the_sale_changes_nothing(world: Any) -> None:
     world.settle()
 
     for row in world.deliveries():
-        world.lever(f"deliveries/{row['id']}/resend")
+        world.control(f"deliveries/{row['id']}/resend")
     world.settle()
 
     bought_once(world)
@@ -103,7 +103,7 @@ def test_the_webhook_may_come_after_the_shopper_is_back(world: Any, phase_of: An
 
 
 def test_a_page_never_fulfils_by_itself(world: Any) -> None:
-    """The redirect proves nothing: its parameters are made up by whoever types them."""
+    """The redirect proves nothing: its parameters can be typed by anybody."""
     shopper = world.shopper()
     shopper.buy()
 
@@ -120,12 +120,12 @@ def test_the_webhook_may_come_before_our_own_commit(world: Any, paid_already: bo
     """Flexprice has the session, the shop does not know its id yet: the order's key brings them together."""
     shopper = world.shopper()
 
-    def meanwhile() -> None:
+    def before_the_answer() -> None:
         if paid_already:
             world.visitor().pay(world.pay_url())
         world.settle()
 
-    world.before_answer = meanwhile
+    world.before_answer = before_the_answer
     answer = shopper.buy()
     order = world.order()
 

@@ -121,7 +121,7 @@ def test_a_lost_message_is_named_with_cause_and_fix(world: Any, marks: Any) -> N
 
     world.webhooks("normal")
     for row in world.deliveries():
-        world.lever(f"deliveries/{row['id']}/resend")
+        world.control(f"deliveries/{row['id']}/resend")
     world.settle()
     assert marks(shopper)["webhook"] == "done"
 

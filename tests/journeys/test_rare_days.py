@@ -46,7 +46,7 @@ def test_messages_in_the_wrong_order_make_the_same_sale(world: Any) -> None:
     shopper.pay(shopper.buy().headers["Location"])
 
     for row in reversed(world.deliveries()):
-        world.lever(f"deliveries/{row['id']}/resend")
+        world.control(f"deliveries/{row['id']}/resend")
         world.settle()
 
     assert world.order().state == "fulfilled"
@@ -129,7 +129,7 @@ def test_a_completed_session_that_was_overwritten_is_a_case_for_a_person(world: 
 
 def expired(world: Any, shopper: Any) -> None:
     world.later("16m")
-    world.lever("sweep")
+    world.control("sweep")
 
 
 def cancelled(world: Any, shopper: Any) -> None:
@@ -152,7 +152,7 @@ def test_a_sale_that_flexprice_lets_count_after_its_end_is_delivered_or_owed_a_r
         shopper.pay(shopper.try_again(first).headers["Location"])
         world.settle()
 
-    world.lever(f"sessions/{first.session_id}/repair")
+    world.control(f"sessions/{first.session_id}/repair")
     world.settle()
 
     assert world.find(first).state == ("paid_twice" if again else "fulfilled")
@@ -168,7 +168,7 @@ def test_a_session_deleted_at_flexprice_expires_with_the_sweep(world: Any) -> No
     assert shopper.phase(world.order()) == "waiting"
 
     world.later("16m")
-    world.lever("sweep")
+    world.control("sweep")
     world.settle()
 
     assert shopper.phase(world.order()) == "expired"
@@ -180,7 +180,7 @@ def test_money_for_a_deleted_session_is_a_case_for_a_person(world: Any) -> None:
     world.delete_session()
     shopper.pay(url)
     world.later("16m")
-    world.lever("sweep")
+    world.control("sweep")
     world.settle()
     world.work(after=timedelta(seconds=61))
 
@@ -224,7 +224,7 @@ def half_done(world: Any) -> Any:
     """Paid, and Flexprice stumbled in the middle: it has booked the money and forgotten the sale."""
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]
-    world.lever("completions", completion="half_done", times=1)
+    world.control("completions", completion="half_done", times=1)
     shopper.pay(url)
     world.settle()
     return shopper
@@ -234,7 +234,7 @@ def test_money_that_flexprice_booked_without_the_sale_is_not_called_paid(world: 
     shopper = half_done(world)
     assert world.accesses() == []
 
-    world.lever("clock", advance="46m", through=True)
+    world.control("clock", advance="46m", through=True)
     for minutes in (1, 10, 60, 600):
         world.work(after=timedelta(minutes=minutes))
 
@@ -245,7 +245,7 @@ def test_money_that_flexprice_booked_without_the_sale_is_not_called_paid(world: 
 
 def test_a_sale_that_flexprice_finishes_later_is_delivered_once(world: Any) -> None:
     half_done(world)
-    world.lever(f"sessions/{world.order().session_id}/paid-again")
+    world.control(f"sessions/{world.order().session_id}/paid-again")
     world.settle()
 
     assert world.order().state == "fulfilled"

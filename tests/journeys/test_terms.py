@@ -66,7 +66,7 @@ def test_a_payment_that_was_faster_than_the_check_is_held(world: Any, dearer: An
     assert phase_of(page) == "held"
     assert "do not pay again" in page.text
 
-    again = dearer.buy()  # and it is not sold once more meanwhile
+    again = dearer.buy()  # and it is not sold once more
     assert again.headers["Location"].endswith(f"/orders/{world.order().ref}/success")
     assert len(world.orders()) == 1
 

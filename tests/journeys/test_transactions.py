@@ -10,7 +10,7 @@ from storefront.extensions import db
 
 @pytest.fixture
 def held(world: Any) -> list[tuple[str, int]]:
-    """Each call to Flexprice, and how many of the shop's connections were in use meanwhile."""
+    """Each call to Flexprice, and how many of the shop's connections were in use at that moment."""
     calls: list[tuple[str, int]] = []
 
     def look() -> None:

@@ -16,9 +16,9 @@ from itertools import count
 import pytest
 import responses
 from sqlalchemy import event, select, text
+from storefront.catalog import Offer
 
 from storefront import create_app, orders, shoppers
-from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.models import InboxMessage, Order

@@ -3,11 +3,11 @@
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from storefront.lifecycle import State
 
 from storefront import aftercare, orders, worker
 from storefront.database import writing
 from storefront.flexprice import CheckoutSession
-from storefront.lifecycle import State
 
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 START = datetime(2026, 9, 1, 10, 0, tzinfo=UTC)
@@ -359,6 +359,7 @@ def test_today_s_price_counts_only_while_no_link_was_asked_for(
     from decimal import Decimal
 
     from storefront.catalog import Offer
+
     from storefront.extensions import db
     from storefront.models import Shopper
 

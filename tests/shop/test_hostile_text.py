@@ -13,10 +13,10 @@ from urllib.parse import quote
 import pytest
 import responses
 from sqlalchemy import String, inspect, select
+from storefront.lifecycle import State
 
 from storefront import outbox
 from storefront.database import writing
-from storefront.lifecycle import State
 from storefront.models import Access, Base, InboxMessage, Letter, OperatorNote, Order, Refusal, Shopper
 
 HOSTILE = (

@@ -11,13 +11,13 @@ from itertools import product
 
 import pytest
 from sqlalchemy import event, select, text
+from storefront.catalog import Offer
+from storefront.lifecycle import Fact, State
 
 from storefront import fulfillment, orders
-from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession, Invoice, Subscription
-from storefront.lifecycle import Fact, State
 from storefront.models import Access, Letter, Order
 
 pytestmark = [

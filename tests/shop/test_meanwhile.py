@@ -6,13 +6,13 @@ from decimal import Decimal
 
 import pytest
 from sqlalchemy import update
+from storefront.catalog import Offer
+from storefront.lifecycle import Fact, State
 
 from storefront import fulfillment, inbox, orders, shoppers, worker
-from storefront.catalog import Offer
 from storefront.database import writing
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession, Subscription
-from storefront.lifecycle import Fact, State
 from storefront.models import Access, InboxMessage, OperatorNote, Order, Shopper
 
 pytestmark = pytest.mark.parametrize(

@@ -7,11 +7,11 @@ from itertools import permutations
 
 import pytest
 import responses
+from storefront.lifecycle import State
 
 from storefront import orders, worker
 from storefront.database import writing
 from storefront.flexprice import CheckoutSession
-from storefront.lifecycle import State
 from storefront.models import Access, InboxMessage, Letter
 
 SOON = timedelta(seconds=10)

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import select, update
+from storefront.lifecycle import Fact, State
 
 from storefront import aftercare, fulfillment, inbox, orders
 from storefront.database import DatabaseBusy, writing
 from storefront.extensions import db
-from storefront.lifecycle import Fact, State
 from storefront.models import Access, Order
 
 on_postgresql = pytest.mark.parametrize(

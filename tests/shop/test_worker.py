@@ -4,11 +4,11 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from sqlalchemy import update
+from storefront.lifecycle import State
 
 from storefront import fulfillment, inbox, lifesigns, worker
 from storefront.database import writing
 from storefront.extensions import db
-from storefront.lifecycle import State
 from storefront.models import Access, InboxMessage, Letter, Order
 from storefront.web import health
 

@@ -21,9 +21,9 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from storefront.lifecycle import FOR_A_PERSON, OPEN, State
 
 from storefront import fulfillment
-from storefront.lifecycle import FOR_A_PERSON, OPEN, State
 
 CREATE = ("POST", "/v1/checkout/sessions")
 SEARCH = ("POST", "/v1/subscriptions/search")

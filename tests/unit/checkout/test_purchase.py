@@ -177,9 +177,7 @@ def test_conflict_waits_for_the_open_session(shop: Any, buy: Any, asha: Any, the
 
 
 @pytest.mark.parametrize("error", [requests.ReadTimeout(), requests.ConnectionError("hung up")])
-def test_lost_answer_is_never_repeated_blindly(
-    shop: Any, buy: Any, the_order: Any, error: Exception
-) -> None:
+def test_lost_answer_is_never_repeated_blindly(shop: Any, buy: Any, the_order: Any, error: Exception) -> None:
     no_answer(shop, *SESSIONS, error)
     assert buy().location == order_page(the_order())
     assert buy().location == order_page(the_order())
@@ -295,7 +293,9 @@ def test_payment_of_an_earlier_request_is_found(shop: Any, buy: Any, the_order: 
 def test_unreadable_subscriptions_exclude_nothing(shop: Any, buy: Any, the_order: Any) -> None:
     shop.answer(*SESSIONS, {"error": "bad gateway"}, 502)
     buy()
-    shop.answer(*SUBSCRIPTIONS, {"items": [{"id": "subs_odd"}, shop.subscription()], "pagination": {"total": 2}})
+    shop.answer(
+        *SUBSCRIPTIONS, {"items": [{"id": "subs_odd"}, shop.subscription()], "pagination": {"total": 2}}
+    )
     buy()
     assert len(creates(shop)) == 1
     assert the_order().state == State.PLACED
@@ -305,7 +305,14 @@ def test_unreadable_subscriptions_exclude_nothing(shop: Any, buy: Any, the_order
     ("status", "body"),
     [
         (400, {"code": "validation_error", "message": "their own <words>"}),
-        (404, {"code": "not_found", "message": "Plan with ID plan_01 was not found", "details": {"plan_id": "x"}}),
+        (
+            404,
+            {
+                "code": "not_found",
+                "message": "Plan with ID plan_01 was not found",
+                "details": {"plan_id": "x"},
+            },
+        ),
     ],
 )
 def test_final_refusal_ends_the_order(

@@ -22,7 +22,9 @@ EXPECTED: dict[Trigger, dict[State, State]] = {
     T.SESSION_CREATED: {S.PLACED: S.AWAITING_PAYMENT},
     T.SESSION_REFUSED: {S.PLACED: S.FAILED},
     T.PAYMENT_COMPLETED: {
-        **dict.fromkeys((S.PLACED, S.AWAITING_PAYMENT, S.FAILED, S.EXPIRED, S.CANCELLED, S.ABANDONED), S.PAID),
+        **dict.fromkeys(
+            (S.PLACED, S.AWAITING_PAYMENT, S.FAILED, S.EXPIRED, S.CANCELLED, S.ABANDONED), S.PAID
+        ),
         S.STUCK: S.PAID,
         S.MISMATCHED: S.HELD,
         S.PAID_LATE: S.STUCK,
@@ -72,5 +74,5 @@ def test_an_operator_can_end_every_waiting_state(state: State) -> None:
 
 
 def test_a_slot_is_held_while_open_paid_or_active() -> None:
-    assert HOLDS_SLOT == OPEN | {S.PAID, S.FULFILLED, S.HELD, S.STUCK}
-    assert SETTLED == set(State) - OPEN - {S.PAID}
+    assert OPEN | {S.PAID, S.FULFILLED, S.HELD, S.STUCK} == HOLDS_SLOT
+    assert set(State) - OPEN - {S.PAID} == SETTLED
