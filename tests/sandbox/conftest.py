@@ -11,10 +11,10 @@ from flask import Flask
 from requests.adapters import BaseAdapter
 from werkzeug.serving import make_server
 
-from storefront.sandbox import create_app, schema
-from storefront.sandbox.due import run_due
-from storefront.sandbox.settings import SandboxSettings
-from storefront.sandbox.store import need, save
+from storefront.sandbox._previous import create_app, schema
+from storefront.sandbox._previous.due import run_due
+from storefront.sandbox._previous.settings import SandboxSettings
+from storefront.sandbox._previous.store import need, save
 from tests.conftest import NewDatabase
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="

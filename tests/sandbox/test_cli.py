@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from storefront.sandbox.cli import TRIGGERS
+from storefront.sandbox._previous.cli import TRIGGERS
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., Result]
@@ -19,7 +19,7 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(sandbox: Any) -> Run:
-    """Like `flask --app storefront.sandbox …` in another terminal: it knows the address and nothing else."""
+    """Like `flask --app storefront.sandbox._previous …` in another terminal: it knows the address and nothing else."""
     runner = sandbox.app.test_cli_runner()
     return lambda *words: runner.invoke(args=[*words], env={"SANDBOX_URL": sandbox.base})
 
@@ -233,7 +233,7 @@ def test_it_works_from_a_terminal_of_its_own(sandbox: Any, tmp_path: Path) -> No
     """And says so, with a code of its own, where no sandbox answers."""
     sandbox.customer()
     session = sandbox.session()
-    command = [sys.executable, "-m", "flask", "--app", "storefront.sandbox", "sessions"]
+    command = [sys.executable, "-m", "flask", "--app", "storefront.sandbox._previous", "sessions"]
     environ = {"PATH": os.environ["PATH"], "SANDBOX_DATABASE_URL": f"sqlite:///{tmp_path}/other.db"}
 
     def ran(url: str) -> subprocess.CompletedProcess[str]:

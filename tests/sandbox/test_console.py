@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import requests
 
-from storefront.sandbox import create_app
-from storefront.sandbox.due import start_background
-from storefront.sandbox.settings import SandboxSettings
+from storefront.sandbox._previous import create_app
+from storefront.sandbox._previous.due import start_background
+from storefront.sandbox._previous.settings import SandboxSettings
 
 URL = "/v1/checkout/sessions"
 
@@ -175,7 +175,7 @@ def test_it_serves_on_its_own_and_ends_when_told(tmp_path: Path) -> None:
         "PYTHONPATH": str(Path(__file__).parents[2]),
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "storefront.sandbox"], env=env, cwd=tmp_path, stderr=subprocess.PIPE
+        [sys.executable, "-m", "storefront.sandbox._previous"], env=env, cwd=tmp_path, stderr=subprocess.PIPE
     )
     assert process.stderr is not None
     with process, process.stderr:

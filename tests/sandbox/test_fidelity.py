@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from storefront.sandbox.switches import SWITCHES
+from storefront.sandbox._previous.switches import SWITCHES
 
 ROOT = Path(__file__).parents[2]
 TEXT = (ROOT / "docs" / "fidelity.md").read_text()

@@ -19,11 +19,11 @@ import pytest
 import requests
 from sqlalchemy import update
 
-from storefront.sandbox import create_app
-from storefront.sandbox.due import run_due, walk
-from storefront.sandbox.schema import deliveries
-from storefront.sandbox.settings import SandboxSettings
-from storefront.sandbox.signing import headers, sign, signatures
+from storefront.sandbox._previous import create_app
+from storefront.sandbox._previous.due import run_due, walk
+from storefront.sandbox._previous.schema import deliveries
+from storefront.sandbox._previous.settings import SandboxSettings
+from storefront.sandbox._previous.signing import headers, sign, signatures
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 OLD = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMA=="
@@ -217,7 +217,7 @@ def test_a_process_killed_with_a_message_in_its_hands_sends_it_again(receiver: A
     }
 
     def started() -> subprocess.Popen[bytes]:
-        command = [sys.executable, "-m", "storefront.sandbox"]
+        command = [sys.executable, "-m", "storefront.sandbox._previous"]
         process = subprocess.Popen(command, env=environ, cwd=tmp_path, stderr=subprocess.PIPE)
         assert process.stderr is not None
         assert any(b"Serving" in line for line in process.stderr)

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 import requests
 
-from storefront.sandbox.events import PLANS
-from storefront.sandbox.faults import FAULTS
-from storefront.sandbox.outcomes import OUTCOMES
+from storefront.sandbox._previous.events import PLANS
+from storefront.sandbox._previous.faults import FAULTS
+from storefront.sandbox._previous.outcomes import OUTCOMES
 
 URL = "/v1/checkout/sessions"
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="

@@ -6,7 +6,7 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from storefront.sandbox.pay import METHODS, redirect_signature, return_url
+from storefront.sandbox._previous.pay import METHODS, redirect_signature, return_url
 
 
 def test_the_page_says_it_is_a_sandbox_and_needs_no_script(sandbox: Any) -> None:

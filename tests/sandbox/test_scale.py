@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import event, insert
 
-from storefront.sandbox import schema
+from storefront.sandbox._previous import schema
 
 SMALL = {"plans", "prices", "levers", "arrangements", "chores", "walks"}  # they do not grow with sales
 

@@ -6,10 +6,10 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from storefront.sandbox import create_app
-from storefront.sandbox.schema import customers, plans
-from storefront.sandbox.settings import SandboxSettings
-from storefront.sandbox.store import add
+from storefront.sandbox._previous import create_app
+from storefront.sandbox._previous.schema import customers, plans
+from storefront.sandbox._previous.settings import SandboxSettings
+from storefront.sandbox._previous.store import add
 
 
 def _opened(path: Path) -> Any:

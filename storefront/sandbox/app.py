@@ -1,0 +1,38 @@
+"""The Flask app: settings, database, routes."""
+
+from types import ModuleType
+
+from flask import Flask
+
+from .api import auth, errors
+from .settings import SandboxSettings
+from .store.control_rows import StoreState
+from .store.database import Database, create_store
+
+
+def create_app(settings: SandboxSettings | None = None) -> Flask:
+    """:param settings: read from the environment if left out."""
+    settings = settings or SandboxSettings.from_env()
+    app = Flask(__name__)
+    app.url_map.merge_slashes = False  # Flexprice's router does not redirect a doubled slash
+    app.extensions["sandbox"] = Database(settings.database_url)
+    app.extensions["sandbox_settings"] = settings
+    _prepare_default_store(app.extensions["sandbox"], settings)
+    errors.register(app)
+    for module in _routes():
+        app.register_blueprint(module.bp)
+    return app
+
+
+def _routes() -> list[ModuleType]:
+    """The route modules; each has a blueprint `bp`."""
+    return []
+
+
+def _prepare_default_store(database: Database, settings: SandboxSettings) -> None:
+    """The default store's endpoint, secrets and switches are the server's settings, at every start."""
+    with database.write(auth.DEFAULT_STORE) as session:
+        state = session.get(StoreState, None) or create_store(session, seed=settings.seed)
+        state.webhook_url = settings.webhook_url
+        state.webhook_secrets = list(settings.webhook_secrets)
+        state.defaults = auth.default_switches(settings)

@@ -1,0 +1,238 @@
+"""Connections, transactions and the query layer: every query of a `Session` is about one store."""
+
+import re
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    Select,
+    create_engine,
+    event,
+    func,
+    make_url,
+    select,
+    text,
+)
+from sqlalchemy import delete as sql_delete
+from sqlalchemy.orm import Session as OrmSession
+from sqlalchemy.pool import StaticPool
+
+from . import billing_rows, rows  # noqa: F401  (their tables belong to the metadata)
+from .base import Base, Record
+from .control_rows import StoreState
+from .values import random_text
+
+BUSY_TIMEOUT_S = 15
+POOL_SIZE = 20
+STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,47}")
+
+Row = TypeVar("Row", bound=Base)
+Rec = TypeVar("Rec", bound=Record)
+Condition = ColumnElement[bool]
+
+
+class Database:
+    """The engine, and one writer per store at a time.
+
+    :param url: an SQLAlchemy URL; `sqlite://` keeps everything in memory.
+    """
+
+    def __init__(self, url: str) -> None:
+        self.engine = _engine(url)
+        self.is_sqlite = self.engine.dialect.name == "sqlite"
+        self._locks: dict[str, threading.RLock] = {}
+        self._known: set[str] = set()
+        self._guard = threading.Lock()
+        Base.metadata.create_all(self.engine)
+
+    @contextmanager
+    def read(self, store: str) -> Iterator["Session"]:
+        """A consistent view of one store. Nothing is written."""
+        with OrmSession(self.engine, expire_on_commit=False) as orm:
+            yield Session(orm, store)
+
+    @contextmanager
+    def write(self, store: str) -> Iterator["Session"]:
+        """One transaction, alone in this store; committed at the end, rolled back by an exception."""
+        with self._lock(store), OrmSession(self.engine, expire_on_commit=False) as orm:
+            orm.connection(execution_options={"sandbox_write": True})
+            if not self.is_sqlite:
+                orm.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": store})
+            session = Session(orm, store)
+            yield session
+            orm.commit()
+
+    def known(self, store: str) -> bool:
+        """Whether the store exists already."""
+        if store not in self._known:
+            with self.read(store) as session:
+                if session.get(StoreState, None) is None:
+                    return False
+            self._known.add(store)
+        return True
+
+    def forget(self, store: str) -> None:
+        """Called after a store was removed."""
+        self._known.discard(store)
+
+    def names(self) -> list[str]:
+        with OrmSession(self.engine) as orm:
+            return list(orm.execute(select(StoreState.store)).scalars())
+
+    def close(self) -> None:
+        self.engine.dispose()
+
+    def _lock(self, store: str) -> threading.RLock:
+        name = "" if self.is_sqlite else store  # SQLite has one writer
+        with self._guard:
+            return self._locks.setdefault(name, threading.RLock())
+
+
+class Session:
+    """The rows of one store within one transaction.
+
+    Rows are changed by setting their attributes; JSON columns are replaced, never changed in place.
+    """
+
+    def __init__(self, orm: OrmSession, store: str) -> None:
+        self.orm, self.store = orm, store
+        self.lag: timedelta | None = None  # reads run behind by this, see store/versions.py
+        self.link_base = ""  # where payment links begin: https://sandbox.example
+
+    @property
+    def state(self) -> StoreState:
+        """The store's own row.
+
+        :raises LookupError: there is no such store.
+        """
+        return self.need(StoreState, None)
+
+    def now(self) -> datetime:
+        """The time by the store's clock."""
+        found = self.get(StoreState, None)
+        return datetime.now(UTC) + timedelta(seconds=found.clock_offset_s if found else 0.0)
+
+    def get(self, model: type[Row], key: str | int | None) -> Row | None:
+        """By primary key; the store's own row has None."""
+        if model is StoreState:
+            return self.orm.get(model, self.store)
+        return None if key is None else self.orm.get(model, (self.store, key))
+
+    def need(self, model: type[Row], key: str | int | None) -> Row:
+        """:raises LookupError: there is no such row."""
+        found = self.get(model, key)
+        if found is None:
+            raise LookupError(f"{model.__tablename__} {key}")
+        return found
+
+    def select(self, model: type[Row], *conditions: Condition) -> Select[Row]:
+        """A query about this store's rows, to be refined."""
+        return select(model).where(model.store == self.store, *conditions)
+
+    def all(
+        self, model: type[Row], *conditions: Condition, order: Any = None, limit: int | None = None
+    ) -> Sequence[Row]:
+        query = self.select(model, *conditions).order_by(*_ordered(model, order))
+        return self.orm.scalars(query.limit(limit)).all()
+
+    def first(self, model: type[Row], *conditions: Condition, order: Any = None) -> Row | None:
+        return self.orm.scalars(
+            self.select(model, *conditions).order_by(*_ordered(model, order)).limit(1)
+        ).first()
+
+    def count(self, model: type[Row], *conditions: Condition) -> int:
+        query = select(func.count()).select_from(model).where(model.store == self.store, *conditions)
+        return self.orm.scalar(query) or 0
+
+    def add(self, row: Row) -> Row:
+        """Stores a new row. Flushed before the next query; call `flush` to meet a unique constraint here."""
+        row.store = self.store
+        self.orm.add(row)
+        return row
+
+    def flush(self) -> None:
+        """:raises IntegrityError: a unique constraint refuses a row."""
+        self.orm.flush()
+
+    @contextmanager
+    def savepoint(self) -> Iterator[None]:
+        """What is written inside is undone by an exception, and the transaction goes on."""
+        with self.orm.begin_nested():
+            yield
+
+    def delete(self, model: type[Row], *conditions: Condition) -> int:
+        """Deletes rows; says how many."""
+        self.orm.flush()
+        result = self.orm.execute(sql_delete(model).where(model.store == self.store, *conditions))
+        return int(getattr(result, "rowcount", 0))
+
+    def next_number(self, model: Any) -> int:
+        """The next id of rows that are numbered within the store."""
+        highest = select(func.max(model.id)).where(model.store == self.store)
+        self.orm.flush()
+        return (self.orm.scalar(highest) or 0) + 1
+
+
+def create_store(session: Session, *, secret: str = "", webhook_url: str = "", seed: str = "") -> StoreState:
+    """Makes the store of this session, empty, with a webhook secret of its own."""
+    wall = time.time()
+    state = StoreState(created_at=wall, used_at=wall, webhook_url=webhook_url, seed=seed)
+    state.webhook_secrets = secret.split() or [new_secret()]
+    return session.add(state)
+
+
+def new_secret() -> str:
+    import base64
+
+    return "whsec_" + base64.b64encode(random_text(24).encode()).decode()
+
+
+def empty_store(session: Session, *, keep_state: bool = True) -> None:
+    """Deletes all rows of the store."""
+    session.orm.expunge_all()
+    for table in Base.metadata.sorted_tables:
+        if not (keep_state and table.name == StoreState.__tablename__):
+            session.orm.execute(table.delete().where(table.c.store == session.store))
+
+
+def _ordered(model: type[Base], order: Any) -> tuple[Any, ...]:
+    if order is not None:
+        return order if isinstance(order, tuple) else (order,)
+    return tuple(column for column in model.__table__.primary_key.columns)  # type: ignore[attr-defined]
+
+
+def _engine(url: str) -> Engine:
+    parsed = make_url(url)
+    if parsed.get_backend_name() != "sqlite":
+        if parsed.drivername == "postgresql":
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        return create_engine(parsed, pool_size=POOL_SIZE, pool_pre_ping=True)
+    in_memory = parsed.database in (None, "", ":memory:")
+    if not in_memory:
+        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    options: dict[str, Any] = {"pool_size": POOL_SIZE}
+    if in_memory:
+        options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
+    engine = create_engine(parsed, **options)
+    event.listen(engine, "connect", _prepare_sqlite)
+    event.listen(engine, "begin", _begin_sqlite)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # this module begins transactions itself
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_TIMEOUT_S * 1000}"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    writes = connection.get_execution_options().get("sandbox_write")
+    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
