@@ -19,6 +19,7 @@ def create_app(settings: SandboxSettings | None = None) -> Flask:
     app.extensions["sandbox_settings"] = settings
     _prepare_default_store(app.extensions["sandbox"], settings)
     errors.register(app)
+    _handlers()
     for module in _routes():
         app.register_blueprint(module.bp)
     return app
@@ -26,6 +27,11 @@ def create_app(settings: SandboxSettings | None = None) -> Flask:
 
 def _routes() -> list[ModuleType]:
     """The route modules; each has a blueprint `bp`."""
+    return []
+
+
+def _handlers() -> list[ModuleType]:
+    """The modules that register handlers of tasks by being imported."""
     return []
 
 

@@ -30,7 +30,9 @@ def attachable_prices(session: Session, plan: Plan, currency: str, period: str) 
 
     Published, not ended, of this currency and exactly this period, and the one-time prices. Newest first.
 
-    :raises Refusal: there is none. Source: filterValidPricesForSubscription, internal/ee/service/subscription.go.
+    Source: filterValidPricesForSubscription in internal/ee/service/subscription.go.
+
+    :raises Refusal: there is none.
     """
     if period == LAST_ONE_TIME_PERIOD:
         raise invalid("Invalid billing period type", period=period)

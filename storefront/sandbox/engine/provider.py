@@ -67,8 +67,8 @@ def register_customer(session: Session, customer: Customer) -> None:
     if fails(session, "customer"):
         status = switches.read(session, "provider_customer_error")
         code = "validation_error" if status == "400" else "system_error"
-        details = {"customer_id": customer.id, "error": SERVER_ERROR}
-        raise Refusal(code, "Unable to create customer in Razorpay", **details)
+        message = "Unable to create customer in Razorpay"
+        raise Refusal(code, message, customer_id=customer.id, error=SERVER_ERROR)
     customer.meta = known | {"razorpay_customer_id": f"cust_{random_text(14)}"}
     customer.updated_at = session.now()
     publish(session, "customer.updated", customer.id)
