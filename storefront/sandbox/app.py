@@ -27,12 +27,36 @@ def create_app(settings: SandboxSettings | None = None) -> Flask:
 
 def _routes() -> list[ModuleType]:
     """The route modules; each has a blueprint `bp`."""
-    return []
+    from .api import (
+        checkout_sessions,
+        customers,
+        features,
+        invoices,
+        payments,
+        plans,
+        prices,
+        refunds,
+        subscriptions,
+    )
+
+    return [
+        customers,
+        plans,
+        prices,
+        features,
+        checkout_sessions,
+        refunds,
+        subscriptions,
+        invoices,
+        payments,
+    ]
 
 
 def _handlers() -> list[ModuleType]:
     """The modules that register handlers of tasks by being imported."""
-    return []
+    from .engine import razorpay, session_lifecycle
+
+    return [razorpay, session_lifecycle]
 
 
 def _prepare_default_store(database: Database, settings: SandboxSettings) -> None:

@@ -15,7 +15,7 @@ from .events import publish
 from .money import minor_units
 
 MINIMUM = {"inr": Decimal(1), "usd": Decimal("0.01")}
-SERVER_ERROR = "The server encountered an error"
+SERVER_ERROR = "We are facing some trouble completing your request at the moment."
 MAX_DESCRIPTION = 2048
 
 

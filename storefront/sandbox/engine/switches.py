@@ -52,6 +52,11 @@ SWITCHES = {
     "open_key": Switch(
         "refuse", ("refuse", "hand_back"), "create with the key of an open session: 409, or that session"
     ),
+    "link_expiry_event": Switch(
+        "off",
+        ON_OFF,
+        "newest: a link that Razorpay closes after 20 minutes is told of, which fails the session",
+    ),
     "cancelled_event": Switch("off", ON_OFF, "cancel sends checkout.session.cancelled too, after expired"),
     "provider_customer_error": Switch(
         "400", ("400", "500"), "the status when Razorpay fails while a new customer is made there"

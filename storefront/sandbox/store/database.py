@@ -148,6 +148,10 @@ class Session:
             self.select(model, *conditions).order_by(*_ordered(model, order)).limit(1)
         ).first()
 
+    def seen(self, found: Sequence[Row]) -> list[Row]:
+        """The rows as this session sees them: a lagging replica has older ones, or not all of them yet."""
+        return list(found)
+
     def count(self, model: type[Row], *conditions: Condition) -> int:
         query = select(func.count()).select_from(model).where(model.store == self.store, *conditions)
         return self.orm.scalar(query) or 0

@@ -151,14 +151,15 @@ class CheckoutSession(Record, kw_only=True):
     names_payment: Mapped[bool] = mapped_column(default=False)
     idempotency_key: Mapped[str | None] = mapped_column(default=None)
     open_key: Mapped[str | None] = mapped_column(default=None)
-    success_url: Mapped[str] = mapped_column(default="")
-    failure_url: Mapped[str] = mapped_column(default="")
-    cancel_url: Mapped[str] = mapped_column(default="")
+    success_url: Mapped[str | None] = mapped_column(default=None)
+    failure_url: Mapped[str | None] = mapped_column(default=None)
+    cancel_url: Mapped[str | None] = mapped_column(default=None)
     meta: Mapped[Json | None] = mapped_column("metadata", JSON(none_as_null=True), default=None)
     payment_action: Mapped[Json | None] = mapped_column(default=None)
     completed_at: Mapped[datetime | None] = mapped_column(default=None)
     cancelled_at: Mapped[datetime | None] = mapped_column(default=None)
     failure_reason: Mapped[str] = mapped_column(default="")
+    asked_at: Mapped[datetime | None] = mapped_column(default=None)  # when a read last asked Razorpay
     mandate: Mapped[str] = mapped_column(default="")  # link, no_action: charge_automatically
     # What completion applies for action modify_subscription: the requested change, in the engine's own words.
     change: Mapped[Json | None] = mapped_column(default=None)
