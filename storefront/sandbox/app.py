@@ -5,6 +5,8 @@ from types import ModuleType
 from flask import Flask
 
 from .api import auth, errors
+from .control import request_log
+from .delivery.dispatcher import Dispatcher
 from .settings import SandboxSettings
 from .store.control_rows import StoreState
 from .store.database import Database, create_store
@@ -18,7 +20,9 @@ def create_app(settings: SandboxSettings | None = None) -> Flask:
     app.extensions["sandbox"] = Database(settings.database_url)
     app.extensions["sandbox_settings"] = settings
     _prepare_default_store(app.extensions["sandbox"], settings)
+    app.extensions["sandbox_dispatcher"] = Dispatcher(app.extensions["sandbox"], settings)
     errors.register(app)
+    request_log.register(app)
     _handlers()
     for module in _routes():
         app.register_blueprint(module.bp)
@@ -38,6 +42,7 @@ def _routes() -> list[ModuleType]:
         refunds,
         subscriptions,
     )
+    from .control import control_api
 
     return [
         customers,
@@ -49,6 +54,7 @@ def _routes() -> list[ModuleType]:
         subscriptions,
         invoices,
         payments,
+        control_api,
     ]
 
 

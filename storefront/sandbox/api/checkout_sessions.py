@@ -42,7 +42,7 @@ def _charge_saved_method(session: Session, row: CheckoutSession) -> None:
 
 @bp.get("/checkout/sessions/<session_id>")
 def get(session_id: str) -> ResponseReturnValue:
-    """Legacy: a plain read. Newest: asks Razorpay first, at most once per wait, and may settle the session."""
+    """Legacy: a plain read. Newest: asks Razorpay first, once per wait, and may settle the session."""
     with auth.reading() as session:
         row = session.get(CheckoutSession, session_id)
         if row is None:

@@ -18,7 +18,7 @@ bp = auth.v1("sandbox_plans", __name__)
 PLANS = Listing(Plan, "name lookup_key description display_order metadata", "Failed to apply query options")
 # The plans' sort is copied to the query for their entitlements, which have no such columns as `name`.
 SORTS_WITH_ENTITLEMENTS = ("created_at", "updated_at", "display_order")
-EVERYTHING = {"prices", "entitlements", "features", "credit_grant"}
+EVERYTHING = {"prices", "entitlements", "features", "entitlement_plans", "credit_grant"}
 TEXTS = ("name", "lookup_key", "description")
 
 
@@ -112,7 +112,7 @@ def entitlements(plan_id: str) -> ResponseReturnValue:
             catalog.entitlement(row, feature_row=session.get(Feature, row.feature_id), plan_row=plan)
             for row in own
         ]
-    return listed(items, len(items), len(items), 0)
+    return listed(items, len(items), 0, 0)
 
 
 @bp.post("/plans/search")

@@ -20,8 +20,8 @@ OTHER_ENDPOINTS = {
 }
 PROVIDERS = ["razorpay"]
 PERIODS = ["MONTHLY", "ANNUAL", "WEEKLY", "DAILY", "QUARTERLY", "HALF_YEARLY", "ONETIME"]
-COLLECTION_METHODS = ["send_invoice", "charge_automatically"]
-PAYMENT_METHODS = ["UPI", "CARD", "ACH", "OFFLINE", "CREDITS", "PAYMENT_LINK"]
+COLLECTION_METHODS = ["charge_automatically", "send_invoice"]
+PAYMENT_METHODS = ["CARD", "ACH", "OFFLINE", "CREDITS", "PAYMENT_LINK", "UPI"]
 
 EMAIL = re.compile(r"[^@\s\x00-\x1f\"(),:;<>\[\]\\]{1,64}@([\w-]{1,63}\.)+[\w-]{1,63}")
 NOT_COUNTRIES = {"EU", "EZ", "UN", "ZZ"}

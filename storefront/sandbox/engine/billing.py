@@ -196,6 +196,7 @@ def total(session: Session, invoice: Invoice) -> None:
     invoice.amount_due = invoice.total - invoice.total_prepaid_credits_applied
     invoice.amount_remaining = max(invoice.amount_due - invoice.amount_paid, Decimal(0))
     invoice.last_computed_at = invoice.updated_at = session.now()
+    invoice.version += 1
 
 
 def finalize(session: Session, invoice: Invoice) -> None:
@@ -205,7 +206,7 @@ def finalize(session: Session, invoice: Invoice) -> None:
     invoice.invoice_number = f"INV-{now:%Y%m}-{state.invoice_sequence:05d}"
     invoice.invoice_status = "FINALIZED"
     invoice.finalized_at = invoice.updated_at = now
-    invoice.version += 1
+    invoice.version += 2
 
 
 def settle(session: Session, invoice: Invoice, amount: Decimal, *, by: str = "") -> None:

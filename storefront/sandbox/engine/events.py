@@ -34,10 +34,10 @@ def publish(session: Session, event_type: str, entity_id: str) -> Event:
 
     entity, model = entity_of(event_type)
     state = session.state
-    state.message_sequence += 1
+    state.event_sequence += 1
     event = Event(
         id=f"msg_{random_text(27)}",
-        sequence=state.message_sequence,
+        sequence=state.event_sequence,
         event_type=event_type,
         entity=entity,
         entity_id=entity_id,

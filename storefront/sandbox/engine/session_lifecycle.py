@@ -32,6 +32,7 @@ def complete(
     payment, invoice = session.need(Payment, checkout.payment_id), session.need(Invoice, checkout.invoice_id)
     if payment.payment_status != "SUCCEEDED":
         billing.finalize(session, invoice)
+        invoice.version += 1
         succeed(session, payment, gateway_payment_id)
         _publish(session, times, ("invoice.update.finalized", invoice.id), ("payment.updated", payment.id))
     if manner == HALF_DONE:

@@ -65,7 +65,9 @@ SWITCHES = {
     "webhook_signing": Switch("svix", ("svix", "native"), "signed by Svix, or unsigned with one header"),
     "webhook_retries": Switch("flexprice", ("flexprice", "svix"), "six attempts, or Svix's eight"),
     "delivery_pace": Switch(
-        "prompt", ("prompt", "throttled", "slow"), "messages at once, five a second, or each 30 s late"
+        "prompt",
+        ("prompt", "throttled", "slow", "backlog"),
+        "messages at once, five a second, 30 s late, or five minutes late",
     ),
     "lost_messages": Switch(
         "skip", ("skip", "hold_up"), "messages of archived objects are lost; hold_up: 15 s of trying before"

@@ -1,12 +1,13 @@
 """What all rows have in common."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import JSON, String
 from sqlalchemy.orm import DeclarativeBase, Mapped, MappedAsDataclass, mapped_column
 
-from .types import Moment
+from .types import Moment, Money
 
 Json = dict[str, Any]
 USER = "user_sandbox"  # who made a row, in every answer
@@ -17,11 +18,13 @@ class Base(MappedAsDataclass, DeclarativeBase, kw_only=True):
 
     type_annotation_map = {
         datetime: Moment(),
+        Decimal: Money(),
         Json: JSON(none_as_null=True),
         list[Any]: JSON(none_as_null=True),
     }
 
-    store: Mapped[str] = mapped_column(String(64), primary_key=True, init=False, default="")
+    # First of the columns, so that a primary key is always (store, …).
+    store: Mapped[str] = mapped_column(String(64), primary_key=True, init=False, default="", sort_order=-1)
 
 
 class Record(Base, kw_only=True):

@@ -22,9 +22,12 @@ class StoreState(Base, kw_only=True):
     webhook_url: Mapped[str] = mapped_column(default="")
     webhook_secrets: Mapped[list[Any]] = mapped_column(default_factory=list)
     seed: Mapped[str] = mapped_column(default="")  # what `reset` puts back
+    event_sequence: Mapped[int] = mapped_column(default=0)
     message_sequence: Mapped[int] = mapped_column(default=0)
+    delivery_sequence: Mapped[int] = mapped_column(default=0)
     invoice_sequence: Mapped[int] = mapped_column(default=0)
     price_sequence: Mapped[int] = mapped_column(default=0)
+    keeps_versions: Mapped[bool] = mapped_column(default=False)  # for the fault replica_lag
     scenarios_since: Mapped[Json | None] = mapped_column(default=None)
 
 
@@ -39,6 +42,7 @@ class Event(Base, kw_only=True):
 
     id: Mapped[str] = mapped_column(String(64), primary_key=True)  # the svix-id
     sequence: Mapped[int]  # grows with every event of the store
+    message_number: Mapped[int | None] = mapped_column(default=None)  # grows as messages are built
     event_type: Mapped[str]
     entity: Mapped[str]  # the key of the object in the body: checkout_session, invoice, …
     entity_id: Mapped[str]
@@ -62,7 +66,6 @@ class Delivery(Base, kw_only=True):
     state: Mapped[str] = mapped_column(default="due")  # due, held, delivered, unsent, dropped, lost, failed
     attempt: Mapped[int] = mapped_column(default=0)
     fault: Mapped[str | None] = mapped_column(default=None)  # what is wrong with it on purpose
-    claimed_at: Mapped[float | None] = mapped_column(Float, default=None)  # wall time
     response_status: Mapped[int | None] = mapped_column(default=None)
     response_body: Mapped[str | None] = mapped_column(Text, default=None)
     error: Mapped[str | None] = mapped_column(Text, default=None)

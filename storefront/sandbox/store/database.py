@@ -124,6 +124,8 @@ class Session:
         """By primary key; the store's own row has None."""
         if model is StoreState:
             return self.orm.get(model, self.store)
+        if self.orm.new:
+            self.orm.flush()  # the identity map does not know new rows
         return None if key is None else self.orm.get(model, (self.store, key))
 
     def need(self, model: type[Row], key: str | int | None) -> Row:

@@ -100,24 +100,26 @@ def whole_plan(
 ) -> Body:
     """A plan with what belongs to it. Lists without items are left out.
 
-    :param expand: `entitlements`, `features` (inside entitlements), `credit_grant`.
+    :param expand: `entitlements`, `features` and `entitlement_plans` (inside them), `credit_grant`.
     """
     body = plan(row)
     body["prices"] = [price(one) for one in prices]
     if "entitlements" in expand:
-        body["entitlements"] = _entitlements(session, row.id, with_feature="features" in expand)
+        body["entitlements"] = _entitlements(session, row, expand)
     if "credit_grant" in expand:
         own = session.all(CreditGrant, CreditGrant.plan_id == row.id, CreditGrant.status == "published")
         body["credit_grants"] = [credit_grant(one) for one in own]
     return without_empty(body, "prices", "entitlements", "credit_grants")
 
 
-def _entitlements(session: Session, plan_id: str, *, with_feature: bool) -> list[Body]:
+def _entitlements(session: Session, plan_row: Plan, expand: Collection[str]) -> list[Body]:
     own = session.all(
         Entitlement,
-        Entitlement.entity_id == plan_id,
+        Entitlement.entity_id == plan_row.id,
         Entitlement.status == "published",
         order=(Entitlement.created_at.desc(), Entitlement.id.desc()),
     )
-    features = [session.get(Feature, one.feature_id) if with_feature else None for one in own]
-    return [entitlement(one, feature_row=found) for one, found in zip(own, features, strict=True)]
+    plan_too = plan_row if "entitlement_plans" in expand else None
+    features = [session.get(Feature, one.feature_id) if "features" in expand else None for one in own]
+    pairs = zip(own, features, strict=True)
+    return [entitlement(one, feature_row=found, plan_row=plan_too) for one, found in pairs]
