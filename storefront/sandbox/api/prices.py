@@ -32,7 +32,6 @@ ENTITY_TYPES = ["PLAN", "SUBSCRIPTION", "ADDON", "PRICE", "COSTSHEET"]
 CHOICES = {
     "type": ["USAGE", "FIXED"],
     "billing_model": ["FLAT_FEE", "PACKAGE", "TIERED"],
-    "billing_cadence": ["RECURRING", "ONETIME"],
     "invoice_cadence": ["ARREAR", "ADVANCE"],
 }
 TEXTS = ("display_name", "lookup_key", "description", "meter_id", "tier_mode", "price_unit_type", "group_id")

@@ -33,7 +33,7 @@ SUBSCRIPTION_KEYS = (
 PAYMENT_KEYS = (
     *("id", "destination_type", "destination_id", "payment_method_type", "amount", "currency"),
     *("payment_status", "payment_gateway", "succeeded_at", "failed_at", "refunded_at", "voided_at"),
-    *("error_message", "invoice_number"),
+    "error_message",
 )
 
 
@@ -79,7 +79,8 @@ def _invoice(session: Session, row: Invoice) -> Body:
 
 
 def _payment(session: Session, row: Payment) -> Body:
-    return _picked(billing.payment(session, row), PAYMENT_KEYS)
+    body = billing.payment(session, row)
+    return _picked(body, PAYMENT_KEYS) | {"invoice_number": body["invoice_number"]}
 
 
 def _refund(_session: Session, row: Refund) -> Body:

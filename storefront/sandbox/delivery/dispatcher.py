@@ -4,6 +4,7 @@ import logging
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 
 from sqlalchemy import func, select
 
@@ -15,6 +16,7 @@ from .sender import Message
 
 log = logging.getLogger(__name__)
 
+UNSENT_DELAY = timedelta(seconds=1)
 Key = tuple[str, str]  # store, customer
 
 
@@ -41,7 +43,7 @@ class Dispatcher:
     def start(self) -> None:
         """Sends what is due in any store, and waits for nothing."""
         for store in self.stores_with_deliveries():
-            if self._is_due(store):
+            if self._is_due(store) and not self._may_wait(store):
                 self._help(store)
 
     def hurry(self, store: str, customer: str, seconds: float) -> None:
@@ -111,6 +113,13 @@ class Dispatcher:
                 messages = sender.claim(session, self.settings, self._busy(store), customer)
             self._on_the_way |= {(store, message.customer_id) for message in messages}
             return messages
+
+    def _may_wait(self, store: str) -> bool:
+        """Without an endpoint messages are built a second late: Flexprice's delivery takes as long."""
+        with self.database.read(store) as session:
+            first = sender.due(session)
+            late = first is not None and session.now() - first.due_at > UNSENT_DELAY
+            return not late and not session.state.webhook_url
 
     def _is_due(self, store: str, customer: str | None = None) -> bool:
         busy = () if customer else self._busy(store)

@@ -17,7 +17,7 @@ from .periods import period_end
 
 DUE_DATE_DAYS = 1
 FINALIZATION_DELAY = timedelta(hours=2)
-LAST_ONE_TIME_PERIOD = "ONETIME"
+ONE_TIME = "ONETIME"
 
 
 def milliseconds(moment: datetime) -> datetime:
@@ -34,11 +34,11 @@ def attachable_prices(session: Session, plan: Plan, currency: str, period: str) 
 
     :raises Refusal: there is none.
     """
-    if period == LAST_ONE_TIME_PERIOD:
+    if period == ONE_TIME:
         raise invalid("Invalid billing period type", period=period)
     entity = {"entity_id": plan.id, "entity_type": "PLAN"}
     running = prices_of(session, plan.id, ended=False)
-    of_period = [price for price in running if price.billing_period in (period, LAST_ONE_TIME_PERIOD)]
+    of_period = [price for price in running if price.billing_period in (period, ONE_TIME)]
     if not of_period:
         raise invalid("The entity must have at least one price to create a subscription", **entity)
     prices = [price for price in of_period if price.currency == currency.lower()]
@@ -48,7 +48,7 @@ def attachable_prices(session: Session, plan: Plan, currency: str, period: str) 
 
 
 def is_recurring_fee(price: Price) -> bool:
-    return price.type == "FIXED" and price.billing_period != LAST_ONE_TIME_PERIOD
+    return price.type == "FIXED" and price.billing_period != ONE_TIME
 
 
 def trial_days(prices: Sequence[Price]) -> int:
@@ -66,8 +66,8 @@ def trial_days(prices: Sequence[Price]) -> int:
 def new_line(
     session: Session, subscription: Subscription, plan: Plan, price: Price, start: datetime
 ) -> SubscriptionLine:
-    """Attaches a price to a subscription."""
-    now = session.now()
+    """Attaches a price to a subscription. A one-time price ends as it begins."""
+    now, begins = session.now(), max(start, milliseconds(price.start_date))
     return session.add(
         SubscriptionLine(
             id=new_id("subs_line"),
@@ -83,7 +83,8 @@ def new_line(
             billing_period=price.billing_period,
             billing_period_count=price.billing_period_count,
             invoice_cadence=price.invoice_cadence,
-            start_date=max(start, milliseconds(price.start_date)),
+            start_date=begins,
+            end_date=begins if price.billing_period == ONE_TIME else None,
             created_at=now,
             updated_at=now,
         )
@@ -150,7 +151,28 @@ def new_invoice(session: Session, subscription: Subscription, reason: str) -> In
 
 def line_amount(price: Price, quantity: Decimal) -> Decimal:
     """A recurring fee times its quantity, rounded to the currency's decimals; usage is not billed here."""
-    return rounded(price.amount * quantity, price.currency) if is_recurring_fee(price) else Decimal(0)
+    if not is_recurring_fee(price):
+        return Decimal(0)
+    if price.billing_model == "TIERED":
+        return rounded(tiered(price, quantity), price.currency)
+    return rounded(price.amount * quantity, price.currency)
+
+
+def tiered(price: Price, quantity: Decimal) -> Decimal:
+    """VOLUME: the whole quantity at the rate of its tier. SLAB: each part at the rate of its own."""
+    amount, below = Decimal(0), Decimal(0)
+    for tier in price.tiers or []:
+        up_to = None if tier.get("up_to") is None else Decimal(tier["up_to"])
+        unit, flat = Decimal(tier.get("unit_amount") or 0), Decimal(tier.get("flat_amount") or 0)
+        reached = up_to is None or quantity <= up_to
+        if price.tier_mode == "VOLUME" and reached:
+            return unit * quantity + flat
+        if price.tier_mode != "VOLUME":
+            amount += unit * ((quantity if up_to is None else min(quantity, up_to)) - below) + flat
+        if reached:
+            break
+        below = up_to or below
+    return amount
 
 
 def add_invoice_line(

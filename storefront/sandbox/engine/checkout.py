@@ -88,8 +88,7 @@ def sell_subscription(
         invoice = _draft(session, checkout, customer, asked, options)
         offer(session, checkout, invoice, customer, options, aborted=aborted)
     except Refusal as refusal:
-        reason = refusal.details.pop("reason", None) or refusal.message
-        session_lifecycle.end(session, checkout, "failed", reason)
+        session_lifecycle.end(session, checkout, "failed", refusal.reason)
         created.refusal = refusal
     return created
 
@@ -169,7 +168,7 @@ def _draft(
     publish(session, "subscription.draft.created", subscription.id)
     invoice = first_invoice(session, subscription, plan, prices, start)
     if invoice.subtotal == 0:
-        raise invalid("An unexpected error occurred", reason=NOTHING_CHARGED)
+        raise Refusal("validation_error", "An unexpected error occurred", reason=NOTHING_CHARGED)
     return invoice
 
 
@@ -207,7 +206,7 @@ def first_invoice(
 
 
 def _is_charged(subscription: Subscription, price: Price, whole_end: datetime) -> bool:
-    if price.billing_period == billing.LAST_ONE_TIME_PERIOD or price.start_date >= whole_end:
+    if price.billing_period == billing.ONE_TIME or price.start_date >= whole_end:
         return False
     ends = subscription.end_date
     return not (price.invoice_cadence == "ADVANCE" and ends and ends <= whole_end)

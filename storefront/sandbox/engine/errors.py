@@ -21,12 +21,16 @@ class Refusal(Exception):
     """An answer other than success, in Flexprice's envelope.
 
     :param code: one of `STATUS`.
+    :param reason: the internal text that a failed session shows as `failure_reason`; the message if left out.
     :param bare: answer with `{"error": message}` instead of the envelope, as the schedule routes do.
     """
 
-    def __init__(self, code: str, message: str, *, bare: bool = False, **details: Any) -> None:
+    def __init__(
+        self, code: str, message: str, *, reason: str = "", bare: bool = False, **details: Any
+    ) -> None:
         super().__init__(message)
         self.code, self.message, self.bare, self.details = code, message, bare, details
+        self.reason = reason or message
 
     @property
     def status(self) -> int:

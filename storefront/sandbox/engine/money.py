@@ -4,7 +4,7 @@ from decimal import ROUND_HALF_UP, Decimal
 
 # Decimals of a currency as Flexprice's own table has them; the others have two.
 DECIMALS = {"jpy": 0, "krw": 0, "vnd": 0, "clp": 0, "kwd": 3, "bhd": 3, "omr": 3, "jod": 3, "tnd": 3}
-SYMBOLS = {"inr": "₹", "usd": "$", "eur": "€", "gbp": "£", "jpy": "¥"}
+SYMBOLS = {"inr": "₹", "usd": "$", "eur": "€", "gbp": "£", "jpy": "¥", "kwd": "KD"}
 
 
 def rounded(amount: Decimal, currency: str) -> Decimal:

@@ -36,8 +36,9 @@ def open_link(
     register_customer(session, customer)
     if fails(session, "link"):
         raise no_link(SERVER_ERROR)
-    if payment.amount < MINIMUM.get(payment.currency, Decimal(0)):
-        raise no_link("The amount must be at least the minimum of the currency")
+    least = MINIMUM.get(payment.currency, Decimal(0))
+    if payment.amount < least:
+        raise no_link(f"The amount must be atleast {payment.currency.upper()} {least:.2f}")
     code, now = random_text(14), session.now()
     link = ProviderLink(
         id=f"plink_{code}",
@@ -68,14 +69,16 @@ def register_customer(session: Session, customer: Customer) -> None:
         status = switches.read(session, "provider_customer_error")
         code = "validation_error" if status == "400" else "system_error"
         message = "Unable to create customer in Razorpay"
-        raise Refusal(code, message, customer_id=customer.id, error=SERVER_ERROR)
+        reason = "failed to create customer in Razorpay"
+        raise Refusal(code, message, reason=reason, customer_id=customer.id, error=SERVER_ERROR)
     customer.meta = known | {"razorpay_customer_id": f"cust_{random_text(14)}"}
     customer.updated_at = session.now()
     publish(session, "customer.updated", customer.id)
 
 
 def no_link(error: str) -> Refusal:
-    return Refusal("internal_error", "Unable to create payment link in Razorpay", error=error)
+    reason = "failed to create payment link in Razorpay"
+    return Refusal("internal_error", "Unable to create payment link in Razorpay", reason=reason, error=error)
 
 
 def fails(session: Session, step: str) -> bool:
