@@ -188,11 +188,6 @@ def sweep_now() -> int:
     return expired
 
 
-@bp.post("/sweep")
-def sweep() -> ResponseReturnValue:
-    return answer({"expired": sweep_now()})
-
-
 # Messages.
 
 
