@@ -1,4 +1,7 @@
-"""A practice Flexprice with its payment page and its webhooks; it shares no code with the shop."""
+"""A practice Flexprice with its payment page and its webhooks; it shares no code with the shop.
+
+What no source says and was decided here is marked [infer]; docs/fidelity.md lists it.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -13,6 +16,6 @@ def create_app(settings: "SandboxSettings | None" = None) -> "Flask":
 
     :param settings: read from the environment if left out.
     """
-    from ._previous import create_app as create
+    from .app import create_app as create
 
-    return create(settings)  # type: ignore[arg-type]
+    return create(settings)

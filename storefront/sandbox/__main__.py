@@ -1,6 +1,6 @@
-"""`python -m storefront.sandbox`: the sandbox on its own port."""
+"""`python -m storefront.sandbox`: the sandbox on its own port; with a command, the command line."""
 
-from ._previous.__main__ import main
+from .cli import main
 
 if __name__ == "__main__":
-    main()
+    main(prog_name="flexprice-sandbox")

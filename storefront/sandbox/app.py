@@ -4,8 +4,8 @@ from types import ModuleType
 
 from flask import Flask
 
-from .api import auth, errors
-from .control import request_log
+from .api import auth, errors, http
+from .control import console, faults, request_log, seeding
 from .delivery.dispatcher import Dispatcher
 from .settings import SandboxSettings
 from .store.control_rows import StoreState
@@ -21,11 +21,14 @@ def create_app(settings: SandboxSettings | None = None) -> Flask:
     app.extensions["sandbox_settings"] = settings
     _prepare_default_store(app.extensions["sandbox"], settings)
     app.extensions["sandbox_dispatcher"] = Dispatcher(app.extensions["sandbox"], settings)
+    http.register(app)
     errors.register(app)
+    faults.register(app)
     request_log.register(app)
     _handlers()
     for module in _routes():
         app.register_blueprint(module.bp)
+    app.register_blueprint(console.front)
     return app
 
 
@@ -42,7 +45,7 @@ def _routes() -> list[ModuleType]:
         refunds,
         subscriptions,
     )
-    from .control import control_api
+    from .control import control_api, controls, pay, plan_admin, scenario_pages
 
     return [
         customers,
@@ -55,6 +58,11 @@ def _routes() -> list[ModuleType]:
         invoices,
         payments,
         control_api,
+        controls,
+        plan_admin,
+        console,
+        scenario_pages,
+        pay,
     ]
 
 
@@ -71,4 +79,5 @@ def _prepare_default_store(database: Database, settings: SandboxSettings) -> Non
         state = session.get(StoreState, None) or create_store(session, seed=settings.seed)
         state.webhook_url = settings.webhook_url
         state.webhook_secrets = list(settings.webhook_secrets)
-        state.defaults = auth.default_switches(settings)
+        state.defaults, state.seed = auth.default_switches(settings), settings.seed
+        seeding.fill(session, settings.seed)

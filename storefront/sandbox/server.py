@@ -14,6 +14,14 @@ from .app import create_app
 from .settings import SandboxSettings
 
 THREADS = 8
+FIRST_CALL = """
+  URL      {url}/v1
+  key      {key}
+  secret   {secret}
+  console  {url}/_sandbox/
+
+  curl -s {url}/v1/plans/search -H "x-api-key: {key}" -d '{{}}'
+"""
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
@@ -37,7 +45,26 @@ def run(settings: SandboxSettings, host: str, port: int) -> None:
 
 
 def main() -> None:
+    """As the environment says: how the demo starts it."""
     run(SandboxSettings.from_env(), "127.0.0.1", int(os.environ.get("SANDBOX_PORT") or 8001))
+
+
+def serve_alone(host: str, port: int, generation: str, seed: str, database: str, webhook_url: str) -> None:
+    """Serves with nothing set, and prints how to make the first call."""
+    url = os.environ.get("SANDBOX_URL", "").rstrip("/")
+    hosts = tuple(os.environ.get("SANDBOX_ALLOWED_HOSTS", "").replace(",", " ").split())
+    settings = SandboxSettings(
+        database_url=database,
+        url=url,
+        webhook_url=webhook_url,
+        generation=generation,
+        seed=seed,
+        allowed_hosts=hosts,
+    )
+    shown = url or f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - compared only
+    secret = " ".join(settings.webhook_secrets)
+    print(FIRST_CALL.format(url=shown, key=settings.api_key, secret=secret), flush=True)
+    run(settings, host, port)
 
 
 if __name__ == "__main__":

@@ -104,19 +104,27 @@ def v1(name: str, module: str) -> Blueprint:
 def authenticate() -> tuple[Response, int] | None:
     """Route, key, environment, tenant, role, in this order."""
     key = caller(request.headers.get("x-api-key", ""))
+    _refuse_newest_only(key.store if key else DEFAULT_STORE)
     if key is None:
         g.store = DEFAULT_STORE
         return jsonify({"error": _why_not(request.headers.get("Authorization"))}), 401
     g.store = key.store
     ensure_store(key.store)
-    with database().read(key.store) as session:
-        legacy, tenant = switches.is_legacy(session), switches.read(session, "tenant")
-        stale = time.time() - session.state.used_at > USED_AT_STEP_S
-    if stale:
+    view = database().view(key.store)
+    if view is None or time.time() - view.used_at > USED_AT_STEP_S:
         note_use(key.store)
-    if legacy and current_app.view_functions[request.endpoint or ""] in NEWEST_ONLY:
-        raise NotFound
+    tenant = switches.read_of(view, "tenant") if view else "active"
     return _forbidden(key.role, tenant)
+
+
+def _refuse_newest_only(store: str) -> None:
+    """Legacy answers a route of the newest generation as it answers any unknown one, whatever the key."""
+    if current_app.view_functions[request.endpoint or ""] not in NEWEST_ONLY:
+        return
+    ensure_store(store)
+    view = database().view(store)
+    if view and switches.read_of(view, "generation") == "legacy":
+        raise NotFound
 
 
 def note_use(store: str) -> None:

@@ -47,7 +47,8 @@ def get(session_id: str) -> ResponseReturnValue:
         row = session.get(CheckoutSession, session_id)
         if row is None:
             raise not_found(f"checkout session {session_id} not found", id=session_id)
-        asks = switches.read(session, "polling_reads") == "settle" and not switches.is_legacy(session)
+        settles = switches.read(session, "polling_reads") == "settle" and not switches.is_legacy(session)
+        asks = settles and session.lag is None
         stale = asks and _asked_just_now(session, row)
         body = checkout_session(session, row, stale=stale)
     if asks and not stale and row.checkout_status == "pending":

@@ -19,7 +19,7 @@ from .serializers.common import Body, in_nanoseconds
 bp = auth.v1("sandbox_customers", __name__)
 
 NEWEST_FIELDS = ("billing_currency", "contact_persons", "tax_treatment")
-CUSTOMERS = Listing(Customer, f"{' '.join(CUSTOMER_TEXTS)} contact metadata", "Failed to list customers")
+CUSTOMERS = Listing(Customer, f"{' '.join(CUSTOMER_TEXTS)} contact metadata", "Failed to apply query options")
 
 
 @bp.post("/customers")

@@ -14,11 +14,11 @@ from .serializers.common import Body
 
 bp = auth.v1("sandbox_features", __name__)
 
-FEATURES = Listing(Feature, "name lookup_key description type meter_id", "Failed to list features")
+FEATURES = Listing(Feature, "name lookup_key description type meter_id", "Failed to apply query options")
 ENTITLEMENTS = Listing(
     Entitlement,
     "entity_type entity_id feature_id feature_type is_enabled usage_limit display_order",
-    "Failed to list entitlements",
+    "Failed to apply query options",
 )
 FEATURE_TYPES = ["metered", "boolean", "static"]
 FEATURE_TEXTS = ("name", "lookup_key", "description", "unit_singular", "unit_plural")

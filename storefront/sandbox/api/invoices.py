@@ -19,7 +19,7 @@ INVOICES = Listing(
     """customer_id subscription_id invoice_type invoice_status payment_status currency amount_due amount_paid
     amount_remaining subtotal total description due_date paid_at voided_at finalized_at billing_period
     period_start period_end billing_reason invoice_number version idempotency_key""",
-    "Failed to list invoices",
+    "Failed to apply query options",
 )
 
 

@@ -25,7 +25,7 @@ PRICES = Listing(
     """amount currency type billing_model billing_cadence billing_period billing_period_count
     invoice_cadence trial_period_days price_unit_type display_name lookup_key description meter_id tier_mode
     entity_type entity_id parent_price_id start_date end_date sequence min_quantity""",
-    "Failed to list prices",
+    "Failed to apply price filters",
 )
 EXPANSIONS = ("meters", "priceunit", "plan", "addons", "groups")
 ENTITY_TYPES = ["PLAN", "SUBSCRIPTION", "ADDON", "PRICE", "COSTSHEET"]

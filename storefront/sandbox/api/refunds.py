@@ -18,7 +18,7 @@ LISTS = {
     "refund_destination": "refund_destinations",
     "payment_gateway": "gateway",
 }
-REFUNDS = Listing(Refund, " ".join(LISTS), "Failed to list refunds")
+REFUNDS = Listing(Refund, " ".join(LISTS), "Failed to apply query options")
 
 
 @bp.get("/refunds")

@@ -20,7 +20,7 @@ SUBSCRIPTIONS = Listing(
     current_period_start current_period_end cancelled_at cancel_at cancel_at_period_end trial_start trial_end
     billing_cadence billing_period billing_period_count version pause_status billing_cycle payment_behavior
     collection_method subscription_type timezone""",
-    "Failed to list subscriptions",
+    "Failed to apply query options",
 )
 STATUSES = ("active", "paused", "cancelled", "incomplete", "trialing", "draft")
 EXPANSIONS = (

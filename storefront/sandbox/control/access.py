@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Any
 
-from flask import Blueprint, Response, g, jsonify, redirect, request
+from flask import Blueprint, Response, current_app, g, jsonify, redirect, request
 from flask.typing import ResponseReturnValue
 
 from ..api import auth
@@ -22,6 +22,7 @@ def choose_store() -> tuple[Response, int] | None:
         return jsonify({"error": "Unauthorized"}), 401
     g.store = found.store
     auth.ensure_store(found.store)
+    current_app.extensions["sandbox_log"].store(auth.database(), found.store)
     return None
 
 

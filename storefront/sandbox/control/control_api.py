@@ -222,7 +222,8 @@ def reset() -> ResponseReturnValue:
         state.clock_offset_s, state.switches = 0.0, {}
         state.event_sequence = state.message_sequence = state.delivery_sequence = 0
         state.invoice_sequence = state.price_sequence = 0
-        state.keeps_versions, state.scenarios_since = False, None
+        state.keeps_versions = state.has_overrides = False
+        state.scenarios_since = None
         seeding.fill(session, state.seed)
     return answer({"reset": True})
 

@@ -83,11 +83,14 @@ def arrange(
     if name == REPLICA_LAG:
         session.delete(RowVersion)  # earlier versions have gaps
         session.state.keeps_versions = True
+    session.state.has_overrides = True
     number = session.next_number(Override)
     return session.add(Override(id=number, kind=kind, name=name, times=times, seconds=seconds, **scope))
 
 
 def in_force(session: Session, kind: str | None = None) -> Sequence[Override]:
+    if not session.state.has_overrides:
+        return []
     conditions = [or_(Override.times.is_(None), Override.times > 0), Override.kind != "provider"]
     if kind is not None:
         conditions.append(Override.kind == kind)
@@ -128,4 +131,5 @@ def remove(session: Session, *conditions: Any) -> int:
     count = session.delete(Override, *conditions)
     lags = session.count(Override, Override.name == REPLICA_LAG)
     session.state.keeps_versions = bool(lags)
+    session.state.has_overrides = session.count(Override) > 0
     return count

@@ -86,6 +86,8 @@ def fails(session: Session, step: str) -> bool:
 
     :param step: `customer` or `link`.
     """
+    if not session.state.has_overrides:
+        return False
     found = session.first(
         Override, Override.kind == "provider", Override.name == step, Override.times > 0, order=Override.id
     )
@@ -140,5 +142,6 @@ def arrange_failure(session: Session, step: str, times: int) -> None:
 
     :param step: `customer` or `link`.
     """
+    session.state.has_overrides = True
     number = session.next_number(Override)
     session.add(Override(id=number, kind="provider", name=step, times=times))

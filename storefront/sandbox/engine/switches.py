@@ -2,7 +2,8 @@
 
 from typing import Any, NamedTuple
 
-from ..store.database import Session
+from ..store.control_rows import StoreState
+from ..store.database import Session, StateView
 from .errors import invalid
 
 RAZORPAY_EVENTS = (
@@ -86,13 +87,17 @@ SWITCHES = {
 
 def read(session: Session, name: str) -> Any:
     """The value in force: as it was set, else the default of the store's generation."""
-    state = session.state
+    return read_of(session.state, name)
+
+
+def read_of(state: StoreState | StateView, name: str) -> Any:
+    """The same, from a store's state."""
     if name in state.switches:
         return state.switches[name]
     if name in state.defaults:
         return state.defaults[name]
     default = SWITCHES[name].default
-    return getattr(default, read(session, "generation")) if isinstance(default, ByGeneration) else default
+    return getattr(default, read_of(state, "generation")) if isinstance(default, ByGeneration) else default
 
 
 def is_on(session: Session, name: str) -> bool:

@@ -27,6 +27,7 @@ class StoreState(Base, kw_only=True):
     delivery_sequence: Mapped[int] = mapped_column(default=0)
     invoice_sequence: Mapped[int] = mapped_column(default=0)
     price_sequence: Mapped[int] = mapped_column(default=0)
+    has_overrides: Mapped[bool] = mapped_column(default=False)
     keeps_versions: Mapped[bool] = mapped_column(default=False)  # for the fault replica_lag
     scenarios_since: Mapped[Json | None] = mapped_column(default=None)
 

@@ -1,22 +1,29 @@
 """Connections, transactions and the query layer: every query of a `Session` is about one store."""
 
+import logging
 import re
 import threading
 import time
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import (
+    Column,
     ColumnElement,
     Connection,
     Engine,
+    Integer,
+    MetaData,
     Select,
+    Table,
     create_engine,
     event,
     func,
+    inspect,
     make_url,
     select,
     text,
@@ -24,12 +31,16 @@ from sqlalchemy import (
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as OrmSession
 from sqlalchemy.pool import StaticPool
+from sqlalchemy.schema import CreateTable, DropTable
 
-from . import billing_rows, rows  # noqa: F401  (their tables belong to the metadata)
+from . import billing_rows, rows, versions  # noqa: F401  (the tables of both belong to the metadata)
 from .base import Base, Record
 from .control_rows import StoreState
 from .values import random_text
 
+log = logging.getLogger(__name__)
+
+VERSION = Table("sandbox_version", MetaData(), Column("version", Integer, nullable=False))
 BUSY_TIMEOUT_S = 15
 POOL_SIZE = 20
 STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,47}")
@@ -39,8 +50,17 @@ Rec = TypeVar("Rec", bound=Record)
 Condition = ColumnElement[bool]
 
 
+class StateView(NamedTuple):
+    """What every call asks about its store, as of the last commit."""
+
+    switches: dict[str, Any]
+    defaults: dict[str, Any]
+    has_overrides: bool
+    used_at: float
+
+
 class Database:
-    """The engine, and one writer per store at a time.
+    """The engine, and one writer per store at a time. One process may use a database at a time.
 
     :param url: an SQLAlchemy URL; `sqlite://` keeps everything in memory.
     """
@@ -49,9 +69,9 @@ class Database:
         self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._locks: dict[str, threading.RLock] = {}
-        self._known: set[str] = set()
+        self._views: dict[str, StateView] = {}
         self._guard = threading.Lock()
-        Base.metadata.create_all(self.engine)
+        _create_tables(self.engine)
 
     @contextmanager
     def read(self, store: str) -> Iterator["Session"]:
@@ -67,21 +87,30 @@ class Database:
             if not self.is_sqlite:
                 orm.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": store})
             session = Session(orm, store)
+            _keep_versions(session)
             yield session
             orm.commit()
+            self._remember(store, session.loaded_state)
+
+    def view(self, store: str) -> StateView | None:
+        """The store's state without a query; None if there is no such store."""
+        if store not in self._views:
+            with self.read(store) as session:
+                self._remember(store, session.get(StoreState, None))
+        return self._views.get(store)
+
+    def _remember(self, store: str, state: StoreState | None) -> None:
+        if state is not None:
+            view = StateView(state.switches, state.defaults, state.has_overrides, state.used_at)
+            self._views[store] = view
 
     def known(self, store: str) -> bool:
         """Whether the store exists already."""
-        if store not in self._known:
-            with self.read(store) as session:
-                if session.get(StoreState, None) is None:
-                    return False
-            self._known.add(store)
-        return True
+        return self.view(store) is not None
 
     def forget(self, store: str) -> None:
         """Called after a store was removed."""
-        self._known.discard(store)
+        self._views.pop(store, None)
 
     def names(self) -> list[str]:
         with OrmSession(self.engine) as orm:
@@ -106,6 +135,8 @@ class Session:
         self.orm, self.store = orm, store
         self.lag: timedelta | None = None  # reads run behind by this, see store/versions.py
         self.link_base = ""  # where payment links begin: https://sandbox.example
+        self.loaded_state: StoreState | None = None
+        self._added: dict[tuple[type[Base], Any], Base] = {}
 
     @property
     def state(self) -> StoreState:
@@ -113,20 +144,26 @@ class Session:
 
         :raises LookupError: there is no such store.
         """
-        return self.need(StoreState, None)
+        if self.loaded_state is None:
+            self.loaded_state = self.need(StoreState, None)
+        return self.loaded_state
 
     def now(self) -> datetime:
         """The time by the store's clock."""
-        found = self.get(StoreState, None)
-        return datetime.now(UTC) + timedelta(seconds=found.clock_offset_s if found else 0.0)
+        return datetime.now(UTC) + timedelta(seconds=self.state.clock_offset_s)
 
     def get(self, model: type[Row], key: str | int | None) -> Row | None:
         """By primary key; the store's own row has None."""
         if model is StoreState:
-            return self.orm.get(model, self.store)
-        if self.orm.new:
-            self.orm.flush()  # the identity map does not know new rows
-        return None if key is None else self.orm.get(model, (self.store, key))
+            return self.orm.get(model, self.store)  # its primary key is the name alone
+        if key is None:
+            return None
+        if (model, key) in self._added:
+            return cast(Row, self._added[model, key])
+        found = self.orm.get(model, (self.store, key))
+        if found is None or self.lag is None:
+            return found
+        return next(iter(self.seen([found])), None)
 
     def need(self, model: type[Row], key: str | int | None) -> Row:
         """:raises LookupError: there is no such row."""
@@ -143,16 +180,17 @@ class Session:
         self, model: type[Row], *conditions: Condition, order: Any = None, limit: int | None = None
     ) -> Sequence[Row]:
         query = self.select(model, *conditions).order_by(*_ordered(model, order))
-        return self.orm.scalars(query.limit(limit)).all()
+        return self.seen(self.orm.scalars(query.limit(limit)).all())
 
     def first(self, model: type[Row], *conditions: Condition, order: Any = None) -> Row | None:
-        return self.orm.scalars(
-            self.select(model, *conditions).order_by(*_ordered(model, order)).limit(1)
-        ).first()
+        query = self.select(model, *conditions).order_by(*_ordered(model, order))
+        return next(iter(self.seen(self.orm.scalars(query.limit(1)).all())), None)
 
     def seen(self, found: Sequence[Row]) -> list[Row]:
         """The rows as this session sees them: a lagging replica has older ones, or not all of them yet."""
-        return list(found)
+        if self.lag is None:
+            return list(found)
+        return versions.as_seen(self.orm, self.store, found, self.now() - self.lag)
 
     def count(self, model: type[Row], *conditions: Condition) -> int:
         query = select(func.count()).select_from(model).where(model.store == self.store, *conditions)
@@ -162,7 +200,14 @@ class Session:
         """Stores a new row. Flushed before the next query; call `flush` to meet a unique constraint here."""
         row.store = self.store
         self.orm.add(row)
+        self._added[type(row), getattr(row, "id", None)] = row
+        if isinstance(row, StoreState):
+            self.loaded_state = row
         return row
+
+    def forget_rows(self) -> None:
+        """After rows were deleted without this session."""
+        self.loaded_state, self._added = None, {}
 
     def flush(self) -> None:
         """:raises IntegrityError: a unique constraint refuses a row."""
@@ -177,6 +222,7 @@ class Session:
     def delete(self, model: type[Row], *conditions: Condition) -> int:
         """Deletes rows; says how many."""
         self.orm.flush()
+        self._added = {}
         result = self.orm.execute(sql_delete(model).where(model.store == self.store, *conditions))
         return int(getattr(result, "rowcount", 0))
 
@@ -185,6 +231,18 @@ class Session:
         highest = select(func.max(model.id)).where(model.store == self.store)
         self.orm.flush()
         return (self.orm.scalar(highest) or 0) + 1
+
+
+def _keep_versions(session: Session) -> None:
+    """While a store's reads may lag behind, every change of its rows is kept."""
+    state = session.get(StoreState, None)
+    if state is None or not state.keeps_versions:
+        return
+
+    def before_flush(orm: OrmSession, *_context: Any) -> None:
+        versions.keep(orm, session.store, session.now())
+
+    event.listen(session.orm, "before_flush", before_flush)
 
 
 def create_store(session: Session, *, secret: str = "", webhook_url: str = "", seed: str = "") -> StoreState:
@@ -204,9 +262,29 @@ def new_secret() -> str:
 def empty_store(session: Session, *, keep_state: bool = True) -> None:
     """Deletes all rows of the store."""
     session.orm.expunge_all()
+    session.forget_rows()
     for table in Base.metadata.sorted_tables:
         if not (keep_state and table.name == StoreState.__tablename__):
             session.orm.execute(table.delete().where(table.c.store == session.store))
+
+
+def _create_tables(engine: Engine) -> None:
+    """Makes the tables. Those of another version of the sandbox are emptied: they hold test data."""
+    drawn = "".join(str(CreateTable(table)) for table in Base.metadata.sorted_tables)
+    version = zlib.crc32(drawn.encode()) & 0x7FFFFFFF
+    with engine.begin() as connection:
+        present = set(inspect(connection).get_table_names())
+        if VERSION.name in present and connection.execute(select(VERSION.c.version)).scalar() == version:
+            return
+        ours = [table for table in Base.metadata.sorted_tables if table.name in present]
+        if ours:
+            log.warning("the database is of another version of the sandbox: its tables are emptied")
+        for table in reversed(ours):
+            connection.execute(DropTable(table))
+        Base.metadata.create_all(connection)
+        VERSION.create(connection, checkfirst=True)
+        connection.execute(VERSION.delete())
+        connection.execute(VERSION.insert().values(version=version))
 
 
 def _ordered(model: type[Base], order: Any) -> tuple[Any, ...]:

@@ -31,7 +31,7 @@ def price(row: Price) -> Body:
     body: Body = {
         "id": row.id,
         "amount": amount,
-        "display_amount": f"{SYMBOLS.get(row.currency, row.currency.upper())}{amount}",
+        "display_amount": f"{SYMBOLS.get(row.currency, f'{row.currency.upper()} ')}{amount}",
         "currency": row.currency,
         "price_unit_type": row.price_unit_type,
         "price_unit_amount": "0",
