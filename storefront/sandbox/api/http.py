@@ -65,7 +65,8 @@ def refuse_other_sites() -> Response | None:
     if not request.path.startswith(CONTROL) or request.method in SAFE_METHODS:
         return None
     origin = request.headers.get("Origin")
-    foreign = origin is not None and urlsplit(origin).netloc != request.host
+    own = (request.host, urlsplit(auth.settings().url).netloc)
+    foreign = origin is not None and urlsplit(origin).netloc not in own
     if foreign or request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         return Response("The control API accepts pages of this host and scripts only.\n", 403)
     return None

@@ -38,7 +38,9 @@ def _mode(session: Session, event: Event) -> tuple[Mode, float]:
 
 
 def _throttled(session: Session) -> float:
-    last = session.first(Delivery, Delivery.state == "due", order=Delivery.due_at.desc())
+    last = session.first(
+        Delivery, Delivery.state == "due", Delivery.attempt == 0, order=Delivery.due_at.desc()
+    )
     gap = timedelta(seconds=THROTTLE_GAP_S)
     return max(0.0, (last.due_at + gap - session.now()).total_seconds()) if last else 0.0
 
