@@ -37,6 +37,13 @@ PAYMENT_KEYS = (
 )
 
 
+REFUND_KEYS = (
+    *("id", "payment_id", "invoice_id", "amount", "settled_amount", "currency", "refund_status"),
+    *("refund_reason", "refund_destination", "payment_gateway", "gateway_refund_id", "attempt"),
+    *("succeeded_at", "failed_at", "failure_reason"),
+)
+
+
 def build(session: Session, event: Event) -> str | None:
     """The message as of now, keys sorted as Svix sorts them; None: its object is archived, it is lost."""
     _, model = entity_of(event.event_type)
@@ -84,8 +91,7 @@ def _payment(session: Session, row: Payment) -> Body:
 
 
 def _refund(_session: Session, row: Refund) -> Body:
-    left_out = ("tenant_id", "environment_id", "created_by", "updated_by", "status")
-    return {key: value for key, value in billing.refund(row).items() if key not in left_out}
+    return _picked(billing.refund(row), REFUND_KEYS)
 
 
 def _wallet(_session: Session, row: Wallet) -> Body:
