@@ -7,6 +7,7 @@ from typing import Any
 from storefront.sandbox import create_app
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.store.database import Database
+from storefront.sandbox.store.housekeeping import remove_unused
 from storefront.sandbox.store.rows import Customer, Plan
 
 
@@ -85,3 +86,18 @@ def test_reset_empties_one_store(api: Any) -> None:
     assert set_back.json()["now"].startswith("2026-01-01T00:00")
     refused = api.post("/_sandbox/clock", {"set": "2026-01-01T00:00:00Z"}, headers=two)
     assert refused.status_code == 409
+
+
+def test_stores_unused_for_a_day_and_beyond_a_thousand_are_removed(api: Any) -> None:
+    database = api.app.extensions["sandbox"]
+    for name in ("old", "young"):
+        api.post("/v1/plans/search", {}, headers={"x-api-key": f"sk_sandbox_{name}"})
+    with database.write("old") as session:
+        session.state.used_at -= 2 * 24 * 3600
+
+    assert remove_unused(database, keep="default") == 1
+    assert sorted(database.names()) == ["default", "young"]
+    assert remove_unused(database, keep="default", room_for=1000) == 1
+    assert database.names() == ["default"]
+    answer = api.post("/v1/plans/search", {}, headers={"x-api-key": "sk_sandbox_old"})
+    assert answer.json()["items"] == []

@@ -14,6 +14,7 @@ from ..engine import switches
 from ..settings import SandboxSettings
 from ..store.control_rows import StoreState
 from ..store.database import STORE_NAME, Database, Session, create_store
+from ..store.housekeeping import remove_unused
 from .serializers.common import ENVIRONMENT_ID
 
 DEFAULT_STORE = "default"
@@ -56,9 +57,10 @@ def caller(key: str) -> Caller | None:
 
 
 def ensure_store(name: str) -> None:
-    """Makes the store on its first use."""
+    """Makes the store on its first use; one that was unused the longest may have to go for it."""
     if database().known(name):
         return
+    remove_unused(database(), keep=DEFAULT_STORE, room_for=1)
     with database().write(name) as session:
         if session.get(StoreState, None) is None:
             state = create_store(session)
