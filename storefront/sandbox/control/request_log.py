@@ -6,6 +6,7 @@ Lines about calls are kept in memory until the store is written to or its log is
 import re
 import threading
 from collections import defaultdict
+from datetime import datetime
 from typing import Any
 
 from flask import Flask, Response, current_app, g, request
@@ -52,13 +53,11 @@ def note(
     session: Session, what: str, session_id: str | None = None, status: int | None = None, **detail: Any
 ) -> None:
     """Adds a line to this transaction."""
-    session.add(_line(session, what, session_id, status, detail))
+    session.add(_line(session.now(), what, session_id, status, detail))
 
 
-def _line(session: Session, what: str, session_id: str | None, status: int | None, detail: Body) -> LogLine:
-    return LogLine(
-        id=new_id("log"), at=session.now(), what=what, session_id=session_id, status=status, detail=detail
-    )
+def _line(at: datetime, what: str, session_id: str | None, status: int | None, detail: Body) -> LogLine:
+    return LogLine(id=new_id("log"), at=at, what=what, session_id=session_id, status=status, detail=detail)
 
 
 def register(app: Flask) -> None:
@@ -68,7 +67,8 @@ def register(app: Flask) -> None:
 
 def _note_call(response: Response) -> Response:
     """Reads that succeed are left out, unless they tell how a session ended."""
-    if not request.path.startswith("/v1/") or "store" not in g or not auth.database().known(g.store):
+    view = auth.database().view(g.store) if "store" in g else None
+    if not request.path.startswith("/v1/") or view is None:
         return response
     fault = g.get("fault")
     quiet = auth.is_read() and response.status_code < 400 and not fault
@@ -77,10 +77,8 @@ def _note_call(response: Response) -> Response:
     body = _answered(response)
     if quiet and body.get("checkout_status") not in TERMINAL:
         return response
-    with auth.database().read(g.store) as session:
-        what = f"{request.method} {request.path}".replace("\x00", "")
-        detail = _detail(fault, body)
-        line = _line(session, what, _session_id(body), response.status_code, detail)
+    what = f"{request.method} {request.path}".replace("\x00", "")
+    line = _line(view.now(), what, _session_id(body), response.status_code, _detail(fault, body))
     if waiting().add(g.store, line) >= MAX_WAITING:
         waiting().store(auth.database(), g.store)
     return response

@@ -57,6 +57,11 @@ class StateView(NamedTuple):
     defaults: dict[str, Any]
     has_overrides: bool
     used_at: float
+    clock_offset_s: float
+
+    def now(self) -> datetime:
+        """The time by the store's clock."""
+        return datetime.now(UTC) + timedelta(seconds=self.clock_offset_s)
 
 
 class Database:
@@ -70,6 +75,7 @@ class Database:
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._locks: dict[str, threading.RLock] = {}
         self._views: dict[str, StateView] = {}
+        self._states: dict[str, StoreState] = {}  # as committed; only the store's writer takes one
         self._guard = threading.Lock()
         _create_tables(self.engine)
 
@@ -86,11 +92,13 @@ class Database:
             orm.connection(execution_options={"sandbox_write": True})
             if not self.is_sqlite:
                 orm.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": store})
-            session = Session(orm, store)
+            session = Session(orm, store, self._states.pop(store, None))
             _keep_versions(session)
             yield session
             orm.commit()
             self._remember(store, session.loaded_state)
+            if session.loaded_state is not None:
+                self._states[store] = session.loaded_state
 
     def view(self, store: str) -> StateView | None:
         """The store's state without a query; None if there is no such store."""
@@ -101,8 +109,8 @@ class Database:
 
     def _remember(self, store: str, state: StoreState | None) -> None:
         if state is not None:
-            view = StateView(state.switches, state.defaults, state.has_overrides, state.used_at)
-            self._views[store] = view
+            own = (state.switches, state.defaults, state.has_overrides)
+            self._views[store] = StateView(*own, state.used_at, state.clock_offset_s)
 
     def known(self, store: str) -> bool:
         """Whether the store exists already."""
@@ -111,6 +119,7 @@ class Database:
     def forget(self, store: str) -> None:
         """Called after a store was removed."""
         self._views.pop(store, None)
+        self._states.pop(store, None)
 
     def names(self) -> list[str]:
         with OrmSession(self.engine) as orm:
@@ -131,11 +140,13 @@ class Session:
     Rows are changed by setting their attributes; JSON columns are replaced, never changed in place.
     """
 
-    def __init__(self, orm: OrmSession, store: str) -> None:
+    def __init__(self, orm: OrmSession, store: str, state: StoreState | None = None) -> None:
         self.orm, self.store = orm, store
         self.lag: timedelta | None = None  # reads run behind by this, see store/versions.py
         self.link_base = ""  # where payment links begin: https://sandbox.example
-        self.loaded_state: StoreState | None = None
+        self.loaded_state = state
+        if state is not None:
+            orm.add(state)  # as it was committed: nothing is read
         self._added: dict[tuple[type[Base], Any], Base] = {}
 
     @property
