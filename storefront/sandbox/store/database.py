@@ -1,7 +1,10 @@
 """Connections, transactions and the query layer: every query of a `Session` is about one store."""
 
+import atexit
 import logging
 import re
+import shutil
+import tempfile
 import threading
 import time
 import zlib
@@ -30,7 +33,6 @@ from sqlalchemy import (
 )
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as OrmSession
-from sqlalchemy.pool import StaticPool
 from sqlalchemy.schema import CreateTable, DropTable
 
 from . import billing_rows, rows, versions  # noqa: F401  (the tables of both belong to the metadata)
@@ -67,7 +69,7 @@ class StateView(NamedTuple):
 class Database:
     """The engine, and one writer per store at a time. One process may use a database at a time.
 
-    :param url: an SQLAlchemy URL; `sqlite://` keeps everything in memory.
+    :param url: an SQLAlchemy URL; `sqlite://` is gone with the process.
     """
 
     def __init__(self, url: str) -> None:
@@ -310,16 +312,24 @@ def _engine(url: str) -> Engine:
         if parsed.drivername == "postgresql":
             parsed = parsed.set(drivername="postgresql+psycopg")
         return create_engine(parsed, pool_size=POOL_SIZE, pool_pre_ping=True)
-    in_memory = parsed.database in (None, "", ":memory:")
-    if not in_memory:
-        Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-    options: dict[str, Any] = {"pool_size": POOL_SIZE}
-    if in_memory:
-        options = {"poolclass": StaticPool, "connect_args": {"check_same_thread": False}}
-    engine = create_engine(parsed, **options)
+    if parsed.database in (None, "", ":memory:"):
+        parsed = parsed.set(database=str(_temporary_folder() / "sandbox.db"))
+    Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
+    engine = create_engine(parsed, pool_size=POOL_SIZE)
     event.listen(engine, "connect", _prepare_sqlite)
     event.listen(engine, "begin", _begin_sqlite)
     return engine
+
+
+def _temporary_folder() -> Path:
+    """For a database without a place: in memory where there is such a file system, gone with the process.
+
+    SQLite's own in-memory databases cannot be used by several threads at once.
+    """
+    memory = Path("/dev/shm")  # noqa: S108 - the folder below it is private
+    folder = Path(tempfile.mkdtemp(prefix="flexprice-sandbox-", dir=memory if memory.is_dir() else None))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
 
 
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
