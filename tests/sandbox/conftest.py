@@ -62,7 +62,7 @@ class Receiver(ThreadingHTTPServer):
         self._came = threading.Condition()
 
     def hold(self, those_that_say: str = "") -> None:
-        """From now on nobody is answered, or none of those."""
+        """From now on no request is answered, or none of those."""
         self._held = those_that_say
         self._open.clear()
 
@@ -266,9 +266,9 @@ def api(tmp_path: Path, sandbox_in: NewDatabase) -> Iterator[Near]:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory, sandbox_in: NewDatabase) -> Iterator[Near]:
+def catalog_api(tmp_path_factory: pytest.TempPathFactory, sandbox_in: NewDatabase) -> Iterator[Near]:
     """One for a whole module, for tests that only read."""
-    yield from near(sandbox_in(tmp_path_factory.mktemp("shelf")))
+    yield from near(sandbox_in(tmp_path_factory.mktemp("catalog_api")))
 
 
 @pytest.fixture

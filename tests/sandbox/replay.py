@@ -11,7 +11,7 @@ MOMENT = re.compile(r"^<now(?:([+-])(\d+)([md]))?>$")
 ANYTHING = ("<tenant>", "<environment>", "<user>", "<text>")
 MADE_BY_CALLER = ("ext", "email", "lookup", "idempotency_key", "change")
 FREE_FORM = ("rzp_", "link", "key", "invoice_number")  # placeholders that are no ids of Flexprice
-# Built when delivered: those of a draft that has ended meanwhile are lost.
+# Built when delivered: those of a draft that has ended are lost.
 MAY_BE_LOST = {"subscription.draft.created", "invoice.update", "invoice.update.payment", "customer.updated"}
 DEPENDS_ON_DELIVERY = ("payment_action", "overpaid_amount")
 FINAL = re.compile(r"^checkout\.session\.(completed|failed|expired|cancelled)$")

@@ -36,9 +36,9 @@ def test_prices_are_found_by_entity_and_not_by_plan(api: Any) -> None:
     assert api.post("/v1/prices/search", {"expand": "x"}).json()["details"] == {"field": "x"}
 
 
-def test_what_a_plan_shows_is_what_was_asked_for(shelf: Any) -> None:
+def test_what_a_plan_shows_is_what_was_asked_for(catalog_api: Any) -> None:
     def starter(expand: str) -> Any:
-        return shelf.found("/v1/plans/search", lookup_key="starter", expand=expand)[0]
+        return catalog_api.found("/v1/plans/search", lookup_key="starter", expand=expand)[0]
 
     assert "entitlements" not in starter("prices")
     assert "feature" not in starter("entitlements")["entitlements"][0]
@@ -47,9 +47,9 @@ def test_what_a_plan_shows_is_what_was_asked_for(shelf: Any) -> None:
     assert starter("prices, meters")["prices"]
 
 
-def test_prices_that_have_ended_are_shown_only_with_the_whole_plan(shelf: Any) -> None:
-    (starter,) = shelf.found("/v1/plans/search", lookup_key="starter", expand="prices")
-    whole = shelf.get(f"/v1/plans/{starter['id']}").json()
+def test_prices_that_have_ended_are_shown_only_with_the_whole_plan(catalog_api: Any) -> None:
+    (starter,) = catalog_api.found("/v1/plans/search", lookup_key="starter", expand="prices")
+    whole = catalog_api.get(f"/v1/plans/{starter['id']}").json()
 
     assert not any("end_date" in price for price in starter["prices"])
     assert [price["amount"] for price in whole["prices"] if price.get("end_date")] == ["399"]
@@ -124,8 +124,8 @@ def test_an_archived_plan_is_hidden_read_by_id_and_not_sold(api: Any) -> None:
     assert refused.json()["details"] == {"plan_id": classic["id"], "status": "archived"}
 
 
-def test_tiers_and_packages_are_told_in_full(shelf: Any) -> None:
-    prices = {price["display_name"]: price for price in shelf.plan("pay_as_you_go")["prices"]}
+def test_tiers_and_packages_are_told_in_full(catalog_api: Any) -> None:
+    prices = {price["display_name"]: price for price in catalog_api.plan("pay_as_you_go")["prices"]}
 
     assert prices["Text messages"]["tiers"][-1] == {"up_to": None, "unit_amount": "0.15"}
     assert prices["Text messages"]["tier_mode"] == "SLAB"
@@ -143,28 +143,32 @@ def test_tiers_and_packages_are_told_in_full(shelf: Any) -> None:
         ({"order": "asc"}, ["Pacific", "Studio", "Pay as you go"]),
     ],
 )
-def test_plans_come_newest_first_or_as_the_sort_list_says(shelf: Any, asked: Any, names: list[str]) -> None:
-    assert [plan["name"] for plan in shelf.found("/v1/plans/search", **asked)][:3] == names
+def test_plans_come_newest_first_or_as_the_sort_list_says(
+    catalog_api: Any, asked: Any, names: list[str]
+) -> None:
+    assert [plan["name"] for plan in catalog_api.found("/v1/plans/search", **asked)][:3] == names
 
 
 @pytest.mark.parametrize("field", ["created_at", "updated_at", "display_order"])
-def test_entitlements_can_be_sorted_by_what_they_have_too(shelf: Any, field: str) -> None:
-    assert shelf.found("/v1/plans/search", expand="entitlements", sort=[{"field": field, "direction": "asc"}])
+def test_entitlements_can_be_sorted_by_what_they_have_too(catalog_api: Any, field: str) -> None:
+    assert catalog_api.found(
+        "/v1/plans/search", expand="entitlements", sort=[{"field": field, "direction": "asc"}]
+    )
 
 
-def test_a_sort_that_entitlements_do_not_know_fails(shelf: Any) -> None:
+def test_a_sort_that_entitlements_do_not_know_fails(catalog_api: Any) -> None:
     sort = [{"field": "name", "direction": "asc"}]
 
-    refused = shelf.post("/v1/plans/search", {"expand": "prices,entitlements", "sort": sort})
+    refused = catalog_api.post("/v1/plans/search", {"expand": "prices,entitlements", "sort": sort})
 
     assert (refused.status_code, refused.json()["message"]) == (400, "Failed to apply query options")
 
 
-def test_plans_are_found_by_id_key_metadata_and_time(shelf: Any) -> None:
-    team = shelf.plan("team")
+def test_plans_are_found_by_id_key_metadata_and_time(catalog_api: Any) -> None:
+    team = catalog_api.plan("team")
 
     def names(**asked: Any) -> list[str]:
-        return [plan["name"] for plan in shelf.found("/v1/plans/search", **asked)]
+        return [plan["name"] for plan in catalog_api.found("/v1/plans/search", **asked)]
 
     assert names(plan_ids=[team["id"]]) == ["Team"]
     assert names(lookup_key="team") == ["Team"]
@@ -191,34 +195,36 @@ def test_plans_are_found_by_id_key_metadata_and_time(shelf: Any) -> None:
         ({"limit": 0, "billing_periods": ["ANNUAL"]}, 6),
     ],
 )
-def test_prices_are_filtered(shelf: Any, asked: Any, count: int) -> None:
-    answer = shelf.post("/v1/prices/search", asked).json()
+def test_prices_are_filtered(catalog_api: Any, asked: Any, count: int) -> None:
+    answer = catalog_api.post("/v1/prices/search", asked).json()
 
     assert (len(answer["items"]), answer["pagination"]["total"]) == (count, count)
 
 
-def test_prices_that_have_ended_are_found_when_asked_for(shelf: Any) -> None:
-    usual = shelf.post("/v1/prices/search", {}).json()["pagination"]["total"]
-    every = shelf.post("/v1/prices/search", {"allow_expired_prices": True}).json()["pagination"]["total"]
+def test_prices_that_have_ended_are_found_when_asked_for(catalog_api: Any) -> None:
+    usual = catalog_api.post("/v1/prices/search", {}).json()["pagination"]["total"]
+    every = catalog_api.post("/v1/prices/search", {"allow_expired_prices": True}).json()["pagination"][
+        "total"
+    ]
 
     assert every == usual + 1
 
 
-def test_prices_are_sorted_by_a_word(shelf: Any) -> None:
+def test_prices_are_sorted_by_a_word(catalog_api: Any) -> None:
     """`sort` is a list for plans and a word for prices."""
     asked = {"sort": "amount", "order": "desc", "limit": 3}
 
-    assert [price["amount"] for price in shelf.found("/v1/prices/search", **asked)] == [
+    assert [price["amount"] for price in catalog_api.found("/v1/prices/search", **asked)] == [
         "49990",
         "14995",
         "5000",
     ]
-    assert shelf.post("/v1/prices/search", {"sort": [{"field": "amount"}]}).status_code == 400
+    assert catalog_api.post("/v1/prices/search", {"sort": [{"field": "amount"}]}).status_code == 400
 
 
 @pytest.mark.parametrize("expand", ["plan", "meters,priceunit,addons,groups"])
-def test_what_prices_may_show_beside_themselves(shelf: Any, expand: str) -> None:
-    (price, *_) = shelf.found("/v1/prices/search", expand=expand)
+def test_what_prices_may_show_beside_themselves(catalog_api: Any, expand: str) -> None:
+    (price, *_) = catalog_api.found("/v1/prices/search", expand=expand)
 
     assert ("plan" in price) == (expand == "plan")
 

@@ -57,7 +57,7 @@ def seconds(moment: str) -> float:
     ids=["one secret", "two secrets"],
 )
 def test_the_vectors_of_the_contract_hold(secrets: tuple[str, ...], signed: str) -> None:
-    """Contract E.4: computed apart from this code, and known to the verifier's tests as well."""
+    """Computed apart from this code, and known to the verifier's tests as well."""
     session = '{"id":"cs_1","checkout_status":"expired"}'
     body = f'{{"event_type":"checkout.session.expired","checkout_session":{session}}}'
 
@@ -262,7 +262,7 @@ def test_a_restart_keeps_the_place_on_the_ladder(
 
 
 def test_unsigned_messages_carry_one_header_and_are_written_anew(sandbox: Any, receiver: Any) -> None:
-    """Contract E.5: no signature, no id, no time; a job tries again after a quarter of an hour."""
+    """No signature, no id, no time; a job tries again after a quarter of an hour."""
     sandbox.control("switches", webhook_signing="native")
     receiver.answers = [500] + [200] * 20
     sandbox.customer()

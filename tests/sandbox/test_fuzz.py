@@ -239,7 +239,7 @@ def test_any_price_of_ones_own(busy: Any, fee: Any) -> None:
         understood(busy.post("/v1/checkout/sessions", busy.asked("fuzz")))
 
 
-# Behind the curtain and on the payment page.
+# The control API and the payment page.
 
 LEVERS = """advance through mode outcome completion delivery times seconds session customer target path method
     signing retries name value back status at_period_end sure then limit type other stage"""

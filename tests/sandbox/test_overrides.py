@@ -153,7 +153,7 @@ def stuck(api: Any) -> Any:
 
 
 def test_a_completion_can_stop_half_way(api: Any) -> None:
-    """Contract C.7: the money is there, nobody tries again, and in the end the session expires."""
+    """The money is there, Flexprice does not try again, and in the end the session expires."""
     session = stuck(api)
 
     payment = api.get(f"/v1/payments/{session['checkout_payment_id']}").json()

@@ -183,8 +183,8 @@ def filtered(operator: str, **value: Any) -> dict[str, Any]:
         (filtered("before", date="2025-12-31T18:30:00+00:00"), ["Pacific"]),
     ],
 )
-def test_filters_mean_what_they_say(shelf: Any, condition: Any, names: list[str]) -> None:
-    found = shelf.found(PLANS, filters=[condition])
+def test_filters_mean_what_they_say(catalog_api: Any, condition: Any, names: list[str]) -> None:
+    found = catalog_api.found(PLANS, filters=[condition])
 
     assert sorted(plan["name"] for plan in found) == names
 
@@ -202,14 +202,14 @@ def test_filters_mean_what_they_say(shelf: Any, condition: Any, names: list[str]
         {"field": "name", "value": {"string": "Team"}},
     ],
 )
-def test_a_filter_that_makes_no_sense_is_left_out_without_a_word(shelf: Any, condition: Any) -> None:
-    assert len(shelf.found(PLANS, filters=[condition])) == 7
+def test_a_filter_that_makes_no_sense_is_left_out_without_a_word(catalog_api: Any, condition: Any) -> None:
+    assert len(catalog_api.found(PLANS, filters=[condition])) == 7
 
 
-def test_several_filters_all_hold(shelf: Any) -> None:
+def test_several_filters_all_hold(catalog_api: Any) -> None:
     conditions = [filtered("contains", string="a"), filtered("gt", number=4)]
 
-    assert [plan["name"] for plan in shelf.found(PLANS, filters=conditions)] == ["Pacific"]
+    assert [plan["name"] for plan in catalog_api.found(PLANS, filters=conditions)] == ["Pacific"]
 
 
 def test_subscriptions_are_those_of_a_customer_a_plan_and_a_time(sold: Any) -> None:

@@ -204,7 +204,7 @@ def _settle(database: Database, message: Message, result: Result) -> None:
     """Delivered, to be tried again, or failed for good."""
     with database.write(message.store) as session:
         delivery = session.get(Delivery, message.delivery_id)
-        if delivery is None:  # the store was emptied meanwhile
+        if delivery is None:  # the store was emptied in between
             return
         _move(session, delivery, message.number, result)
         session.add(_attempt(session, delivery, message, result))

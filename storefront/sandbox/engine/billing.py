@@ -234,7 +234,7 @@ def finalize(session: Session, invoice: Invoice) -> None:
 def settle(session: Session, invoice: Invoice, amount: Decimal, *, by: str = "") -> None:
     """Books money on an invoice: SUCCEEDED, also by a part of it; OVERPAID by more than is due.
 
-    :param by: who is named as `updated_by`; a Razorpay event is nobody.
+    :param by: who is named as `updated_by`; empty for a Razorpay event.
     """
     now = session.now()
     invoice.amount_paid += amount
