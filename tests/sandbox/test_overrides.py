@@ -117,7 +117,7 @@ ENTITY_NEWS = [
 
 
 def test_two_events_at_once_double_all_news_but_the_sessions_own(api: Any) -> None:
-    """Contract C.1: the completion is claimed once; what is told of its parts is not."""
+    """The completion is claimed once; what is told of its parts is not."""
     api.customer()
     session = api.session("business")
     before = len(api.told())
@@ -427,7 +427,7 @@ def test_a_rate_limit_says_when_to_come_back(sandbox: Any) -> None:
     ],
 )
 def test_the_door_itself_can_stumble(sandbox: Any, fault: str, body: dict[str, str]) -> None:
-    """Contract A.1: two of the shapes without an envelope are 500s."""
+    """Two of the shapes without an envelope are 500s."""
     sandbox.customer()
     asked = sandbox.asked()
     sandbox.control("faults", fault=fault)
