@@ -93,15 +93,29 @@ def claim(
     session: Session, settings: SandboxSettings, busy: Collection[str], customer_id: str | None
 ) -> list[Message]:
     """The next attempt; or the ten that go together. Without an endpoint messages are built, not sent."""
+    if not session.state.webhook_url:
+        _build_all(session)
+        return []
     while first := due(session, customer_id, busy):
         event = session.need(Event, first.event_id)
-        if not _built(session, event):
-            _lose(session, first)
-        elif not session.state.webhook_url:
-            first.state = "unsent"
-        else:
+        if _built(session, event):
             return [_message(session, settings, one, event) for one in _together(session, first)]
+        _lose(session, first)
     return []
+
+
+def _build_all(session: Session) -> None:
+    """Builds what is due, in its order; it is listed and sent nowhere."""
+    waiting = session.select(Delivery, Delivery.state == "due", Delivery.due_at <= session.now())
+    same = (Event.store == Delivery.store) & (Event.id == Delivery.event_id)
+    query = waiting.join(Event, same).add_columns(Event).order_by(Delivery.id)
+    for delivery, event in session.orm.execute(query).all():
+        if delivery.due_at > session.now():  # held up by a lost message before it
+            continue
+        if _built(session, event):
+            delivery.state = "unsent"
+        else:
+            _lose(session, delivery)
 
 
 def _built(session: Session, event: Event) -> bool:
