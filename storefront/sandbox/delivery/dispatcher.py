@@ -2,8 +2,6 @@
 
 import logging
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 from sqlalchemy import func, select
@@ -32,13 +30,18 @@ class Dispatcher:
     def send_all(self, store: str) -> int:
         """Sends what is due in a store; returns when all is answered. Says how many attempts it made."""
         sent = 0
-        with self._counted():
+        with self._moved:
+            self._threads += 1
+        try:
             while True:
                 sent += self._send(store)
                 with self._moved:
                     self._moved.wait_for(lambda: not self._busy(store))
                 if not self._is_due(store):
                     return sent
+        finally:
+            with self._moved:
+                self._threads -= 1
 
     def start(self) -> None:
         """Sends what is due in any store, and waits for nothing."""
@@ -64,30 +67,24 @@ class Dispatcher:
     def _busy(self, store: str) -> set[str]:
         return {customer for owner, customer in self._on_the_way if owner == store}
 
-    @contextmanager
-    def _counted(self) -> Iterator[None]:
-        with self._moved:
-            self._threads += 1
-        try:
-            yield
-        finally:
-            with self._moved:
-                self._threads -= 1
-
     def _help(self, store: str) -> None:
+        """One more thread, if there may be one."""
         with self._moved:
-            free = self._threads < self.settings.senders
-        if free:
-            self._start_thread(store)
+            if self._threads < self.settings.senders:
+                self._start_thread(store)
 
     def _start_thread(self, store: str, customer: str | None = None) -> None:
         def work() -> None:
             try:
-                with self._counted():
-                    self._send(store, customer)
+                self._send(store, customer)
             except Exception:
                 log.exception("a message could not be sent")
+            finally:
+                with self._moved:
+                    self._threads -= 1
 
+        with self._moved:
+            self._threads += 1
         threading.Thread(target=work, name="sandbox-sender", daemon=True).start()
 
     def _send(self, store: str, customer: str | None = None) -> int:
