@@ -1,41 +1,58 @@
-"""What the sandbox is told when it starts."""
+"""Settings of the sandbox, from the environment or the command line."""
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
+GENERATIONS = ("newest", "legacy")
+SIGNING = ("svix", "native")
+RETRIES = ("flexprice", "svix")
+DEFAULT_KEY = "sk_sandbox_default"
+
 
 @dataclass(frozen=True)
 class SandboxSettings:
+    """How the sandbox starts. What belongs to a store is only the default store's here.
+
+    :param url: where the sandbox is reached; used for payment links.
+    :param webhook_url: where the default store's messages go; empty: nowhere.
+    :param webhook_secrets: the default store's; each of them signs, as Svix does during a rotation.
+    :param senders: messages sent at the same time, each to another customer.
+    :param seed: what the default store is filled with: `demo`, a path of a YAML or JSON file, or nothing.
+    """
+
     database_url: str = "sqlite:///instance/sandbox.db"
     url: str = "http://127.0.0.1:8001"
     webhook_url: str = "http://127.0.0.1:8000/webhooks/flexprice"
     shop: str = ""
-    api_key: str = "sk_sandbox"
-    # All of them sign, as Svix does while a secret is being rotated.
+    api_key: str = DEFAULT_KEY
     webhook_secrets: tuple[str, ...] = ("whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ==",)
-    old_webhook_secret: str = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMA=="  # noqa: S105 - of tests
-    webhook_signing: str = "svix"  # or native: unsigned, with one header
+    old_webhook_secret: str = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMA=="  # noqa: S105 - a test secret
+    webhook_signing: str = "svix"
     native_header: str = "X-Flexprice-Key: sandbox-native-key"
-    webhook_retries: str = "flexprice"  # or svix, see hooks.LADDERS
+    webhook_retries: str = "flexprice"
     merchant: str = "Kestrel"
-    senders: int = 8  # messages under way at once, of as many customers
+    generation: str = "newest"
+    allowed_hosts: tuple[str, ...] = ()
+    seed: str = "demo"
+    senders: int = 8
 
     @property
     def shop_url(self) -> str:
-        """Where the shop's pages are: where its webhooks go, unless said otherwise."""
+        """Where the shop's pages are: where its webhooks go, unless set."""
         return self.shop or "{0.scheme}://{0.netloc}".format(urlsplit(self.webhook_url))
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "SandboxSettings":
+        """:raises ValueError: a setting cannot work."""
         env = os.environ if environ is None else environ
         secrets = env.get("FLEXPRICE_WEBHOOK_SECRET", "").split()
         header = env.get("FLEXPRICE_WEBHOOK_HEADER", "").strip()
         settings = cls(
             database_url=env.get("SANDBOX_DATABASE_URL") or cls.database_url,
             url=address(env),
-            webhook_url=env.get("SANDBOX_WEBHOOK_URL") or cls.webhook_url,
+            webhook_url=env.get("SANDBOX_WEBHOOK_URL", cls.webhook_url),
             shop=(env.get("SANDBOX_SHOP_URL") or cls.shop).rstrip("/"),
             api_key=env.get("FLEXPRICE_API_KEY") or cls.api_key,
             webhook_secrets=tuple(secrets) or cls.webhook_secrets,
@@ -44,16 +61,22 @@ class SandboxSettings:
             native_header=header or cls.native_header,
             webhook_retries=env.get("SANDBOX_RETRIES") or cls.webhook_retries,
             merchant=env.get("SANDBOX_MERCHANT") or cls.merchant,
+            generation=env.get("SANDBOX_GENERATION") or cls.generation,
+            allowed_hosts=tuple(env.get("SANDBOX_ALLOWED_HOSTS", "").replace(",", " ").split()),
+            seed=env.get("SANDBOX_SEED", cls.seed),
         )
         settings.check()
         return settings
 
     def check(self) -> None:
-        """Complains before the first request, not at the first delivery."""
-        if self.webhook_signing not in ("svix", "native"):
-            raise ValueError("SANDBOX_SIGNING is svix or native")
-        if self.webhook_retries not in ("flexprice", "svix"):
-            raise ValueError("SANDBOX_RETRIES is flexprice or svix")
+        """:raises ValueError: names the setting and what it may be."""
+        for name, value, allowed in (
+            ("SANDBOX_SIGNING", self.webhook_signing, SIGNING),
+            ("SANDBOX_RETRIES", self.webhook_retries, RETRIES),
+            ("SANDBOX_GENERATION", self.generation, GENERATIONS),
+        ):
+            if value not in allowed:
+                raise ValueError(f"{name} is {' or '.join(allowed)}")
         if ":" not in self.native_header:
             raise ValueError(
                 "FLEXPRICE_WEBHOOK_HEADER is a header, for example X-Flexprice-Key: a long value"
@@ -61,5 +84,5 @@ class SandboxSettings:
 
 
 def address(env: Mapping[str, str]) -> str:
-    """Where the sandbox answers, for its payment links and its commands."""
+    """Where the sandbox answers, for payment links and commands."""
     return (env.get("SANDBOX_URL") or f"http://127.0.0.1:{env.get('SANDBOX_PORT') or 8001}").rstrip("/")

@@ -11,14 +11,39 @@ from flask import Flask
 from requests.adapters import BaseAdapter
 from werkzeug.serving import make_server
 
-from storefront.sandbox import create_app, schema
-from storefront.sandbox.due import run_due
+from storefront.sandbox import create_app
+from storefront.sandbox.engine import time_travel
 from storefront.sandbox.settings import SandboxSettings
-from storefront.sandbox.store import need, save
+from storefront.sandbox.store.base import Record
+from storefront.sandbox.store.billing_rows import Invoice, Payment, Subscription
+from storefront.sandbox.store.rows import CheckoutSession, Customer, Plan, Price, ProviderLink
 from tests.conftest import NewDatabase
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 KEY = "sk_sandbox_tests"
+
+
+MODELS: dict[str, type[Record]] = {
+    "customers": Customer,
+    "plans": Plan,
+    "prices": Price,
+    "sessions": CheckoutSession,
+    "links": ProviderLink,
+    "subscriptions": Subscription,
+    "invoices": Invoice,
+    "payments": Payment,
+}
+
+
+def run_due(app: Flask) -> int:
+    """Runs and sends what is due in the default store; says how many attempts were made."""
+    send_all = app.extensions["sandbox_dispatcher"].send_all
+    return time_travel.run_due(app.extensions["sandbox"], "default", send_all)
+
+
+def writing(app: Flask) -> Any:
+    """The default store, behind the API's back."""
+    return app.extensions["sandbox"].write("default")
 
 
 class Receiver(ThreadingHTTPServer):
@@ -37,7 +62,7 @@ class Receiver(ThreadingHTTPServer):
         self._came = threading.Condition()
 
     def hold(self, those_that_say: str = "") -> None:
-        """From now on nobody is answered, or none of those."""
+        """From now on no request is answered, or none of those."""
         self._held = those_that_say
         self._open.clear()
 
@@ -135,19 +160,19 @@ class Client:
         return self.http.post(url, data=form, timeout=5, allow_redirects=False)
 
     def see(self, path: str) -> str:
-        """A page behind the curtain, as a browser asks for it."""
+        """A page of the console, as a browser asks for it."""
         page = self.http.get(f"{self.base}/_sandbox/{path}", headers={"Accept": "text/html"}, timeout=5)
         assert page.status_code == 200, page.text
         assert page.headers["Content-Type"].startswith("text/html")
         return page.text
 
-    def pull(self, lever: str, **wanted: Any) -> Any:
-        answer = self.post(f"/_sandbox/{lever}", wanted)
+    def control(self, path: str, **wanted: Any) -> Any:
+        answer = self.post(f"/_sandbox/{path}", wanted)
         assert answer.status_code == 200, answer.text
         return answer.json()
 
     def walk(self, step: str) -> Any:
-        return self.pull("clock", advance=step, through=True)
+        return self.control("clock", advance=step)
 
     def deliveries(self) -> list[dict[str, Any]]:
         """Oldest first."""
@@ -158,7 +183,8 @@ class Client:
         return self.page(session, "pay", method=method)
 
     def advance(self, step: str) -> None:
-        assert self.post("/_sandbox/clock", {"advance": step}).status_code == 200
+        """Jumps: what falls due on the way happens late."""
+        assert self.post("/_sandbox/clock", {"advance": step, "jump": True}).status_code == 200
 
 
 class Wire(BaseAdapter):
@@ -194,7 +220,7 @@ class Near(Client):
         items = self.get("/_sandbox/events?limit=200").json()["items"]
         return [item["event_type"] for item in items[::-1]]
 
-    def turn(self, **switches: Any) -> None:
+    def switch(self, **switches: Any) -> None:
         assert self.post("/_sandbox/switches", switches).status_code == 200
 
     def stock(self, lookup_key: str, **plan: Any) -> Any:
@@ -207,9 +233,10 @@ class Near(Client):
 
     def change(self, table: str, key: str, **values: Any) -> None:
         """Behind the API's back."""
-        rows = schema.metadata.tables[table]
-        with self.app.extensions["sandbox"].writing() as conn:
-            save(conn, rows, need(conn, rows, key), **values)
+        with writing(self.app) as session:
+            row = session.need(MODELS[table], key)
+            for name, value in values.items():
+                setattr(row, name, value)
 
     def found(self, path: str, **asked: Any) -> list[Any]:
         answer = self.post(path, asked)
@@ -239,9 +266,9 @@ def api(tmp_path: Path, sandbox_in: NewDatabase) -> Iterator[Near]:
 
 
 @pytest.fixture(scope="module")
-def shelf(tmp_path_factory: pytest.TempPathFactory, sandbox_in: NewDatabase) -> Iterator[Near]:
+def catalog_api(tmp_path_factory: pytest.TempPathFactory, sandbox_in: NewDatabase) -> Iterator[Near]:
     """One for a whole module, for tests that only read."""
-    yield from near(sandbox_in(tmp_path_factory.mktemp("shelf")))
+    yield from near(sandbox_in(tmp_path_factory.mktemp("catalog_api")))
 
 
 @pytest.fixture

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from click.testing import Result
+from click.testing import CliRunner, Result
 
-from storefront.sandbox.cli import TRIGGERS
+from storefront.sandbox.cli import TRIGGERS, main
 
 ROOT = Path(__file__).parents[2]
 Run = Callable[..., Result]
@@ -19,9 +19,9 @@ Run = Callable[..., Result]
 
 @pytest.fixture
 def run(sandbox: Any) -> Run:
-    """Like `flask --app storefront.sandbox …` in another terminal: it knows the address and nothing else."""
-    runner = sandbox.app.test_cli_runner()
-    return lambda *words: runner.invoke(args=[*words], env={"SANDBOX_URL": sandbox.base})
+    """Like `python -m storefront.sandbox …` in another terminal: it knows the address and nothing else."""
+    env = {"SANDBOX_URL": sandbox.base, "FLEXPRICE_API_KEY": None}
+    return lambda *words, **options: CliRunner().invoke(main, [*words], env=env, **options)
 
 
 def lines(result: Result) -> list[list[str]]:
@@ -42,7 +42,7 @@ def test_sessions_are_a_table_or_json(sandbox: Any, run: Run) -> None:
     heading, row = lines(run("sessions"))
 
     assert heading == ["SESSION", "STATUS", "LINK", "CREATED", "KEY"]
-    assert (row[0], row[1], row[2], row[4]) == (session["id"], "pending", "open", "order-1")
+    assert (row[0], row[1], row[2], row[4]) == (session["id"], "pending", "created", "order-1")
     assert read_json(run("sessions", "--json"))[0]["id"] == session["id"]
 
 
@@ -64,7 +64,7 @@ def test_trigger_reaches_what_has_no_checkout_event_of_its_own(sandbox: Any, rec
 
     run("trigger", "payment.failed", "--session", first["id"])
     payment = sandbox.get(f"/v1/payments/{first['checkout_payment_id']}").json()
-    assert (payment["payment_status"], len(payment["attempts"])) == ("INITIATED", 1)
+    assert (payment["payment_status"], len(payment["attempts"])) == ("PENDING", 1)
 
     run("trigger", "payment_link.expired", "--session", first["id"])
     assert "payment_link.expired" in sandbox.read(first)["failure_reason"]
@@ -127,7 +127,7 @@ def test_resend_sends_one_or_all_again(sandbox: Any, receiver: Any, run: Run) ->
 
     assert lines(run("resend", newest))[1] == ["1", "1"]
     assert receiver.got[-1][0]["svix-id"] == receiver.got[before - 1][0]["svix-id"] == newest
-    assert lines(run("resend", "--session", session["id"]))[1] == ["3", "3"]
+    assert lines(run("resend", "--session", session["id"]))[1] == ["4", "4"]
     assert lines(run("resend", "--all"))[1] == [str(before)] * 2
     assert run("resend").exit_code == run("resend", newest, "--all").exit_code == 2
 
@@ -155,40 +155,38 @@ def test_a_jump_does_late_what_fell_due(sandbox: Any, receiver: Any, run: Run) -
     assert (jumped["sent"], len(receiver.got)) == (0, 1)
 
 
-def test_levers_are_arranged_shown_and_taken_back(sandbox: Any, run: Run) -> None:
+def test_overrides_are_arranged_shown_and_removed(sandbox: Any, run: Run) -> None:
     run("arrange", "fault", "rate_limited", "--times", "2", "--customer", "user-42")
     run("arrange", "fault", "down", "--times", "0")
     run("arrange", "outcome", "declined")
     run("arrange", "completion", "half_done")
     table = lines(run("arrange", "delivery", "drop"))
 
-    for_ever = ["until", "taken", "back"]
-    assert [(*row[:2], row[-1] if row[-1] != "back" else row[-3:]) for row in table[1:]] == [
+    for_ever = ["until", "removed"]
+    assert [(*row[:2], row[-1] if row[-1] != "removed" else row[-2:]) for row in table[1:]] == [
         ("fault", "rate_limited", "2"),
         ("fault", "down", for_ever),
         ("outcome", "declined", "1"),
         ("completion", "half_done", "1"),
         ("delivery", "drop", for_ever),
     ]
-    assert read_json(run("levers", "--json"))[0]["customer"] == "user-42"
-    assert run("levers", "--clear").output == "Nothing yet.\n"
+    assert read_json(run("overrides", "--json"))[0]["customer"] == "user-42"
+    assert run("overrides", "--clear").output == "Nothing yet.\n"
 
 
-def test_the_guided_list_is_here_too(sandbox: Any, run: Run) -> None:
-    staged = run("guide", "stage", "webhook-lost")
+def test_scenarios_are_listed_and_started(sandbox: Any, run: Run) -> None:
+    started = run("scenario", "start", "webhook-lost")
 
-    assert "You should see" in staged.output
-    assert read_json(run("levers", "--json"))[0]["name"] == "drop"
-    assert [row[0] for row in lines(run("guide", "list")) if row[0] == "webhook-lost"] == ["webhook-lost"]
+    assert "Expected: " in started.output
+    assert read_json(run("overrides", "--json"))[0]["name"] == "drop"
+    assert [row[0] for row in lines(run("scenario", "list")) if row[0] == "webhook-lost"] == ["webhook-lost"]
 
 
 def test_reset_asks_first(sandbox: Any, run: Run) -> None:
     sandbox.customer()
     sandbox.session()
     sandbox.advance("20m")
-    runner = sandbox.app.test_cli_runner()
-
-    refused = runner.invoke(args=["reset"], env={"SANDBOX_URL": sandbox.base}, input="n\n")
+    refused = run("reset", input="n\n")
     assert refused.exit_code == 1
     assert sandbox.get("/_sandbox/sessions").json()["items"]
 
@@ -207,8 +205,8 @@ def test_reset_asks_first(sandbox: Any, run: Run) -> None:
         (["trigger", "checkout.session.initiated", "--session", "last"], 2, "invalid"),
         (["pay", "last"], 1, "start a checkout"),
         (["resend", "msg_0"], 1, "not found"),
-        (["guide", "stage", "nothing"], 1, "not found"),
-        (["arrange", "fault", "nothing"], 2, "down"),
+        (["scenario", "start", "nothing"], 1, "not found"),
+        (["arrange", "fault", "nothing"], 1, "down"),
     ],
 )
 def test_what_cannot_be_is_said_with_an_exit_code(run: Run, words: list[str], code: int, says: str) -> None:
@@ -233,7 +231,7 @@ def test_it_works_from_a_terminal_of_its_own(sandbox: Any, tmp_path: Path) -> No
     """And says so, with a code of its own, where no sandbox answers."""
     sandbox.customer()
     session = sandbox.session()
-    command = [sys.executable, "-m", "flask", "--app", "storefront.sandbox", "sessions"]
+    command = [sys.executable, "-m", "storefront.sandbox", "sessions"]
     environ = {"PATH": os.environ["PATH"], "SANDBOX_DATABASE_URL": f"sqlite:///{tmp_path}/other.db"}
 
     def ran(url: str) -> subprocess.CompletedProcess[str]:

@@ -1,4 +1,4 @@
-"""The levers: the clock, the faults, ending a subscription, and what is left after a restart."""
+"""The console: the clock, faults, ending a subscription, and what a restart keeps."""
 
 import os
 import signal
@@ -13,8 +13,7 @@ from typing import Any
 import pytest
 import requests
 
-from storefront.sandbox import create_app
-from storefront.sandbox.due import start_background
+from storefront.sandbox import background, create_app
 from storefront.sandbox.settings import SandboxSettings
 
 URL = "/v1/checkout/sessions"
@@ -82,7 +81,7 @@ def test_a_lost_answer_may_or_may_not_have_made_a_session(sandbox: Any, fault: s
     assert len(sandbox.get("/_sandbox/sessions").json()["items"]) == sessions
 
 
-def test_faults_can_be_taken_back(sandbox: Any) -> None:
+def test_faults_can_be_removed(sandbox: Any) -> None:
     sandbox.post("/_sandbox/faults", {"fault": "down", "times": 9})
     assert sandbox.call("DELETE", "/_sandbox/faults").status_code == 204
     assert sandbox.customer()["id"]
@@ -92,24 +91,24 @@ def test_a_subscription_ends_now_or_later(sandbox: Any, receiver: Any) -> None:
     sandbox.customer()
     session = sandbox.session()
     sandbox.pay(session)
-    subscription = sandbox.read(session)["entity_creation_result"]["entity_id"]
-    lever = f"/_sandbox/subscriptions/{subscription}/cancel"
+    subscription = sandbox.get(f"/_sandbox/sessions/{session['id']}").json()["subscription_id"]
+    cancel = f"/_sandbox/subscriptions/{subscription}/cancel"
 
-    later = sandbox.post(lever, {"at_period_end": True}).json()["subscription"]
-    now = sandbox.post(lever, {}).json()["subscription"]
+    later = sandbox.post(cancel, {"at_period_end": True}).json()["subscription"]
+    now = sandbox.post(cancel, {}).json()["subscription"]
     sandbox.deliver()
 
     assert later["cancel_at"] == later["current_period_end"]
     assert (later["subscription_status"], now["subscription_status"]) == ("active", "cancelled")
     assert receiver.types[-3:] == ["subscription.updated", "subscription.updated", "subscription.cancelled"]
-    assert sandbox.post(lever).status_code == 404
-    assert "End it" not in sandbox.see(f"subscriptions/{subscription}")
+    assert sandbox.post(cancel).status_code == 404
+    assert "Cancel now" not in sandbox.see(f"subscriptions/{subscription}")
 
 
 def test_a_restart_keeps_everything_but_the_process(sandbox: Any, sandbox_settings: SandboxSettings) -> None:
     sandbox.customer()
     session = sandbox.session()
-    sandbox.advance("20m")
+    sandbox.advance("26m")
     plans = sandbox.post("/v1/plans/search", {}).json()
 
     again = create_app(replace(sandbox_settings, url=sandbox.base))
@@ -117,7 +116,7 @@ def test_a_restart_keeps_everything_but_the_process(sandbox: Any, sandbox_settin
     client, headers = again.test_client(), sandbox.headers
     assert client.get(f"{URL}/{session['id']}", headers=headers).json["checkout_status"] == "pending"
     assert client.post("/v1/plans/search", json={}, headers=headers).json == plans
-    assert client.post("/_sandbox/clock", json={"advance": "0s"}).json["now"] > session["expires_at"]
+    assert client.get("/_sandbox/clock").json["now"] > session["expires_at"]
     again.extensions["sandbox"].close()
 
 
@@ -140,14 +139,16 @@ def test_eight_threads_open_sessions_at_once(sandbox: Any) -> None:
 
 
 def test_the_background_thread_delivers_and_stops(sandbox: Any, receiver: Any) -> None:
-    thread = start_background(sandbox.app)
+    stop = threading.Event()
+    extensions = sandbox.app.extensions
+    thread = background.start(extensions["sandbox"], extensions["sandbox_dispatcher"], stop)
     sandbox.customer()
 
     arrived = threading.Event()
     for _ in range(100):
         if receiver.got or arrived.wait(0.05):
             break
-    sandbox.app.extensions["sandbox_stop"].set()
+    stop.set()
     thread.join(timeout=5)
 
     assert receiver.types == ["customer.created"]
@@ -253,15 +254,15 @@ def test_a_setting_that_makes_no_sense_is_refused_at_the_start(name: str) -> Non
 def test_what_was_arranged_and_told_outlives_the_process(
     sandbox: Any, sandbox_settings: SandboxSettings, sale: Any
 ) -> None:
-    sandbox.pull("faults", fault="down", times=3)
-    sandbox.pull("outcomes", outcome="declined", session=sale["id"])
+    sandbox.control("faults", fault="down", times=3)
+    sandbox.control("outcomes", outcome="declined", session=sale["id"])
     told = sandbox.deliveries()
 
     again = create_app(replace(sandbox_settings, url=sandbox.base))
 
     client = again.test_client()
-    levers = [lever["name"] for lever in client.get("/_sandbox/levers").json["items"]]
-    assert levers == ["down", "declined"]
+    arranged = [one["name"] for one in client.get("/_sandbox/overrides").json["items"]]
+    assert arranged == ["down", "declined"]
     assert client.get("/_sandbox/deliveries").json["items"][::-1] == told
     page = client.get(f"/_sandbox/deliveries/{told[-1]['id']}", headers={"Accept": "text/html"}).text
     assert "svix-signature" in page
@@ -296,7 +297,7 @@ def test_a_form_leads_back_to_the_console_and_nowhere_else(sandbox: Any, back: s
     ],
 )
 def test_a_switch_can_be_turned_on_the_page(sandbox: Any, form: dict[str, Any], becomes: Any) -> None:
-    assert "Kind of Flexprice" in sandbox.see("")
+    assert "Switches" in sandbox.see("")
 
     assert sandbox.post("/_sandbox/switch", data=form).status_code == 303
 

@@ -239,7 +239,7 @@ def test_any_price_of_ones_own(busy: Any, fee: Any) -> None:
         understood(busy.post("/v1/checkout/sessions", busy.asked("fuzz")))
 
 
-# Behind the curtain and on the payment page.
+# The control API and the payment page.
 
 LEVERS = """advance through mode outcome completion delivery times seconds session customer target path method
     signing retries name value back status at_period_end sure then limit type other stage"""
@@ -286,7 +286,7 @@ def test_any_lever_any_page_and_any_payment(busy: Any, data: Any) -> None:
         )
 
     assert answer.status_code < 500, answer.text
-    busy.post("/_sandbox/levers/clear")
+    busy.post("/_sandbox/overrides/clear")
     busy.post("/_sandbox/webhooks", {"mode": "drop"})
 
 
@@ -294,4 +294,4 @@ def test_a_key_that_is_no_json_leaves_the_guided_list_readable(api: Any) -> None
     refused = send(api, "POST", "/v1/checkout/sessions", {"idempotency_key": float("nan")})
 
     assert refused.status_code == 400
-    assert api.get("/_sandbox/guide/result.json").status_code == 200
+    assert api.get("/_sandbox/scenarios/result.json").status_code == 200

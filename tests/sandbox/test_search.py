@@ -15,7 +15,7 @@ LISTS = {
     PLANS: ("Invalid filter parameters", "Invalid filter parameters", True),
     PRICES: ("Invalid filter parameters", "Invalid filter parameters", True),
     SUBSCRIPTIONS: ("Invalid filter parameters", "Please provide valid filter parameters", False),
-    INVOICES: ("invalid request body", "invalid query filter", False),
+    INVOICES: ("invalid request body", "invalid filter parameters", False),
 }
 
 
@@ -142,10 +142,10 @@ def test_a_wrong_type_is_refused(sold: Any, path: str, said: tuple[str, str, boo
 @pytest.mark.parametrize(
     ("path", "message"),
     [
-        (PLANS, "Failed to list plans"),
-        (PRICES, "Failed to list prices"),
-        (SUBSCRIPTIONS, "Failed to list subscriptions"),
-        (INVOICES, "Failed to list invoices"),
+        (PLANS, "Failed to apply query options"),
+        (PRICES, "Failed to apply price filters"),
+        (SUBSCRIPTIONS, "Failed to apply query options"),
+        (INVOICES, "Failed to apply query options"),
     ],
 )
 @pytest.mark.parametrize("field", ["colour", "", "body", "amount; DROP TABLE plans"])
@@ -183,8 +183,8 @@ def filtered(operator: str, **value: Any) -> dict[str, Any]:
         (filtered("before", date="2025-12-31T18:30:00+00:00"), ["Pacific"]),
     ],
 )
-def test_filters_mean_what_they_say(shelf: Any, condition: Any, names: list[str]) -> None:
-    found = shelf.found(PLANS, filters=[condition])
+def test_filters_mean_what_they_say(catalog_api: Any, condition: Any, names: list[str]) -> None:
+    found = catalog_api.found(PLANS, filters=[condition])
 
     assert sorted(plan["name"] for plan in found) == names
 
@@ -202,14 +202,14 @@ def test_filters_mean_what_they_say(shelf: Any, condition: Any, names: list[str]
         {"field": "name", "value": {"string": "Team"}},
     ],
 )
-def test_a_filter_that_makes_no_sense_is_left_out_without_a_word(shelf: Any, condition: Any) -> None:
-    assert len(shelf.found(PLANS, filters=[condition])) == 7
+def test_a_filter_that_makes_no_sense_is_left_out_without_a_word(catalog_api: Any, condition: Any) -> None:
+    assert len(catalog_api.found(PLANS, filters=[condition])) == 7
 
 
-def test_several_filters_all_hold(shelf: Any) -> None:
+def test_several_filters_all_hold(catalog_api: Any) -> None:
     conditions = [filtered("contains", string="a"), filtered("gt", number=4)]
 
-    assert [plan["name"] for plan in shelf.found(PLANS, filters=conditions)] == ["Pacific"]
+    assert [plan["name"] for plan in catalog_api.found(PLANS, filters=conditions)] == ["Pacific"]
 
 
 def test_subscriptions_are_those_of_a_customer_a_plan_and_a_time(sold: Any) -> None:
@@ -242,7 +242,7 @@ def test_a_filter_on_the_status_lifts_the_usual_active_only(sold: Any) -> None:
 def test_a_status_that_is_none_is_refused(sold: Any) -> None:
     answer = sold.post(SUBSCRIPTIONS, {"subscription_status": ["ACTIVE"]})
 
-    assert (answer.status_code, answer.json()["message"]) == (400, "Please provide valid filter parameters")
+    assert (answer.status_code, answer.json()["message"]) == (400, "Invalid subscription status")
 
 
 def test_what_a_subscription_shows_is_what_was_asked_for(sold: Any) -> None:
@@ -260,7 +260,8 @@ def test_what_a_subscription_shows_is_what_was_asked_for(sold: Any) -> None:
 def test_an_unknown_customer_has_no_list(sold: Any, path: str) -> None:
     answer = sold.post(path, {"external_customer_id": "nobody"})
 
-    assert (answer.status_code, answer.json()["details"]) == (404, {"lookup_key": "nobody"})
+    also = {"external_customer_id": "nobody"} if path == SUBSCRIPTIONS else {}
+    assert (answer.status_code, answer.json()["details"]) == (404, {"lookup_key": "nobody"} | also)
     assert sold.found(path, customer_id="cust_1") == []
 
 

@@ -1,0 +1,161 @@
+"""Customers: /v1/customers."""
+
+from flask import jsonify, request
+from flask.typing import ResponseReturnValue
+
+from ..engine import switches
+from ..engine.checkout import published_customer
+from ..engine.errors import Refusal, invalid, not_found
+from ..engine.events import publish
+from ..store.database import Session
+from ..store.rows import Customer
+from ..store.values import new_id
+from . import auth, requests, validation
+from .search import Asked, Listing, listed, page_of, with_metadata
+from .serializers.catalog import CUSTOMER_TEXTS
+from .serializers.catalog import customer as customer_body
+from .serializers.common import Body, in_nanoseconds
+
+bp = auth.v1("sandbox_customers", __name__)
+
+NEWEST_FIELDS = ("billing_currency", "contact_persons", "tax_treatment")
+CUSTOMERS = Listing(Customer, f"{' '.join(CUSTOMER_TEXTS)} contact metadata", "Failed to apply query options")
+
+
+@bp.post("/customers")
+def create() -> ResponseReturnValue:
+    body = requests.json_body()
+    validation.customer(body)
+    with auth.writing() as session:
+        refuse_taken(session, body["external_id"])
+        now = session.now()
+        row = Customer(
+            id=new_id("cust"),
+            external_id=body["external_id"],
+            name=body["name"],
+            created_at=now,
+            updated_at=now,
+        )
+        _apply(session, row, body)
+        session.add(row)
+        publish(session, "customer.created", row.id)
+        shown = in_nanoseconds(customer_body(row), "created_at", "updated_at")
+    return jsonify(shown), 201
+
+
+def refuse_taken(session: Session, external_id: str) -> None:
+    """:raises Refusal: a published customer has this external id."""
+    taken = (Customer.external_id == external_id, Customer.status == "published")
+    if session.first(Customer, *taken):
+        message = "A customer with this identifier already exists"
+        raise Refusal("already_exists", message, external_id=external_id)
+
+
+def _apply(session: Session, row: Customer, body: Body) -> None:
+    """Writes the fields that were sent."""
+    for name in (*CUSTOMER_TEXTS, "contact"):
+        if body.get(name):
+            setattr(row, name, body[name])
+    if "metadata" in body:
+        row.meta = requests.metadata(body) or None
+    if not switches.is_legacy(session) and (extra := {n: body[n] for n in NEWEST_FIELDS if body.get(n)}):
+        row.extra = (row.extra or {}) | extra
+
+
+@bp.get("/customers/external/<external_id>")
+def get_by_external_id(external_id: str) -> ResponseReturnValue:
+    _check_expand()
+    with auth.reading() as session:
+        found = session.seen([published_customer(session, external_id)])
+        if not found:
+            raise not_found(f"Customer with lookup key {external_id} was not found", lookup_key=external_id)
+        return _shown(found[0])
+
+
+@bp.get("/customers/<customer_id>")
+def get(customer_id: str) -> ResponseReturnValue:
+    """Finds archived ones too."""
+    _check_expand()
+    with auth.reading() as session:
+        return _shown(_need(session, customer_id))
+
+
+def _need(session: Session, customer_id: str) -> Customer:
+    row = session.get(Customer, customer_id)
+    if row is None:
+        raise not_found(f"Customer with ID {customer_id} was not found", customer_id=customer_id)
+    return row
+
+
+def _check_expand() -> None:
+    for field in filter(None, request.args.get("expand", "").split(",")):
+        if field != "integrations":
+            raise invalid("Field is not allowed to be expanded", field=field)
+
+
+def _shown(row: Customer) -> ResponseReturnValue:
+    body = customer_body(row)
+    if request.args.get("expand"):
+        body["integrations"] = _integrations(row)
+    return jsonify(body)
+
+
+def _integrations(row: Customer) -> list[Body]:
+    at_razorpay = (row.meta or {}).get("razorpay_customer_id")
+    if not at_razorpay:
+        return []
+    link = {"entity_id": row.id, "entity_type": "customer", "provider_type": "razorpay"}
+    return [link | {"provider_entity_id": at_razorpay}]
+
+
+@bp.put("/customers/<customer_id>")
+def update(customer_id: str) -> ResponseReturnValue:
+    return _update(customer_id)
+
+
+@bp.put("/customers")
+def update_by_query() -> ResponseReturnValue:
+    """`?id=` or `?external_customer_id=`."""
+    if external_id := request.args.get("external_customer_id"):
+        with auth.reading() as session:
+            return _update(published_customer(session, external_id).id)
+    return _update(request.args.get("id", ""))
+
+
+def _update(customer_id: str) -> ResponseReturnValue:
+    body = requests.json_body()
+    validation.customer(body, update=True)
+    with auth.writing() as session:
+        row = _need(session, customer_id)
+        if body.get("external_id") and body["external_id"] != row.external_id:
+            refuse_taken(session, body["external_id"])
+        _apply(session, row, body)
+        row.updated_at = session.now()
+        publish(session, "customer.updated", row.id)
+        return jsonify(customer_body(row))
+
+
+@bp.delete("/customers/<customer_id>")
+def delete(customer_id: str) -> ResponseReturnValue:
+    """Archives the customer: the external id is free again, and a sale under way completes."""
+    with auth.writing() as session:
+        row = _need(session, customer_id)
+        row.status, row.updated_at = "archived", session.now()
+        publish(session, "customer.deleted", row.id)
+    return "", 204
+
+
+@bp.post("/customers/search")
+def search() -> ResponseReturnValue:
+    asked = Asked("Invalid filter parameters")
+    limit, offset = asked.page(zero_is_default=True)
+    lists = {"id": asked.texts("customer_ids"), "external_id": asked.texts("external_ids")}
+    for name in ("external_id", "email"):
+        if value := asked.text(name):
+            lists[name] = [value]
+    with auth.reading() as session:
+        query = CUSTOMERS.among(CUSTOMERS.query(session, asked), lists)
+        query = CUSTOMERS.sorted(CUSTOMERS.within(query, "created_at", "created_at", asked), asked)
+        found, total = page_of(session, query, (limit, offset))
+        items = [customer_body(row) for row in with_metadata(found, asked.metadata())]
+    return listed(items, total, limit, offset + limit)

@@ -1,0 +1,185 @@
+"""What the requests about customers and checkout sessions must look like before anything is looked up."""
+
+import re
+from decimal import Decimal
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from babel import Locale
+
+from ..engine.checkout import Options, SubscriptionRequest
+from ..engine.errors import Refusal, invalid
+from . import requests
+from .serializers.common import Body
+
+ACTIONS = ["create_subscription", "modify_subscription", "wallet_topup", "add_addon"]
+OTHER_ENDPOINTS = {
+    "modify_subscription": "Use POST /subscriptions/{id}/modify/execute with a checkout object instead",
+    "wallet_topup": "Use POST /wallets/{id}/top-up with a checkout object instead",
+    "add_addon": "Use POST /subscriptions/addon with a checkout object instead",
+    "pay_invoice": "Use POST /invoices with a checkout object instead",  # newest
+}
+PROVIDERS = ["razorpay"]
+PERIODS = ["MONTHLY", "ANNUAL", "WEEKLY", "DAILY", "QUARTERLY", "HALF_YEARLY", "ONETIME"]
+COLLECTION_METHODS = ["charge_automatically", "send_invoice"]
+PAYMENT_METHODS = ["CARD", "ACH", "OFFLINE", "CREDITS", "PAYMENT_LINK", "UPI"]
+
+EMAIL = re.compile(r"[^@\s\x00-\x1f\"(),:;<>\[\]\\]{1,64}@([\w-]{1,63}\.)+[\w-]{1,63}")
+NOT_COUNTRIES = {"EU", "EZ", "UN", "ZZ"}
+COUNTRIES = {str(code) for code in Locale("en").territories if len(str(code)) == 2} - NOT_COUNTRIES
+MAX_EXTERNAL_ID = 255
+
+CUSTOMER_LIMITS = {
+    "name": 255,
+    "contact": 20,
+    "address_line1": 255,
+    "address_line2": 255,
+    "address_city": 100,
+    "address_state": 100,
+    "address_postal_code": 20,
+}
+CUSTOMER_TEXTS = ("external_id", *CUSTOMER_LIMITS, "email", "address_country", "timezone")
+
+
+def customer(body: Body, *, update: bool = False) -> None:
+    """:raises Refusal: a rule is broken; details are keyed by Go field names."""
+    for name in CUSTOMER_TEXTS:
+        requests.text(body, name)
+    requests.metadata(body)
+    request_name = "UpdateCustomerRequest" if update else "CreateCustomerRequest"
+    broken = _broken_customer_rules(body, update)
+    if broken:
+        text = "Key: '{0}.{1}' Error:Field validation for '{1}' failed on the '{2}' tag"
+        details = {field: text.format(request_name, field, tag) for field, tag in broken.items()}
+        raise invalid("Request validation failed", **details)
+    requests.refuse_nul(body, "Failed to create customer")
+    if len(body.get("external_id") or "") > MAX_EXTERNAL_ID:
+        raise Refusal("database_error", "Failed to create customer")
+
+
+def _broken_customer_rules(body: Body, update: bool) -> dict[str, str]:
+    broken = {
+        _go_name(name): "max" for name, limit in CUSTOMER_LIMITS.items() if len(body.get(name) or "") > limit
+    }
+    if not update:
+        broken |= {_go_name(name): "required" for name in ("external_id", "name") if not body.get(name)}
+    if body.get("email") and not EMAIL.fullmatch(body["email"]):
+        broken["Email"] = "email"
+    if body.get("address_country") and body["address_country"] not in COUNTRIES:
+        broken["AddressCountry"] = "iso3166_1_alpha2"
+    if body.get("timezone") and not _is_timezone(body["timezone"]):
+        broken["Timezone"] = "timezone"
+    return broken
+
+
+def _is_timezone(name: str) -> bool:
+    try:
+        return bool(ZoneInfo(name))
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        return False
+
+
+def _go_name(name: str) -> str:
+    return "".join("ID" if part == "id" else part.capitalize() for part in name.split("_"))
+
+
+SESSION_TEXTS = (
+    *("customer_external_id", "action", "payment_provider", "success_url", "failure_url", "cancel_url"),
+    "idempotency_key",
+)
+PARAM_TEXTS = ("plan_id", "currency", "billing_period", "lookup_key", "subscription_id")
+
+
+def checkout_session(body: Body) -> tuple[str, SubscriptionRequest, Options]:
+    """The parts of a create call: whose, what, how. Checked in Flexprice's order.
+
+    :raises Refusal: the first rule that is broken.
+    """
+    for name in SESSION_TEXTS:
+        requests.text(body, name)
+    requests.metadata(body)
+    configuration = requests.an_object(body, "configuration")
+    params = requests.an_object(configuration, "create_subscription_params")
+    asked = _subscription_request(params)
+    limit = requests.decimal(requests.an_object(body, "payment_provider_config").get("max_mandate_limit"))
+    if not all(body.get(name) for name in ("customer_external_id", "action", "payment_provider")):
+        raise invalid(requests.BAD_FORMAT)
+    _check_action(body["action"])
+    if params.get("subscription_id"):
+        raise invalid("Use POST /subscriptions with a checkout object to gate an existing draft subscription")
+    found = options(body, limit)
+    if configuration.get("create_subscription_params") is None:
+        raise invalid("Provide create_subscription_params in configuration")
+    _check_params(params)
+    if asked.start_date and asked.end_date and asked.end_date < asked.start_date:
+        message = "Ensure the subscription end date is on or after the start date"
+        raise invalid(message, start_date=params["start_date"], end_date=params["end_date"])
+    requests.refuse_nul(body, "checkout session creation failed")
+    return body["customer_external_id"], asked, found
+
+
+def _subscription_request(params: Body) -> SubscriptionRequest:
+    for name in PARAM_TEXTS:
+        requests.text(params, name)
+    return SubscriptionRequest(
+        plan_id=requests.text(params, "plan_id"),
+        currency=requests.text(params, "currency"),
+        billing_period=requests.text(params, "billing_period"),
+        start_date=requests.moment(params.get("start_date")),
+        end_date=requests.moment(params.get("end_date")),
+        lookup_key=requests.text(params, "lookup_key"),
+        metadata=requests.metadata(params) or None,
+    )
+
+
+def options(body: Body, limit: Decimal | None = None) -> Options:
+    """The checkout part of a request: the body of a create call, or a `checkout` object elsewhere.
+
+    :raises Refusal: unknown provider, collection method or payment method, or a limit that is not positive.
+    """
+    if body.get("payment_provider") not in PROVIDERS:
+        raise invalid("Allowed values: razorpay", allowed_values=PROVIDERS)
+    config = requests.an_object(body, "payment_provider_config")
+    method, collection = requests.text(config, "payment_method"), requests.text(config, "collection_method")
+    if method and method not in PAYMENT_METHODS:
+        raise invalid("Please provide a valid payment method type", allowed=PAYMENT_METHODS)
+    collection = collection or "send_invoice"
+    if collection not in COLLECTION_METHODS:
+        allowed = {"collection_method": collection, "allowed_values": COLLECTION_METHODS}
+        raise invalid("Invalid collection method", **allowed)
+    if limit is not None and limit <= 0:
+        raise invalid("An unexpected error occurred")
+    urls = {name: requests.optional_text(body, name) for name in ("success_url", "failure_url", "cancel_url")}
+    return Options(
+        payment_provider=body["payment_provider"],
+        collection_method=collection,
+        payment_method=method,
+        idempotency_key=requests.optional_text(body, "idempotency_key"),
+        metadata=requests.metadata(body) or None,
+        on_existing=_on_existing(body),
+        **urls,
+    )
+
+
+def _on_existing(body: Body) -> str:
+    policies = requests.an_object(body, "entity_creation_options").get("entity_creation_conflict_policies")
+    chosen = policies.get("on_existing_entity") if isinstance(policies, dict) else None
+    return chosen if chosen in ("reject", "supersede") else "reject"
+
+
+def _check_action(action: str) -> None:
+    if action in OTHER_ENDPOINTS:
+        raise invalid(OTHER_ENDPOINTS[action])
+    if action not in ACTIONS:
+        raise invalid(f"Allowed values: {', '.join(ACTIONS)}", allowed_values=ACTIONS)
+
+
+def _check_params(params: Body) -> None:
+    if not params.get("plan_id"):
+        raise invalid("Provide a valid plan_id in create_subscription_params")
+    if len((params.get("currency") or "").encode()) != 3:
+        raise invalid("Currency code must be 3 characters long")
+    period = params.get("billing_period")
+    if not period:
+        raise invalid("Provide a valid billing_period in create_subscription_params (e.g. MONTHLY, ANNUAL)")
+    if period not in PERIODS:
+        raise invalid("Invalid billing period", billing_period=period)

@@ -1,0 +1,83 @@
+"""The Flask app: settings, database, routes."""
+
+from types import ModuleType
+
+from flask import Flask
+
+from .api import auth, errors, http
+from .control import console, faults, request_log, seeding
+from .delivery.dispatcher import Dispatcher
+from .settings import SandboxSettings
+from .store.control_rows import StoreState
+from .store.database import Database, create_store
+
+
+def create_app(settings: SandboxSettings | None = None) -> Flask:
+    """:param settings: read from the environment if left out."""
+    settings = settings or SandboxSettings.from_env()
+    app = Flask(__name__)
+    app.url_map.merge_slashes = False  # Flexprice's router does not redirect a doubled slash
+    app.extensions["sandbox"] = Database(settings.database_url)
+    app.extensions["sandbox_settings"] = settings
+    _prepare_default_store(app.extensions["sandbox"], settings)
+    app.extensions["sandbox_dispatcher"] = Dispatcher(app.extensions["sandbox"], settings)
+    http.register(app)
+    errors.register(app)
+    faults.register(app)
+    request_log.register(app)
+    _handlers()
+    for module in _routes():
+        app.register_blueprint(module.bp)
+    app.register_blueprint(console.front)
+    return app
+
+
+def _routes() -> list[ModuleType]:
+    """The route modules; each has a blueprint `bp`."""
+    from .api import (
+        checkout_sessions,
+        customers,
+        features,
+        invoices,
+        payments,
+        plans,
+        prices,
+        refunds,
+        subscriptions,
+    )
+    from .control import control_api, controls, pay, plan_admin, scenario_pages
+
+    return [
+        customers,
+        plans,
+        prices,
+        features,
+        checkout_sessions,
+        refunds,
+        subscriptions,
+        invoices,
+        payments,
+        control_api,
+        controls,
+        plan_admin,
+        console,
+        scenario_pages,
+        pay,
+    ]
+
+
+def _handlers() -> list[ModuleType]:
+    """The modules that register handlers of tasks by being imported."""
+    from .engine import razorpay, session_lifecycle
+
+    return [razorpay, session_lifecycle]
+
+
+def _prepare_default_store(database: Database, settings: SandboxSettings) -> None:
+    """The default store's endpoint, secrets and switches are the server's settings, at every start."""
+    with database.write(auth.DEFAULT_STORE) as session:
+        state = session.get(StoreState, None) or create_store(session, seed=settings.seed)
+        state.webhook_url = settings.webhook_url
+        state.webhook_secrets = list(settings.webhook_secrets)
+        state.defaults, state.seed = auth.default_switches(settings), settings.seed
+        seeding.fill(session, settings.seed)

@@ -1,0 +1,1 @@
+"""The control API, the console, the payment page, faults and test scenarios."""

@@ -1,0 +1,1 @@
+"""Webhooks: build the message, sign it, send it, retry."""

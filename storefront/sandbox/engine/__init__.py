@@ -1,0 +1,1 @@
+"""What Flexprice does: plain functions on typed rows, without HTTP."""

@@ -1,0 +1,69 @@
+"""The legacy generation answers as a real Flexprice server did: every recording, step by step."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from storefront.sandbox import create_app
+from storefront.sandbox.settings import SandboxSettings
+from tests.sandbox.conftest import Near
+from tests.sandbox.replay import Replay
+
+RECORDINGS = Path(__file__).parent / "recordings"
+ENVIRONMENT = "env_01K3B8N36096Q14DR9GPQY77ZX"
+FILES = sorted(RECORDINGS.glob("*.json"))
+
+# The second month is being built: these are not replayed yet.
+NOT_YET = {
+    *("cancel-and-undo", "cancel-comes-true", "cancel-now", "change-down-at-period-end", "change-refusals"),
+    *("change-up-now", "checkout-first-renewals", "renewal-declined-then-paid", "renewal-link-twice"),
+    *("renewal-paid", "renewal-refusals", "seats-and-previews", "subscribe-free"),
+    *("subscribe-priced-with-checkout", "subscribe-priced-without-checkout", "subscribe-trial"),
+}
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def legacy(request: pytest.FixtureRequest) -> Iterator[Near]:
+    url = "sqlite://" if request.param == "sqlite" else request.getfixturevalue("postgres").database()
+    settings = SandboxSettings(
+        database_url=url, url="http://sandbox.test", webhook_url="", generation="legacy", seed=""
+    )
+    app = create_app(settings)
+    client = Near(app)
+    yield client
+    client.http.close()
+    app.extensions["sandbox"].close()
+
+
+@pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
+def test_a_recording_matches(legacy: Any, file: Path) -> None:
+    if file.stem in NOT_YET:
+        pytest.skip("the second month is being built")
+    operator = file.stem == "keys"  # the recorded key needs its environment named
+    key = f"sk_sandbox_{file.stem}" + ("_operator" if operator else "")
+
+    replay = Replay(legacy, key, ENVIRONMENT if operator else None)
+
+    assert list(replay.run(json.loads(file.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.parametrize("name", ["paid", "paid-late", "with-one-time-fee"])
+def test_the_link_is_what_razorpay_was_asked_for(legacy: Any, name: str) -> None:
+    from storefront.sandbox.store.rows import ProviderLink
+
+    recording = json.loads((RECORDINGS / f"{name}.json").read_text(encoding="utf-8"))
+    replay = Replay(legacy, f"sk_sandbox_link-{name}")
+    assert list(replay.run(recording)) == []
+    (asked,) = [step["provider_received"] for step in recording["steps"] if "provider_received" in step]
+
+    with legacy.app.extensions["sandbox"].read(f"link-{name}") as session:
+        link = session.first(ProviderLink)
+        sent = link.request | {"amount": link.amount, "currency": link.currency, "short_url": link.url}
+        sent |= {"callback_url": link.callback_url, "callback_method": "get", "id": link.id}
+
+    left_out = ("status", "amount_paid")  # Razorpay's answer, not the request
+    expected = {key: value for key, value in asked.items() if key not in left_out}
+    assert list(replay.compare(expected, sent, "link")) == []
