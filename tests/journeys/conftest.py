@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from urllib.parse import urljoin, urlsplit
 import pytest
 import requests
 from flask import Flask, Response
-from sqlalchemy import DateTime, delete, select, update
+from sqlalchemy import DateTime, select, update
 from werkzeug.serving import BaseWSGIServer, make_server
 
 from storefront import create_app as create_shop
@@ -23,10 +24,12 @@ from storefront.emails.models import Email
 from storefront.extensions import checkout, db
 from storefront.models import Order, PlanAccess, WebhookEvent
 from storefront.sandbox import create_app as create_sandbox
-from storefront.sandbox.due import run_due
-from storefront.sandbox.schema import customers, deliveries, events, invoices, prices, sessions, subscriptions
+from storefront.sandbox.engine import time_travel
+from storefront.sandbox.engine.catalog import prices_of
 from storefront.sandbox.settings import SandboxSettings
-from storefront.sandbox.store import need, save
+from storefront.sandbox.store.billing_rows import Invoice, Subscription
+from storefront.sandbox.store.control_rows import Delivery, Event
+from storefront.sandbox.store.rows import CheckoutSession, Customer
 from storefront.settings import Settings
 from tests.conftest import NewDatabase
 
@@ -96,7 +99,7 @@ class Shopper:
 
     def plan_page(self, plan: str = "Starter", **choice: str) -> requests.Response:
         """From the list of plans to the page of the one with this name."""
-        from storefront.sandbox.store import stable_id
+        from storefront.sandbox.store.values import stable_id
 
         plan_id = stable_id("plan", plan.lower().replace(" ", "_"))
         wanted = "&".join(f"{name}={value}" for name, value in choice.items())
@@ -203,7 +206,9 @@ class World:
     # What time does.
 
     def deliver(self) -> int:
-        return run_due(self.sandbox)
+        """Send what the sandbox has to send."""
+        send_all = self.sandbox.extensions["sandbox_dispatcher"].send_all
+        return time_travel.run_due(self.sandbox.extensions["sandbox"], "default", send_all)
 
     def work(self, after: timedelta = timedelta()) -> int:
         """One turn of the worker, after so much time has passed."""
@@ -252,22 +257,30 @@ class World:
     def later(self, step: str) -> None:
         self.control("clock", advance=step)
 
+    def flexprice(self) -> Any:
+        """A transaction on Flexprice's own rows."""
+        return self.sandbox.extensions["sandbox"].write("default")
+
     def set_prices(self, plan_id: str, amount: str) -> None:
         """Behind the shop's back: all prices of the plan at once."""
-        store = self.sandbox.extensions["sandbox"]
-        with store.writing() as conn:
-            found = conn.execute(select(prices.c.body).where(prices.c.entity_id == plan_id)).scalars().all()
-            for price in found:
-                save(conn, prices, price, amount=amount)
+        with self.flexprice() as session:
+            for price in prices_of(session, plan_id):
+                price.amount = Decimal(amount)
 
     def bill_differently(self, **changes: Any) -> None:
         """What the newest session charges for, changed behind everybody's back: invoice and subscription."""
-        store = self.sandbox.extensions["sandbox"]
-        with store.writing() as conn:
-            session = need(conn, sessions, self.sessions()[-1]["id"])
-            for table, key in ((invoices, "checkout_invoice_id"), (subscriptions, "subscription_id")):
-                body = need(conn, table, session[key])
-                save(conn, table, body, **{k: v for k, v in changes.items() if k in body})
+        newest = self.sessions()[-1]["id"]
+        with self.flexprice() as session:
+            checkout_session = session.need(CheckoutSession, newest)
+            for model, row_id in (
+                (Invoice, checkout_session.invoice_id),
+                (Subscription, checkout_session.subscription_id),
+            ):
+                row = session.need(model, row_id)
+                for name, value in changes.items():
+                    if hasattr(row, name):
+                        old = getattr(row, name)
+                        setattr(row, name, Decimal(value) if isinstance(old, Decimal) else value)
 
     def decide(self, how: Callable[..., bool]) -> bool:
         """An operator decides about the newest order."""
@@ -285,10 +298,10 @@ class World:
 
     def lose_customers(self) -> None:
         """And what was still to be said about them."""
-        about_them = select(events.c.id).where(events.c.entity == "customer")
-        with self.sandbox.extensions["sandbox"].writing() as conn:
-            conn.execute(delete(deliveries).where(deliveries.c.event_id.in_(about_them)))
-            conn.execute(delete(customers))
+        with self.flexprice() as session:
+            for event in session.all(Event, Event.entity == "customer"):
+                session.delete(Delivery, Delivery.event_id == event.id)
+            session.delete(Customer)
 
     def set_order(self, **values: Any) -> None:
         """The newest one, as it may be found between two steps."""
@@ -313,14 +326,16 @@ class World:
     @contextmanager
     def shop_closed(self) -> Iterator[None]:
         """Between two deployments there is only a proxy."""
-        door = self.shop.wsgi_app
+        served = self.shop.wsgi_app
         self.shop.wsgi_app = Response("away", status=502)  # type: ignore[method-assign]
         yield
-        self.shop.wsgi_app = door  # type: ignore[method-assign]
+        self.shop.wsgi_app = served  # type: ignore[method-assign]
 
     def change_session(self, session_id: str, **changes: Any) -> None:
-        with self.sandbox.extensions["sandbox"].writing() as conn:
-            save(conn, sessions, need(conn, sessions, session_id), **changes)
+        with self.flexprice() as session:
+            row = session.need(CheckoutSession, session_id)
+            for name, value in changes.items():
+                setattr(row, name, value)
 
     def _listed(self, name: str) -> list[dict[str, Any]]:
         items: list[dict[str, Any]] = requests.get(f"{self.sandbox_url}/_sandbox/{name}", timeout=10).json()[
@@ -336,7 +351,7 @@ class World:
 
     def pay_url(self) -> str:
         """Of the newest session."""
-        return str(self.sessions()[-1]["payment_action"]["url"])
+        return str(self.sessions()[-1]["url"])
 
     # The rows of the shop.
 

@@ -68,7 +68,7 @@ def test_what_is_paid_is_delivered_once_and_the_page_tells_the_truth(
     world.deliver()
 
     staged = {"outcome": outcome, "completion": completion, "delivery": told, "seconds": SECONDS}
-    answer = shopper.send(shopper.see(url), "/stage", **staged)
+    answer = shopper.send(shopper.see(url), "/outcome", **staged)
 
     assert answer.headers.get("Location", "").startswith(f"{world.shop_url}/orders/") is of.comes_back
     page = "success" if of.comes_back else "failure"
@@ -139,7 +139,7 @@ def news_comes(world: Any) -> None:
 
 def time_passes(world: Any) -> None:
     """Six minutes: what was to be sent later is sent, what failed is tried again."""
-    world.control("clock", advance="6m", through=True)
+    world.control("clock", advance="6m")
     world.settle()
 
 

@@ -1,7 +1,6 @@
 """A webhook secret is rotated while customers buy: nothing is lost, and at last the old one is refused."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -25,8 +24,8 @@ def known(world: Any) -> Callable[..., None]:
 @pytest.fixture
 def signs(world: Any) -> Callable[..., None]:
     def with_secrets(*secrets: str) -> None:
-        senders = world.sandbox.extensions["sandbox_senders"]
-        senders.settings = replace(senders.settings, webhook_secrets=secrets)
+        with world.flexprice() as session:
+            session.state.webhook_secrets = list(secrets)
 
     return with_secrets
 

@@ -35,7 +35,7 @@ def test_a_link_that_would_charge_more_is_withdrawn_while_the_shopper_still_look
     assert url not in page.text
     assert "did not match" in page.text
     assert "was cancelled" in dearer.see(url).text  # Flexprice was told, too
-    assert world.sessions()[-1]["checkout_status"] == "failed"
+    assert world.sessions()[-1]["checkout_status"] == "expired"
     world.settle()
     assert world.order().state == "mismatched"
     assert world.emails() == []
