@@ -127,7 +127,7 @@ def places(demo: Any) -> Iterator[dict[str, str]]:
         "a link that was paid": sold["payment_action"]["url"].removeprefix(demo.sandbox),
     }
     yield pages
-    post("/_sandbox/levers/clear")
+    post("/_sandbox/overrides/clear")
     http.close()
 
 

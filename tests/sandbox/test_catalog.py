@@ -229,7 +229,7 @@ def test_what_prices_may_show_beside_themselves(catalog_api: Any, expand: str) -
     assert ("plan" in price) == (expand == "plan")
 
 
-def test_a_plan_of_your_own_can_be_put_on_the_shelf_and_replaced(api: Any) -> None:
+def test_a_plan_of_your_own_can_be_published_and_replaced(api: Any) -> None:
     fees = [{"currency": "EUR", "billing_period": "WEEKLY", "amount": 5.5, "min_quantity": 2}]
     first = api.stock("mine", name="Mine", prices=fees, entitlements={"Seats": 3, "Support": "Yes"})
     again = api.stock("mine", name="Ours", prices=fees)
@@ -254,6 +254,6 @@ def test_a_plan_of_your_own_can_be_put_on_the_shelf_and_replaced(api: Any) -> No
         {"status": "sold"},
     ],
 )
-def test_nonsense_is_not_put_on_the_shelf(api: Any, plan: Any) -> None:
+def test_nonsense_is_not_published(api: Any, plan: Any) -> None:
     assert api.call("PUT", "/_sandbox/plans/mine", plan).status_code == 400
     assert api.found("/v1/plans/search", lookup_key="mine") == []

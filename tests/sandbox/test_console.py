@@ -53,7 +53,7 @@ def test_its_buttons_come_back_to_the_page(sandbox: Any) -> None:
         ("faults", {"fault": "slow", "seconds": "nan"}),
     ],
 )
-def test_a_lever_that_is_not_there_is_refused(sandbox: Any, path: str, body: Any) -> None:
+def test_an_override_that_is_not_there_is_refused(sandbox: Any, path: str, body: Any) -> None:
     assert sandbox.post(f"/_sandbox/{path}", body).status_code == 400
 
 

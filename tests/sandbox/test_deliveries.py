@@ -261,7 +261,7 @@ def test_a_restart_keeps_the_place_on_the_ladder(
     again.extensions["sandbox"].close()
 
 
-def test_unsigned_messages_carry_one_header_and_are_written_anew(sandbox: Any, receiver: Any) -> None:
+def test_unsigned_messages_carry_one_header_and_are_built_again(sandbox: Any, receiver: Any) -> None:
     """No signature, no id, no time; a job tries again after a quarter of an hour."""
     sandbox.control("switches", webhook_signing="native")
     receiver.answers = [500] + [200] * 20

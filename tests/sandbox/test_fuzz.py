@@ -241,7 +241,7 @@ def test_any_price_of_ones_own(busy: Any, fee: Any) -> None:
 
 # The control API and the payment page.
 
-LEVERS = """advance through mode outcome completion delivery times seconds session customer target path method
+CONTROLS = """advance through mode outcome completion delivery times seconds session customer target path method
     signing retries name value back status at_period_end sure then limit type other stage"""
 SET = [
     "5m",
@@ -258,8 +258,8 @@ SET = [
     "yes",
     "down",
 ]
-lever_values = st.sampled_from(SET) | anything
-forms = st.dictionaries(st.sampled_from(LEVERS.split()), lever_values, max_size=4)
+control_values = st.sampled_from(SET) | anything
+forms = st.dictionaries(st.sampled_from(CONTROLS.split()), control_values, max_size=4)
 
 
 def doors(api: Any) -> list[tuple[str, str]]:
@@ -269,7 +269,7 @@ def doors(api: Any) -> list[tuple[str, str]]:
 
 @MANY
 @given(data=st.data())
-def test_any_lever_any_page_and_any_payment(busy: Any, data: Any) -> None:
+def test_any_control_any_page_and_any_payment(busy: Any, data: Any) -> None:
     rule, method = data.draw(st.sampled_from(doors(busy)))
     link = busy.get("/_sandbox/sessions").json()["items"][0]["link"]
     numbers = st.integers(0, 3) | st.just(10**30)

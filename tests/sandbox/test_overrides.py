@@ -225,7 +225,7 @@ def test_before_the_redirect_means_before_the_answer_to_the_payment(sandbox: Any
     assert receiver.types[-1] == COMPLETED
 
 
-def test_later_means_after_so_many_seconds(sandbox: Any, receiver: Any) -> None:
+def test_later_means_after_that_many_seconds(sandbox: Any, receiver: Any) -> None:
     delivered(sandbox, "after", seconds=3600)
     assert told(receiver, COMPLETED) == []
 

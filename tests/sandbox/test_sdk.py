@@ -106,7 +106,7 @@ def test_customers_through_the_official_sdk(sandbox: Any, sdk: Flexprice) -> Non
     assert sdk.customers.get_customer_by_external_id(external_id="user-42") == made
 
 
-def test_everything_on_the_shelf_fits_the_official_sdk(sandbox: Any, sdk: Flexprice) -> None:
+def test_every_plan_fits_the_official_sdk(sandbox: Any, sdk: Flexprice) -> None:
     plans = sdk.plans.query_plan(
         expand="prices,entitlements,features,credit_grant",
         sort=[{"field": "display_order", "direction": "desc"}],

@@ -116,6 +116,17 @@ def cancelled_by_shopper(session: Session, since: Since) -> Evidence | None:
     return None
 
 
+def not_paid_in_time(session: Session, since: Since) -> Evidence | None:
+    """Ended by the sweep and never paid, and the shop accepted the message about it."""
+    for row in _sessions(session, since, CheckoutSession.checkout_status == "expired"):
+        cancelled = list(_log(session, since, what=f"POST {SESSIONS}/{row.id}/cancel", status=200))
+        if not cancelled and _link_state(session, row) != "paid":
+            found = _delivered(session, row.id, "checkout.session.expired")
+            if found:
+                return _about(row) | found
+    return None
+
+
 def refused(status: int, code: str, **wanted: Any) -> Passed:
     def passed(session: Session, since: Since) -> Evidence | None:
         for line in _log(session, since, what=f"POST {SESSIONS}", status=status, code=code, **wanted):

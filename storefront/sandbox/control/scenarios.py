@@ -78,7 +78,7 @@ def _with(method: str, label: str) -> Scenario:
 
 GROUPS: dict[str, dict[str, Scenario]] = {
     "Ways to pay": {
-        "pay-" + "".join(letter for letter in method if letter.isalnum()): _with(method, label)
+        "pay-" + "".join(sign for sign in method if sign.isalnum()): _with(method, label)
         for method, label in METHODS.items()
         if method not in REASONS
     }
@@ -153,7 +153,7 @@ GROUPS: dict[str, dict[str, Scenario]] = {
             "Not paid in time",
             f"{BUY}, do not pay, come back here and let the time pass.",
             "The page says that the time to pay is over and offers to try again.",
-            evidence.ended("expired"),
+            evidence.not_paid_in_time,
             buttons=(PASS_AN_HOUR,),
         ),
         "link-paid-off": Scenario(

@@ -34,7 +34,7 @@ def pay(
 
     :param events: those that arrive, in this order; those that are enabled if left out.
     :param amount: minor units; the link's own if left out.
-    :param delay_s: Flexprice hears of it so many seconds later.
+    :param delay_s: Flexprice hears of it that many seconds later.
     :returns: Razorpay's payment id.
     """
     payment_id = provider.capture(session, link, amount, currency)
