@@ -47,7 +47,7 @@ def test_the_two_other_keys_are_what_they_are_said_to_be(api: Any) -> None:
     assert api.post("/v1/plans/search", {}, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("place", [".env.example", "README.md"])
+@pytest.mark.parametrize("place", [".env.example", "docs/settings.md"])
 def test_every_variable_of_the_sandbox_is_told_where_people_look(place: str) -> None:
     read = re.findall(r'env\.get\("(SANDBOX_\w+)"\)', (ROOT / "storefront/sandbox/settings.py").read_text())
     told = (ROOT / place).read_text()
