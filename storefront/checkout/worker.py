@@ -30,7 +30,7 @@ from .context import (
 )
 from .reconciliation import check_order, next_gap
 from .signals import order_needs_attention, worker_ran
-from .webhooks import process_event
+from .webhooks import HINT_INTERVAL, process_event
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +117,7 @@ def retry_event(event_id: str, until: datetime, error: Exception | None) -> None
     if event.next_attempt_at != until:
         commit()
         return
-    gap = backoff(event.attempts, FIRST_RETRY, LONGEST_RETRY)
+    gap = backoff(event.attempts, FIRST_RETRY if event.signed else HINT_INTERVAL, LONGEST_RETRY)
     if error and event.attempts >= ATTEMPTS_BEFORE_A_PERSON:
         gap = timedelta(days=1)
         note = f"Webhook event {event.id} failed {event.attempts} times: {type(error).__name__}"
