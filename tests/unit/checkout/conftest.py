@@ -1,20 +1,35 @@
 """Fixtures for the checkout's tests: a Flexprice that sells one plan, a buyer, and time that passes."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
+from blinker import NamedSignal
 from flask import Flask
 from sqlalchemy import DateTime, select
 from werkzeug.test import TestResponse
 
-from storefront.checkout import orders
+from storefront.checkout import State, orders
 from storefront.checkout.context import commit
-from storefront.extensions import db
+from storefront.extensions import checkout, db
 from storefront.models import Order, WebhookEvent
+from tests.shop_fixtures import NOW
 
 OFFER = {"plan": "plan_01", "currency": "inr", "billing_period": "MONTHLY"}
+
+
+OPENED = {
+    "state": State.AWAITING_PAYMENT,
+    "session_id": "cs_01",
+    "flexprice_customer_id": "cust_01",
+    "invoice_id": "inv_01",
+    "payment_id": "pay_01",
+    "payment_url": "http://127.0.0.1:8001/pay/abc",
+    "session_requested_at": NOW,
+    "invoice_verified_at": NOW,
+}
 
 
 @pytest.fixture
@@ -49,7 +64,7 @@ def pass_time(app: Flask) -> Callable[[timedelta], None]:
 
 @pytest.fixture
 def act(app: Flask) -> Callable[..., Any]:
-    """Call a function of checkout/orders with an order, and commit: `act(ref, orders.close, by="operator:o")`."""
+    """Call a function of `orders` with an order, and commit: `act(ref, orders.close, by="operator:o")`."""
 
     def run(ref: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with app.app_context():
@@ -60,3 +75,54 @@ def act(app: Flask) -> Callable[..., Any]:
             return result
 
     return run
+
+
+@pytest.fixture
+def add_opened(app: Flask, add_user: Callable[..., int], add_order: Callable[..., str]) -> Callable[..., str]:
+    """Adds Asha's order whose session is open and whose invoice is verified: gives its reference."""
+    add_user()
+    return lambda **values: add_order(**OPENED | values)
+
+
+@pytest.fixture
+def the_event(rows: Callable[[Any], list[Any]]) -> Callable[[], Any]:
+    """The only webhook event there is."""
+
+    def read() -> Any:
+        (event,) = rows(WebhookEvent)
+        return event
+
+    return read
+
+
+@pytest.fixture
+def fail_to_fulfill(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has `on_fulfill` raise, after it granted access: `fail_to_fulfill(lambda order: order.id == 2)`."""
+    grant = checkout.hooks.on_fulfill
+
+    def install(only: Callable[[Any], bool] = lambda order: True) -> None:
+        def hook(order: Any) -> None:
+            grant(order)
+            if only(order):
+                raise RuntimeError("the hook is broken")
+
+        monkeypatch.setattr(checkout.hooks, "on_fulfill", hook)
+
+    return install
+
+
+@pytest.fixture
+def sent(app: Flask) -> Callable[..., Any]:
+    """Collects a signal: `with sent(order_needs_attention) as notes:`, each the keyword arguments."""
+
+    @contextmanager
+    def collect(signal: NamedSignal) -> Iterator[list[dict[str, Any]]]:
+        found: list[dict[str, Any]] = []
+
+        def receiver(_app: Any, **values: Any) -> None:
+            found.append(values)
+
+        with signal.connected_to(receiver, app):
+            yield found
+
+    return collect
