@@ -18,6 +18,7 @@ from storefront.checkout.context import commit
 from storefront.extensions import checkout, db
 from storefront.models import Order, WebhookEvent
 from storefront.settings import Settings
+from tests.samples import invoice, subscription
 from tests.shop_fixtures import NOW
 
 OFFER = {"plan": "plan_01", "currency": "inr", "billing_period": "MONTHLY"}
@@ -164,3 +165,25 @@ def sent(app: Flask) -> Callable[..., Any]:
             yield found
 
     return collect
+
+
+@pytest.fixture
+def deliver(send_webhook: Any, webhook: Any) -> Any:
+    """Delivers a signed webhook about the session."""
+
+    def send(status: str = "completed", message_id: str = "msg_1", **changes: Any) -> None:
+        assert send_webhook(webhook(status, **changes), message_id=message_id).status_code == 204
+
+    return send
+
+
+@pytest.fixture
+def invoice_of_order(the_order: Callable[[], Any]) -> Callable[..., dict[str, Any]]:
+    """The only order's invoice, with its subscription and customer, as Flexprice sends it."""
+
+    def make(**changes: Any) -> dict[str, Any]:
+        bought = subscription(subscription_status="draft")
+        buyer = {"id": "cust_01", "external_id": the_order().customer_key}
+        return invoice(subscription=bought, customer=buyer) | changes
+
+    return make
