@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,6 +34,11 @@ OPENED = {
     "session_requested_at": NOW,
     "invoice_verified_at": NOW,
 }
+
+
+def utc_now() -> datetime:
+    """As the tables hold it."""
+    return datetime.now(UTC).replace(tzinfo=None)
 
 
 @pytest.fixture(scope="session")
@@ -187,3 +192,38 @@ def invoice_of_order(the_order: Callable[[], Any]) -> Callable[..., dict[str, An
         return invoice(subscription=bought, customer=buyer) | changes
 
     return make
+
+
+@pytest.fixture
+def add_due(add_opened: Any) -> Any:
+    """Adds an order that has just come to its state and is due."""
+
+    def place(state: State = State.AWAITING_PAYMENT, **values: Any) -> str:
+        moment = {
+            "status_changed_at": utc_now(),
+            "next_attempt_at": utc_now(),
+            "session_requested_at": utc_now(),
+        }
+        return str(add_opened(**{"state": state, "invoice_verified_at": utc_now()} | moment | values))
+
+    return place
+
+
+@pytest.fixture
+def check_for(the_order: Any, work: Any, pass_time: Any) -> Any:
+    """Lets time pass until `last`; gives the seconds at which the worker checked the order."""
+
+    def run(last: timedelta) -> list[int]:
+        found, elapsed = [], timedelta()
+        while due := the_order().next_attempt_at:
+            gap = max(due - utc_now(), timedelta()) + timedelta(milliseconds=1)
+            if elapsed + gap > last:
+                pass_time(last - elapsed)
+                break
+            pass_time(gap)
+            elapsed += gap
+            work()
+            found.append(round(elapsed.total_seconds()))
+        return found
+
+    return run
