@@ -227,3 +227,18 @@ def check_for(the_order: Any, work: Any, pass_time: Any) -> Any:
         return found
 
     return run
+
+
+@pytest.fixture
+def opened(asha: Any, add_order: Any) -> Any:
+    """Adds an order of Asha's, who is signed in; its link is payable for a quarter of an hour."""
+
+    def add(**values: Any) -> str:
+        defaults = {
+            "state": State.AWAITING_PAYMENT, "session_id": "cs_01", "flexprice_customer_id": "cust_01",
+            "payment_url": "http://127.0.0.1:8001/pay/abc", "session_requested_at": utc_now(),
+            "expires_at": utc_now() + timedelta(minutes=15), "status_changed_at": utc_now(),
+        }  # fmt: skip
+        return str(add_order(**defaults | values))
+
+    return add
