@@ -57,8 +57,8 @@ def next_gap(order: OrderMixin) -> timedelta | None:
     watched = order.state in GAPS or (order.state not in RESTING and waited < WATCH_FOR_MONEY)
     if not watched:
         return None
-    if order.state == State.PAID and order.attempts >= MAX_FULFILLMENT_ATTEMPTS:
-        return DAY
+    if order.state == State.PAID and order.invoice_verified_at and order.attempts >= MAX_FULFILLMENT_ATTEMPTS:
+        return DAY  # the host's hook fails; an outage of Flexprice delays nothing for so long
     shortest, longest = GAPS.get(State(order.state), OTHERWISE)
     return min(max(waited, shortest), longest)
 
@@ -148,7 +148,7 @@ def _session_is_gone(order: OrderMixin) -> None:
 
 def check_paid(order: OrderMixin) -> None:
     """An invoice that was verified in time needs no call now: Flexprice may be down."""
-    if order.attempts == MAX_FULFILLMENT_ATTEMPTS:
+    if order.attempts >= MAX_FULFILLMENT_ATTEMPTS:
         orders.add_review_note(order, "Paid, and not fulfilled after many attempts: see the log")
         commit()
     if not order.invoice_verified_at and not _verified(order):

@@ -174,9 +174,9 @@ def _retry_later(event_id: str, why: str) -> None:
 def handle_session_event(event: WebhookEventMixin) -> str:
     """Believes a signed final status of our own session; asks Flexprice about everything else."""
     order = orders.find_by_session(event.object_id)
-    announced = event.event_type.rpartition(".")[2]
+    announced = event.event_type.rpartition(".")[2] if event.signed else ""
     told = _told_by(event, announced)
-    if order and told is None and announced == "initiated" and event.signed:
+    if order and told is None and announced == "initiated":
         return "we created it"
     if told is None or order is None:
         told = _ask_session(event.object_id)
@@ -253,7 +253,8 @@ def handle_subscription_event(event: WebhookEventMixin) -> str:
     if order.state == State.PAID and event.event_type == "subscription.cancelled":
         raise RetryLater("the order is to be fulfilled first")
     if order.is_active and event.event_type in FOLLOWED:
-        order.subscription_id = order.subscription_id or event.object_id
+        if event.signed:
+            order.subscription_id = order.subscription_id or event.object_id
         if order.subscription_id == event.object_id:
             return _follow(order, ended=event.event_type == "subscription.cancelled" and event.signed)
     return "nothing to change"

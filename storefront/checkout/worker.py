@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 
 from ..flexprice import FlexpriceError
 from . import orders
@@ -30,7 +31,7 @@ from .context import (
 )
 from .reconciliation import check_order, next_gap
 from .signals import order_needs_attention, worker_ran
-from .webhooks import process_event
+from .webhooks import HINT_INTERVAL, process_event
 
 log = logging.getLogger(__name__)
 
@@ -105,6 +106,9 @@ def claim_due(model: Any) -> tuple[Any, datetime] | None:
 def reschedule_order(order_id: int, until: datetime, error: Exception | None) -> None:
     """After as long as it has waited so far; an order that was moved in between is due already."""
     order = orders.get(order_id)
+    unexpected = error and not isinstance(error, (FlexpriceError, orders.FulfillmentFailed, OperationalError))
+    if unexpected and order.attempts >= ATTEMPTS_BEFORE_A_PERSON:
+        orders.add_review_note(order, "Processing fails again and again: see the log")
     gap, now = next_gap(order), db_now()
     orders.change(order, {"last_checked_at": now})
     orders.change(order, {"next_attempt_at": now + gap if gap else None}, next_attempt_at=until)
@@ -117,9 +121,10 @@ def retry_event(event_id: str, until: datetime, error: Exception | None) -> None
     if event.next_attempt_at != until:
         commit()
         return
-    gap = backoff(event.attempts, FIRST_RETRY, LONGEST_RETRY)
-    if error and event.attempts >= ATTEMPTS_BEFORE_A_PERSON:
+    gap = backoff(event.attempts, FIRST_RETRY if event.signed else HINT_INTERVAL, LONGEST_RETRY)
+    if error and event.attempts >= ATTEMPTS_BEFORE_A_PERSON and not isinstance(error, FlexpriceError):
         gap = timedelta(days=1)
+    if error and event.attempts == ATTEMPTS_BEFORE_A_PERSON:
         note = f"Webhook event {event.id} failed {event.attempts} times: {type(error).__name__}"
         after_commit(order_needs_attention, order=None, note=note)
     if error:

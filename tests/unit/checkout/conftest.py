@@ -1,20 +1,79 @@
 """Fixtures for the checkout's tests: a Flexprice that sells one plan, a buyer, and time that passes."""
 
-from collections.abc import Callable
-from datetime import datetime, timedelta
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
 
 import pytest
+from blinker import NamedSignal
 from flask import Flask
 from sqlalchemy import DateTime, select
 from werkzeug.test import TestResponse
 
-from storefront.checkout import orders
+from storefront import create_app
+from storefront.checkout import State, orders
 from storefront.checkout.context import commit
-from storefront.extensions import db
+from storefront.extensions import checkout, db
 from storefront.models import Order, WebhookEvent
+from storefront.settings import Settings
+from tests.samples import invoice, subscription
+from tests.shop_fixtures import NOW
 
 OFFER = {"plan": "plan_01", "currency": "inr", "billing_period": "MONTHLY"}
+
+
+OPENED = {
+    "state": State.AWAITING_PAYMENT,
+    "session_id": "cs_01",
+    "flexprice_customer_id": "cust_01",
+    "invoice_id": "inv_01",
+    "payment_id": "pay_01",
+    "payment_url": "http://127.0.0.1:8001/pay/abc",
+    "session_requested_at": NOW,
+    "invoice_verified_at": NOW,
+}
+
+
+def utc_now() -> datetime:
+    """As the tables hold it."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+@pytest.fixture(scope="session")
+def shared_apps() -> Iterator[dict[str, Flask]]:
+    """One shop for each set of settings, since making one takes longer than most tests here."""
+    apps: dict[str, Flask] = {}
+    yield apps
+    for app in apps.values():
+        with app.app_context():
+            db.engine.dispose()
+
+
+@pytest.fixture
+def app(
+    request: pytest.FixtureRequest, env: dict[str, str], shared_apps: dict[str, Flask],
+    sqlite_in: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory,
+) -> Flask:  # fmt: skip
+    """The shop as if it were new: no rows, nothing cached, its settings as made. On PostgreSQL it is new."""
+    if not env["DATABASE_URL"].startswith("sqlite"):
+        return cast(Flask, request.getfixturevalue("make_app")())
+    key = repr(sorted((env | {"DATABASE_URL": ""}).items()))
+    if key not in shared_apps:
+        url = sqlite_in(tmp_path_factory.mktemp("shared"))
+        shared_apps[key] = made = create_app(Settings.from_env(env | {"DATABASE_URL": url}))
+        made.extensions["settings as made"] = dict(made.config)
+    app = shared_apps[key]
+    app.config.clear()
+    app.config.update(app.extensions["settings as made"])
+    for name in ("client", "catalog", "verifier", "shared_header"):
+        vars(app.extensions["checkout"]).pop(name, None)
+    with app.app_context():
+        for table in reversed(db.metadata.sorted_tables):
+            db.session.execute(table.delete())
+        db.session.commit()
+    return app
 
 
 @pytest.fixture
@@ -49,7 +108,7 @@ def pass_time(app: Flask) -> Callable[[timedelta], None]:
 
 @pytest.fixture
 def act(app: Flask) -> Callable[..., Any]:
-    """Call a function of checkout/orders with an order, and commit: `act(ref, orders.close, by="operator:o")`."""
+    """Call a function of `orders` with an order, and commit: `act(ref, orders.close, by="operator:o")`."""
 
     def run(ref: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with app.app_context():
@@ -60,3 +119,126 @@ def act(app: Flask) -> Callable[..., Any]:
             return result
 
     return run
+
+
+@pytest.fixture
+def add_opened(app: Flask, add_user: Callable[..., int], add_order: Callable[..., str]) -> Callable[..., str]:
+    """Adds Asha's order whose session is open and whose invoice is verified: gives its reference."""
+    add_user()
+    return lambda **values: add_order(**OPENED | values)
+
+
+@pytest.fixture
+def the_event(rows: Callable[[Any], list[Any]]) -> Callable[[], Any]:
+    """The only webhook event there is."""
+
+    def read() -> Any:
+        (event,) = rows(WebhookEvent)
+        return event
+
+    return read
+
+
+@pytest.fixture
+def fail_to_fulfill(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has `on_fulfill` raise, after it granted access: `fail_to_fulfill(lambda order: order.id == 2)`."""
+    grant = checkout.hooks.on_fulfill
+
+    def install(only: Callable[[Any], bool] = lambda order: True) -> None:
+        def hook(order: Any) -> None:
+            grant(order)
+            if only(order):
+                raise RuntimeError("the hook is broken")
+
+        monkeypatch.setattr(checkout.hooks, "on_fulfill", hook)
+
+    return install
+
+
+@pytest.fixture
+def sent(app: Flask) -> Callable[..., Any]:
+    """Collects a signal: `with sent(order_needs_attention) as notes:`, each the keyword arguments."""
+
+    @contextmanager
+    def collect(signal: NamedSignal) -> Iterator[list[dict[str, Any]]]:
+        found: list[dict[str, Any]] = []
+
+        def receiver(_app: Any, **values: Any) -> None:
+            found.append(values)
+
+        with signal.connected_to(receiver, app):
+            yield found
+
+    return collect
+
+
+@pytest.fixture
+def deliver(send_webhook: Any, webhook: Any) -> Any:
+    """Delivers a signed webhook about the session."""
+
+    def send(status: str = "completed", message_id: str = "msg_1", **changes: Any) -> None:
+        assert send_webhook(webhook(status, **changes), message_id=message_id).status_code == 204
+
+    return send
+
+
+@pytest.fixture
+def invoice_of_order(the_order: Callable[[], Any]) -> Callable[..., dict[str, Any]]:
+    """The only order's invoice, with its subscription and customer, as Flexprice sends it."""
+
+    def make(**changes: Any) -> dict[str, Any]:
+        bought = subscription(subscription_status="draft")
+        buyer = {"id": "cust_01", "external_id": the_order().customer_key}
+        return invoice(subscription=bought, customer=buyer) | changes
+
+    return make
+
+
+@pytest.fixture
+def add_due(add_opened: Any) -> Any:
+    """Adds an order that has just come to its state and is due."""
+
+    def place(state: State = State.AWAITING_PAYMENT, **values: Any) -> str:
+        moment = {
+            "status_changed_at": utc_now(),
+            "next_attempt_at": utc_now(),
+            "session_requested_at": utc_now(),
+        }
+        return str(add_opened(**{"state": state, "invoice_verified_at": utc_now()} | moment | values))
+
+    return place
+
+
+@pytest.fixture
+def check_for(the_order: Any, work: Any, pass_time: Any) -> Any:
+    """Lets time pass until `last`; gives the seconds at which the worker checked the order."""
+
+    def run(last: timedelta) -> list[int]:
+        found, elapsed = [], timedelta()
+        while due := the_order().next_attempt_at:
+            gap = max(due - utc_now(), timedelta()) + timedelta(milliseconds=1)
+            if elapsed + gap > last:
+                pass_time(last - elapsed)
+                break
+            pass_time(gap)
+            elapsed += gap
+            work()
+            found.append(round(elapsed.total_seconds()))
+        return found
+
+    return run
+
+
+@pytest.fixture
+def opened(asha: Any, add_order: Any) -> Any:
+    """Adds an order of Asha's, who is signed in; its link is payable for a quarter of an hour."""
+
+    def add(**values: Any) -> str:
+        defaults = {
+            "state": State.AWAITING_PAYMENT, "session_id": "cs_01", "flexprice_customer_id": "cust_01",
+            "payment_url": "http://127.0.0.1:8001/pay/abc", "session_requested_at": utc_now(),
+            "expires_at": utc_now() + timedelta(minutes=15), "status_changed_at": utc_now(),
+        }  # fmt: skip
+        return str(add_order(**defaults | values))
+
+    return add
