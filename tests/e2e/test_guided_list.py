@@ -9,7 +9,6 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-
 from storefront.sandbox.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.browser
@@ -127,7 +126,7 @@ def let_it_be_sent(asha: Any, line: str) -> None:
     asha.guide.locator(f"#send-{line}").click()
 
 
-# What the tester does for each line, and what the QA page then says of the fulfilment.
+# What the tester does for each line, and what the QA page then says of the fulfillment.
 WALKS: dict[str, tuple[Callable[[Any, str], None], str | None]] = {
     **dict.fromkeys(WAYS_TO_PAY, (pay, "done")),
     "upi-declined": (decline, "wait"),
@@ -158,7 +157,7 @@ def test_every_line_has_its_walk() -> None:
     [line if line in ALWAYS else pytest.param(line, marks=pytest.mark.soak) for line in WALKS],
 )
 def test_a_line_is_walked_ticked_and_proven(shopper: Open, demo: Any, line: str) -> None:
-    walk, fulfilment = WALKS[line]
+    walk, fulfillment = WALKS[line]
     asha = shopper()
     guide: Page = asha.new_tab()
     guide.goto(f"{demo.sandbox}/_sandbox/guide")
@@ -175,8 +174,8 @@ def test_a_line_is_walked_ticked_and_proven(shopper: Open, demo: Any, line: str)
 
     guide.goto(f"{demo.sandbox}/_sandbox/guide")
     expect(guide.locator(f"#{line}")).to_contain_text("(seen)", timeout=20_000)  # it keeps looking by itself
-    if fulfilment:
+    if fulfillment:
         asha.see("/qa")
         asha.page.locator("#qa-orders li a").first.click()
         proof = asha.page.locator('[data-check="fulfillment"]')
-        expect(proof).to_have_attribute("data-result", fulfilment, timeout=20_000)
+        expect(proof).to_have_attribute("data-result", fulfillment, timeout=20_000)

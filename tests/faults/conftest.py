@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests: a stack of processes on SQLite or PostgreSQL, and buyers who do not give up."""
+"""Fixtures of the fault tests: a stack of processes on either database, and buyers who do not give up."""
 
 import contextlib
 import time

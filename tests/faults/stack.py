@@ -25,7 +25,9 @@ from sqlalchemy.orm import Session
 
 from storefront.emails.models import Email
 from storefront.models import Order, PlanAccess, User, WebhookEvent
-from storefront.sandbox.schema import deliveries, payments, sessions
+from storefront.sandbox.store.billing_rows import Payment
+from storefront.sandbox.store.control_rows import Delivery
+from storefront.sandbox.store.rows import CheckoutSession
 from tests.conftest import shop_tables
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -222,8 +224,9 @@ class Stack:
                     with connection.begin():
                         connection.execute(update(model).where(column > past).values({name: past}))
         with self.sandbox_engine.connect() as connection, connection.begin():
-            due = update(deliveries).where(deliveries.c.state == "due")
-            connection.execute(due.values(due_at=deliveries.c.due_at - 24 * 3600, claimed_at=None, attempt=0))
+            yesterday = datetime.now(UTC) - timedelta(days=1)
+            due = update(Delivery).where(Delivery.state == "due")
+            connection.execute(due.values(due_at=yesterday, attempt=0))
 
     def signed(self, message_id: str, body: bytes) -> dict[str, str]:
         """Headers of a webhook, as Flexprice sends it now."""
@@ -249,17 +252,17 @@ class Stack:
 
     def sessions_of(self, order: Order) -> int:
         """How many checkout sessions were made for an order."""
-        query = select(func.count()).where(sessions.c.idempotency_key == order.ref)
+        query = select(func.count()).where(CheckoutSession.idempotency_key == order.ref)
         with self.sandbox_engine.connect() as connection:
             return int(connection.scalar(query) or 0)
 
     def captured(self) -> Counter[str]:
         """How often each order was paid, by Flexprice's tables."""
-        key = sessions.c.idempotency_key
+        key = CheckoutSession.idempotency_key
         paid = (
             select(key)
-            .join(payments, payments.c.id == func.json_extract(sessions.c.body, "$.checkout_payment_id"))
-            .where(func.json_extract(payments.c.body, "$.payment_status") == "SUCCEEDED")
+            .join(Payment, Payment.id == CheckoutSession.payment_id)
+            .where(Payment.payment_status == "SUCCEEDED")
         )
         with self.sandbox_engine.connect() as connection:
             return Counter(connection.scalars(paid))
@@ -267,7 +270,7 @@ class Stack:
     def is_settled(self) -> bool:
         """Nothing is on its way and nothing is due."""
         with self.sandbox_engine.connect() as connection:
-            due = connection.scalar(select(func.count()).where(deliveries.c.state == "due"))
+            due = connection.scalar(select(func.count()).where(Delivery.state == "due"))
         unprocessed = self.scalar(select(func.count()).where(WebhookEvent.processed_at.is_(None)))
         unsent = self.scalar(select(func.count()).where(Email.sent_at.is_(None)))
         unfulfilled = self.scalar(select(func.count()).where(Order.state == "paid"))
@@ -296,7 +299,7 @@ class Stack:
         assert welcomed == dict.fromkeys(self.buyers, 1)
         assert self.mail_server.received() == dict.fromkeys(self.buyers, 1)
         with self.sandbox_engine.connect() as connection:
-            sent = connection.execute(select(deliveries.c.event_id, deliveries.c.state)).all()
+            sent = connection.execute(select(Delivery.event_id, Delivery.state)).all()
         assert {state for _, state in sent} == {"delivered"}
         assert {event for event, _ in sent} <= stored
         if self.engine.dialect.name == "sqlite":

@@ -210,7 +210,7 @@ def test_while_the_database_is_held_everybody_is_told_soon(stack, held, tell):
     held.execute("ROLLBACK")
     _, answer, again = tell()
     print(
-        f"\n{stack.engine.dialect.name}: database held, 32 messages for 8 threads: refused within {worst:.1f} s,"
+        f"\n{stack.engine.dialect.name}: database held, 32 messages, 8 threads: refused within {worst:.1f} s,"
         f" the next one answered {answer.status_code} after {again:.2f} s"
     )
     assert worst <= 3.5

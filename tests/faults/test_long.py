@@ -52,7 +52,7 @@ def test_a_hundred_thousand_messages_make_nothing_slower(stack, new_stack_beside
             times.append(spent["new"] / spent["full"])
     flat = {what: statistics.median(times) for what, times in ratios.items()}
     print(
-        f"\n{stack.engine.dialect.name}: {kept} messages, {grown:.0f} bytes of database each (with their orders"
+        f"\n{stack.engine.dialect.name}: {kept} messages, {grown:.0f} bytes of database each (with orders"
         f" and emails); against an empty shop: webhook {flat['webhook']:.2f}x, poll {flat['poll']:.2f}x"
     )
     assert grown <= 2048

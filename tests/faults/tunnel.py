@@ -1,4 +1,4 @@
-"""A TCP tunnel between two processes: it carries what is sent, swallows it, trickles it, or accepts nothing."""
+"""A TCP tunnel between two processes: it passes bytes on, loses them, trickles them, or accepts nothing."""
 
 import contextlib
 import socket

@@ -240,7 +240,7 @@ def test_a_second_payment_for_a_plan_already_granted_is_flagged(world: Any) -> N
 
 @pytest.mark.parametrize("field", ["customer_id", "idempotency_key"])
 def test_news_of_somebody_elses_session_moves_nothing(world: Any, field: str) -> None:
-    """Key and customer must both be the order's own, also where another shop sells through the same account."""
+    """Key and customer must both be the order's own, also where another shop uses the same account."""
     shopper = world.shopper()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
     shopper.buy()

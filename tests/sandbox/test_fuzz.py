@@ -241,8 +241,8 @@ def test_any_price_of_ones_own(busy: Any, fee: Any) -> None:
 
 # The control API and the payment page.
 
-CONTROLS = """advance through mode outcome completion delivery times seconds session customer target path method
-    signing retries name value back status at_period_end sure then limit type other stage"""
+CONTROLS = """advance through mode outcome completion delivery times seconds session customer target path
+    method signing retries name value back status at_period_end sure then limit type other stage"""
 SET = [
     "5m",
     "9999d",

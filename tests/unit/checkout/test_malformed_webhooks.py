@@ -108,10 +108,10 @@ MALFORMED: dict[str, Callable[[], Request]] = {
     "garbage after a valid one": signature(lambda m: f"{m.v1} garbage"),
     "tab between": signature(lambda m: f"{m.forged()}\t{m.v1}"),
     "two headers folded by a comma": signature(lambda m: f"{m.forged()}, {m.v1}"),
-    "one letter": signature(lambda m: "v1,A"),
-    "five letters": signature(lambda m: "v1,AAAAA"),
+    "one character": signature(lambda m: "v1,A"),
+    "five characters": signature(lambda m: "v1,AAAAA"),
     "padding stripped": signature(lambda m: m.v1.rstrip("=")),
-    "last letter lost": signature(lambda m: m.v1.rstrip("=")[:-1] + "="),
+    "last character lost": signature(lambda m: m.v1.rstrip("=")[:-1] + "="),
     "URL-safe alphabet": signature(lambda m: "v1," + "-_" * 21 + "A="),
     "junk inside": signature(lambda m: f"v1,{m.b64[:9]}!{m.b64[9:]}"),
     "text after the padding": signature(lambda m: f"{m.v1}text"),
@@ -127,7 +127,7 @@ MALFORMED: dict[str, Callable[[], Request]] = {
     "hexadecimal": signature(lambda m: f"v1,{base64.b64decode(m.b64).hex()}"),
     "twice as long": signature(lambda m: "v1," + base64.b64encode(bytes(64)).decode()),
     "all zero": signature(lambda m: "v1," + base64.b64encode(bytes(32)).decode()),
-    "nine thousand letters": signature(lambda m: "v1," + "A" * 9000),
+    "nine thousand characters": signature(lambda m: "v1," + "A" * 9000),
     "a hundred valid ones": signature(lambda m: " ".join([m.v1] * 100)),
     # The timestamp.
     "no timestamp": headers(lambda m: m.headers(timestamp=None)),
@@ -153,7 +153,7 @@ MALFORMED: dict[str, Callable[[], Request]] = {
     "a space in the id": message_id("msg 1"),
     "an accent in the id": message_id("msg_é"),
     "a surrogate in the id": message_id("msg_\udc80"),
-    "three hundred letters": message_id("m" * 300),
+    "three hundred characters": message_id("m" * 300),
     # The families.
     "halves of two families": headers(
         lambda m: m.headers(signature=None) | m.headers("webhook", id=None, timestamp=None)
