@@ -18,30 +18,30 @@ Open = Callable[..., Any]
 CDN_GONE = r"net::ERR_FAILED.*cdn\.jsdelivr\.net"
 
 
-def guide(someone: Any) -> Page:
+def scenarios(someone: Any) -> Page:
     page: Page = someone.page
-    page.goto(f"{someone.demo.sandbox}/_sandbox/guide")
+    page.goto(f"{someone.demo.sandbox}/_sandbox/scenarios")
     return page
 
 
 @pytest.fixture
 def started_over(demo: Any) -> None:
-    requests.post(f"{demo.sandbox}/_sandbox/guide/restart", json={}, timeout=10).raise_for_status()
+    requests.post(f"{demo.sandbox}/_sandbox/scenarios/restart", json={}, timeout=10).raise_for_status()
 
 
 @pytest.mark.usefixtures("started_over")
 @pytest.mark.parametrize("cdn", ["with htmx", "without the CDN"])
-def test_a_tick_appears_by_itself(shopper: Open, demo: Any, cdn: str) -> None:
+def test_a_check_mark_appears_by_itself(shopper: Open, demo: Any, cdn: str) -> None:
     there = cdn == "with htmx"
     tester = shopper() if there else shopper(script=None)
     tester.expected = [] if there else [CDN_GONE]
-    page = guide(tester)
+    page = scenarios(tester)
     line = page.locator("#merchant-cancels")
     with page.expect_popup() as shop:
-        line.get_by_role("button", name="Set the stage and go to the shop").click()
+        line.get_by_role("button", name="Start and open the shop").click()
     expect(shop.value).to_have_url(f"{demo.shop}/")
     page.bring_to_front()
-    expect(line).to_contain_text("on stage")
+    expect(line).to_contain_text("(started)")
     assert page.evaluate("Boolean(window.htmx)") is there
 
     asha = shopper()
@@ -49,19 +49,19 @@ def test_a_tick_appears_by_itself(shopper: Open, demo: Any, cdn: str) -> None:
     asha.page.get_by_role("button", name=re.compile("^Pay ")).click()
     expect(asha.page.get_by_role("heading", name="This payment link was cancelled")).to_be_visible()
 
-    expect(line).to_contain_text("(seen)", timeout=20_000)
-    expect(line).to_contain_text("answered: 204")
+    expect(line).to_contain_text("(passed)", timeout=20_000)
+    expect(line).to_contain_text("response: 204")
 
 
 @pytest.mark.usefixtures("started_over")
 def test_without_script_everything_is_a_link_or_a_form(shopper: Open, demo: Any) -> None:
     tester = shopper(java_script_enabled=False)
-    page = guide(tester)
+    page = scenarios(tester)
 
-    page.locator("#zero-amount").get_by_role("button", name="Send it for me").click()
+    page.locator("#zero-amount").get_by_role("button", name="Send the calls").click()
     expect(page.locator("main")).to_contain_text("POST /v1/checkout/sessions → 400")
-    page.get_by_role("link", name="Back to the list").click()
-    expect(page.locator("#zero-amount")).to_contain_text("(seen)")
+    page.get_by_role("link", name="Back to the scenarios").click()
+    expect(page.locator("#zero-amount")).to_contain_text("(passed)")
 
     page.get_by_role("link", name="Deliveries", exact=True).click()
     page.locator("td a").first.click()
@@ -76,8 +76,8 @@ def test_a_tester_picks_outcome_and_delivery_on_the_payment_page(shopper: Open, 
 
     page.get_by_text("For testers").click()
     page.get_by_label("What happens").select_option("paid_too_late")
-    page.get_by_label("How the shop is told").select_option("ten_at_once")
-    page.get_by_role("button", name="Make it happen").click()
+    page.get_by_label("How its messages are delivered").select_option("ten_at_once")
+    page.get_by_role("button", name="Apply").click()
 
     page.wait_for_url(f"{demo.shop}/orders/*/success?*", wait_until="commit")
     asha.sees_money_go_back()
@@ -116,7 +116,7 @@ def places(demo: Any) -> Iterator[dict[str, str]]:
         f"{demo.sandbox}/v1/invoices/{sold['checkout_invoice_id']}", headers=key, timeout=20
     ).json()
     refused = http.get(f"{demo.sandbox}/_sandbox/deliveries", timeout=20).json()["items"][0]["id"]
-    lists = ("", "guide", "sessions", "deliveries", "customers", "journal")
+    lists = ("", "scenarios", "sessions", "deliveries", "customers", "log")
     pages = {path or "console": f"/_sandbox/{path}" for path in lists}
     pages |= {
         "a session that was sold": f"/_sandbox/sessions/{sold['id']}",

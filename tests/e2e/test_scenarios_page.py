@@ -1,6 +1,6 @@
-"""The sandbox's guided list, walked by a tester with two windows, and the QA page as evidence for each line.
+"""The sandbox's test scenarios, walked by a tester with two windows, and the QA page as evidence for each.
 
-A few lines are walked every time. The rest takes minutes: `make soak` walks the whole list.
+A few are walked every time. The rest takes minutes: `make soak` walks them all.
 """
 
 import re
@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import Page, expect
-from storefront.sandbox.scenarios import SCENARIOS
+
+from storefront.sandbox.control.scenarios import SCENARIOS
 
 pytestmark = pytest.mark.browser
 
@@ -123,14 +124,14 @@ def leave(asha: Any, line: str) -> None:
 
 
 def let_it_be_sent(asha: Any, line: str) -> None:
-    asha.guide.locator(f"#send-{line}").click()
+    asha.scenarios.locator(f"#send-{line}").click()
 
 
-# What the tester does for each line, and what the QA page then says of the fulfillment.
+# What the tester does in each scenario, and what the QA page then says of the fulfillment.
 WALKS: dict[str, tuple[Callable[[Any, str], None], str | None]] = {
     **dict.fromkeys(WAYS_TO_PAY, (pay, "done")),
     "upi-declined": (decline, "wait"),
-    "decline-then-pay": (decline_then_pay, "done"),
+    "declined-then-paid": (decline_then_pay, "done"),
     "cancel": (cancel, "stop"),
     "merchant-cancels": (too_slow_for_the_merchant, "stop"),
     "link-expires": (too_slow_for_the_merchant, "stop"),
@@ -148,7 +149,7 @@ WALKS: dict[str, tuple[Callable[[Any, str], None], str | None]] = {
 }
 
 
-def test_every_line_has_its_walk() -> None:
+def test_every_scenario_has_its_walk() -> None:
     assert set(WALKS) == set(SCENARIOS)
 
 
@@ -156,24 +157,26 @@ def test_every_line_has_its_walk() -> None:
     "line",
     [line if line in ALWAYS else pytest.param(line, marks=pytest.mark.soak) for line in WALKS],
 )
-def test_a_line_is_walked_ticked_and_proven(shopper: Open, demo: Any, line: str) -> None:
+def test_a_scenario_is_walked_passed_and_proven(shopper: Open, demo: Any, line: str) -> None:
     walk, fulfillment = WALKS[line]
     asha = shopper()
-    guide: Page = asha.new_tab()
-    guide.goto(f"{demo.sandbox}/_sandbox/guide")
-    if guide.locator(f"#stage-{line}").count():
-        with guide.expect_popup() as shop:
-            guide.locator(f"#stage-{line}").click()
+    scenarios: Page = asha.new_tab()
+    scenarios.goto(f"{demo.sandbox}/_sandbox/scenarios")
+    if scenarios.locator(f"#start-{line}").count():
+        with scenarios.expect_popup() as shop:
+            scenarios.locator(f"#start-{line}").click()
         expect(shop.value).to_have_url(f"{demo.shop}/")
-        guide.bring_to_front()
-        expect(guide.locator(f"#{line}")).to_contain_text("on stage")
-    asha.guide = guide
-    asha.passes_time = lambda line: guide.locator(f"#press-{line}-1").click()
+        scenarios.bring_to_front()
+        expect(scenarios.locator(f"#{line}")).to_contain_text("(started)")
+    asha.scenarios = scenarios
+    asha.passes_time = lambda line: scenarios.locator(f"#press-{line}-1").click()
 
     walk(asha, line)
 
-    guide.goto(f"{demo.sandbox}/_sandbox/guide")
-    expect(guide.locator(f"#{line}")).to_contain_text("(seen)", timeout=20_000)  # it keeps looking by itself
+    scenarios.goto(f"{demo.sandbox}/_sandbox/scenarios")
+    expect(scenarios.locator(f"#{line}")).to_contain_text(
+        "(passed)", timeout=20_000
+    )  # it keeps looking by itself
     if fulfillment:
         asha.see("/qa")
         asha.page.locator("#qa-orders li a").first.click()
