@@ -45,7 +45,7 @@ BEGINNINGS: dict[str, tuple[str, ...]] = {
     "paid twice": (*GIVEN_UP, "click", "pay"),
     "another price than shown": ("raise_price", "click"),
     "paid another price": ("raise_price", "click", "pay"),
-    "paid too late": ("click", "expire", "pay"),
+    "paid too late": ("click", "expire", "pay_late"),
     "given up and paid": (*GIVEN_UP, "pay"),
     "cancelled and repaired": ("click", "cancel", "repair"),
     "expired and repaired": ("click", "expire", "work", "repair"),
@@ -87,6 +87,10 @@ class Sales(RuleBasedStateMachine):
     def begin_pay(self) -> None:
         for session in self.world.sessions():
             self.world.on_payment_page(session, "pay")
+
+    def begin_pay_late(self) -> None:
+        for session in self.world.sessions():
+            self.world.on_payment_page(session, "pay late")
 
     def begin_give_up(self) -> None:
         """After a search in a replica that lags: the link of the order can still be paid."""
@@ -145,7 +149,7 @@ class Sales(RuleBasedStateMachine):
             self.see(self.world.press_cancel(self.browser, order.ref))
             self.world.wire.faults.clear()
 
-    @rule(which=NUMBERS, button=st.sampled_from(("pay", "pay", "pay", "decline", "cancel")))
+    @rule(which=NUMBERS, button=st.sampled_from(("pay", "pay", "pay late", "decline", "cancel")))
     def use_link(self, which: int, button: str) -> None:
         """Also one that the shop never showed: Razorpay mails it."""
         links = [session for session in self.world.sessions() if session.link_id]
