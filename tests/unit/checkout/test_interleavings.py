@@ -111,6 +111,11 @@ def find_payment() -> None:
     orders.find_payment(it(), [found], by="worker")
 
 
+def end_other_access() -> None:
+    if other := orders.find_by_ref("other"):
+        orders.revoke(other, by="webhook", reason="cancelled")
+
+
 def schedule_end() -> None:
     it().access_ends_at = NOW + timedelta(days=3)
 
@@ -141,6 +146,7 @@ ACTS: dict[str, Callable[[], object]] = {
     "fulfilled": lambda: orders.fulfill(it(), by="worker"),
     "receipt": lambda: invoices.record(it(), an_invoice("499")),
     "access ends": lambda: orders.revoke(it(), by="webhook", reason="cancelled"),
+    "access of the other ends": end_other_access,
     "end scheduled": schedule_end,
     "released": lambda: orders.release_for_fulfillment(it(), by="operator:o"),
     "refund confirmed": lambda: orders.confirm_refund(it(), by="operator:o"),

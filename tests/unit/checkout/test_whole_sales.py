@@ -364,3 +364,32 @@ def test_more_sales_reach_every_end(world: ShopAndSandbox) -> None:
 def test_thousands_of_sales_end_in_the_truth(world: ShopAndSandbox) -> None:
     play(world, examples=200, steps=30)
     print(f"\n{sum(Sales.ends.values())} orders ended: {dict(Sales.ends)}")
+
+
+def test_reconcile_makes_up_for_lost_webhooks(world: ShopAndSandbox) -> None:
+    """Late webhooks then find nothing to do."""
+    many = 12
+    for number in range(many):
+        assert world.buy(world.sign_in(f"user{number}")).status_code == 303
+    for number, session in enumerate(world.sessions()):
+        if number % 4:  # three in four are paid; of the rest the merchant cancels one in two
+            world.on_payment_page(session, "pay")
+        elif number % 8:
+            world.on_payment_page(session, "cancel")
+    before = {order.ref: order.state for order in world.orders()}
+    previewed = Counter(after for _, _, after, _ in world.reconcile(dry_run=True))
+    assert {order.ref: order.state for order in world.orders()} == before
+    assert previewed == {"paid": 9, "failed": 1, "awaiting_payment": 2}
+
+    results = world.reconcile()
+    assert len(results) == many
+    assert Counter(order.state for order in world.orders()) == {
+        State.FULFILLED: 9, State.FAILED: 1, State.AWAITING_PAYMENT: 2
+    }  # fmt: skip
+    assert len(world.accesses()) == len(world.welcome_emails()) == 9
+
+    once = [(order.ref, order.state, order.fulfilled_at) for order in world.orders()]
+    world.deliver(*world.events("checkout.session."))
+    world.work()
+    assert [(order.ref, order.state, order.fulfilled_at) for order in world.orders()] == once
+    assert len(world.accesses()) == len(world.welcome_emails()) == 9
