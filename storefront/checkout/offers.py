@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 CACHE_TTL_S = 60
 RETRY_AFTER_S = 10  # after a failed read, pages show what is cached for so long
 CENT = Decimal("0.01")
+CURRENCY_CHARS = 3  # of ISO 4217, and of the order's column
 PERIODS = {  # in the order they are shown, with the longest time that one lasts
     "MONTHLY": timedelta(days=31),
     "QUARTERLY": timedelta(days=92),
@@ -216,12 +217,12 @@ def make_offer(plan: Plan, recurring: list[Price], currency: str, period: str, n
         refusal = Refusal.PER_UNIT
     elif any(not _has_begun(price, now) and _has_begun(price, soon) for price in fixed):
         refusal = Refusal.PRICE_CHANGE
-    elif any(price.billing_period_count != 1 for price in in_force):
+    elif period not in PERIODS or any(price.billing_period_count != 1 for price in in_force):
         refusal = Refusal.PERIOD  # a checkout sells a price for every two months as a monthly one
     amount = sum((line_amount(price) for price in in_force), Decimal(0))
     if refusal is None and amount <= 0:
         refusal = Refusal.FREE
-    elif refusal is None and currency in NOT_HUNDREDTHS:
+    elif refusal is None and (currency in NOT_HUNDREDTHS or len(currency) != CURRENCY_CHARS):
         refusal = Refusal.CURRENCY
     return Offer(plan.id, plan.name, currency, period, amount, refusal)
 

@@ -155,10 +155,19 @@ def find_payment(order: OrderMixin, found: list[Subscription], *, by: str) -> bo
     return transition(order, Trigger.PAYMENT_COMPLETED, by=by, **known)
 
 
-def transition(order: OrderMixin, trigger: Trigger, *, by: str, notify: bool = True, **values: Any) -> bool:
+def transition(
+    order: OrderMixin,
+    trigger: Trigger,
+    *,
+    by: str,
+    notify: bool = True,
+    only_if: dict[str, Any] | None = None,
+    **values: Any,
+) -> bool:
     """Move the order by one conditional UPDATE. Every side effect hangs on the True that this call returns.
 
     :param by: who caused it: "webhook", "worker", "customer", "operator:<email>".
+    :param only_if: columns that must still have these values.
     :param values: further columns to write with it.
     """
     Order = checkout().Order
@@ -170,7 +179,7 @@ def transition(order: OrderMixin, trigger: Trigger, *, by: str, notify: bool = T
         if after is None:
             break
         written = _values_of(order, seen, trigger, after) | values
-        if change(order, written, state=seen.state, review_note=seen.review_note):
+        if change(order, written, state=seen.state, review_note=seen.review_note, **only_if or {}):
             log.info("order %s: %s -> %s (%s, by %s)", order.ref, seen.state, after, trigger, by)
             if notify:
                 moved: dict[str, Any] = {
@@ -362,14 +371,21 @@ def check_now(order: OrderMixin) -> None:
     change(order, {"next_attempt_at": db_now()})
 
 
-def add_review_note(order: OrderMixin, note: str) -> None:
-    """Say something to the operator, who is alerted; what was noted before stays in front of it."""
+def add_review_note(order: OrderMixin, note: str, *conditions: Any) -> None:
+    """Say something to the operator, who is alerted; what was noted before stays in front of it.
+
+    :param conditions: of the row, at the moment of the UPDATE; else nothing is said.
+    """
     Order = checkout().Order
     known = func.coalesce(Order.review_note, "")
     joined = func.coalesce(Order.review_note + "; ", "") + note
-    added = update_where(
-        Order, {"review_note": joined}, Order.id == order.id, ~known.contains(note, autoescape=True)
-    )
+    unknown = ~known.contains(note, autoescape=True)
+    added = update_where(Order, {"review_note": joined}, Order.id == order.id, unknown, *conditions)
     session().refresh(order)
     if added:
         _alert(order, note, "")
+
+
+def note_claimed_payment(order: OrderMixin) -> None:
+    """The customer of an order that ended came back as if they had paid: a person looks into it."""
+    add_review_note(order, CLAIMED_PAID, checkout().Order.state.in_(ENDED_UNPAID))

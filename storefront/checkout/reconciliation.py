@@ -91,7 +91,9 @@ def abandon_if_lost(order: OrderMixin, drafts: list[str], *, patience: timedelta
     if order.session_id or waited < patience:
         return False
     left = f"; a draft was left over: {', '.join(drafts)}" if drafts else ""
-    return orders.transition(order, Trigger.ABANDONED, by=by, review_note=orders.LOST + left)
+    still_lost = {"session_id": None}  # its session may become known at this moment
+    note = orders.LOST + left
+    return orders.transition(order, Trigger.ABANDONED, by=by, only_if=still_lost, review_note=note)
 
 
 def restart(order: OrderMixin) -> bool:

@@ -185,8 +185,7 @@ def note_return(order: OrderMixin) -> None:
         orders.change(
             order, {"returned_paid_at": db_now(), "unverified_payment_id": known}, returned_paid_at=None
         )
-        if order.ended_unpaid:
-            orders.add_review_note(order, orders.CLAIMED_PAID)
+        orders.note_claimed_payment(order)
         commit()
     except Exception:
         rollback()

@@ -141,7 +141,7 @@ class Invoice:
             amount_due=due,
             amount_paid=paid,
             amount_remaining=fields.money_or("amount_remaining", due - paid),
-            number=fields.optional_id("invoice_number"),
+            number=fields.name("invoice_number") or None,  # shown, never looked up by
             invoice_type=fields.upper("invoice_type"),
             billing_reason=fields.upper("billing_reason"),
             customer_id=fields.id("customer_id"),

@@ -16,10 +16,10 @@ from storefront import create_app
 from storefront.checkout import State, orders
 from storefront.checkout.context import commit
 from storefront.extensions import checkout, db
-from storefront.models import Order, WebhookEvent
+from storefront.models import Order, User, WebhookEvent
 from storefront.settings import Settings
 from tests.samples import invoice, subscription
-from tests.shop_fixtures import NOW
+from tests.shop_fixtures import HOME, NOW
 
 OFFER = {"plan": "plan_01", "currency": "inr", "billing_period": "MONTHLY"}
 
@@ -74,6 +74,16 @@ def app(
             db.session.execute(table.delete())
         db.session.commit()
     return app
+
+
+@pytest.fixture
+def asha(app: Flask, add_user: Callable[..., int], browser: Any) -> Any:
+    """A browser in which the user Asha (id 1) is signed in; without the pages of the sign-in."""
+    with app.app_context():
+        session_key = db.session.get_one(User, add_user()).session_key
+    with browser.client.session_transaction(base_url=HOME) as session:
+        session["_user_id"], session["_fresh"] = session_key, True
+    return browser
 
 
 @pytest.fixture

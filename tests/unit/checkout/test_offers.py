@@ -113,6 +113,14 @@ def test_a_price_for_two_months_is_not_sold_as_one() -> None:
     assert offer(price("499", billing_period_count=2)).refusal == Refusal.PERIOD
 
 
+def test_unknown_billing_period_is_not_sold() -> None:
+    assert offer(price("499", billing_period="LUNAR"), period="LUNAR").refusal == Refusal.PERIOD
+
+
+def test_currency_that_is_no_code_is_not_sold() -> None:
+    assert offer(price("499", currency="rupees"), currency="rupees").refusal == Refusal.CURRENCY
+
+
 def test_one_time_fees_are_named_and_not_charged() -> None:
     fee = price("999", billing_cadence="ONETIME", billing_period="ONETIME")
     sold = plan_on_sale(plan(price("499"), fee), NOW)

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
 from storefront.checkout import State, reconciliation, worker
@@ -123,6 +124,26 @@ def test_two_workers_take_different_rows(app: Any, other_events: Any) -> None:
     for thread in workers:
         thread.join(60)
     assert sorted(taken) == [f"msg_{number}" for number in range(8)]
+
+
+def test_row_being_claimed_is_passed_by(context: Any, other_events: Any, app: Any) -> None:
+    """On PostgreSQL: the other worker neither takes it nor waits for it."""
+    if db.engine.dialect.name != "postgresql":
+        pytest.skip("SQLite has no row locks: the UPDATE decides")
+    other_events(2)
+    first = select(WebhookEvent.id).order_by(WebhookEvent.next_attempt_at).limit(1).with_for_update()
+    held = db.session.scalar(first)
+    taken: list[Any] = []
+
+    def take() -> None:
+        with app.app_context():
+            taken.append(worker.claim_due(WebhookEvent))
+
+    thread = threading.Thread(target=take)
+    thread.start()
+    thread.join(10)
+    db.session.rollback()
+    assert {held, taken[0][0]} == {"msg_0", "msg_1"}
 
 
 def test_order_moved_while_it_was_checked_stays_due(context: Any, add_due: Any, act: Any) -> None:
