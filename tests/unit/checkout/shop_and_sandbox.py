@@ -265,7 +265,7 @@ class ShopAndSandbox:
 
     @contextmanager
     def killed_after(self, steps: int | None) -> Iterator[None]:
-        """The shop's process dies at the step after so many commits and calls, if it comes that far."""
+        """The shop's process dies at the step after a number of commits and calls, if it comes that far."""
         self.wire.steps_left = steps
         try:
             yield

@@ -322,7 +322,7 @@ def one_of(things: list[Any], which: int) -> Any:
 def play(
     world: ShopAndSandbox, examples: int, steps: int, *, fixed: bool = False, beginnings: Any = BEGINNINGS
 ) -> None:
-    """So many from each beginning. A failing run prints its steps, and the blob that plays it again."""
+    """This number from each beginning. A failing run prints its steps, and the blob that plays it again."""
     Sales.world = world
     Sales.ends.clear()
     Sales.sold_after.clear()
