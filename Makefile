@@ -27,7 +27,7 @@ test-fast: $(DEV_READY)  ## run the unit tests alone (seconds)
 	$(PYTEST) -m "not soak and not slow and not thorough and not browser and not postgres" tests/unit
 
 test-all: $(DEV_READY)  ## run every test but the soak, also on PostgreSQL and in the browser (long)
-	REQUIRE_POSTGRES=1 REQUIRE_BROWSER=1 $(PYTEST)
+	RUN_ALL_TESTS=1 REQUIRE_POSTGRES=1 REQUIRE_BROWSER=1 $(PYTEST)
 
 soak: $(DEV_READY)  ## run the long tests: thousands of sales, webhooks and kills (minutes, bounded)
 	$(BIN)/python -m pytest -m soak -s

@@ -103,7 +103,7 @@ def banner(environ: Environment, with_sandbox: bool) -> str:
     return f"""
   The shop      {shop}
   The sandbox   {sandbox}  (a practice Flexprice; no real money)
-  Scenarios     {sandbox}/_sandbox/guide  (everything that can go wrong, one click each)
+  Scenarios     {sandbox}/_sandbox/scenarios  (everything that can go wrong, one click each)
   Operator      {shop}/operator  sign in as {OPERATOR}, password {environ["DEMO_OPERATOR_PASSWORD"]}
 
   Try this:

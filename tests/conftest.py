@@ -26,7 +26,7 @@ pytest_plugins = ["tests.shop_fixtures", "tests.leaks"]
 NewDatabase = Callable[[Path], str]  # in this folder; gives the address
 
 # `make test` has five minutes on two cores: these tests run on PostgreSQL too, the rest on SQLite alone, and
-# tests much like another (marker `thorough`) are left out. REQUIRE_POSTGRES and any other `-m` run all.
+# tests much like another (marker `thorough`) are left out. RUN_ALL_TESTS and any other `-m` run all.
 ON_POSTGRESQL = (
     "test_database.py",
     "test_database_failures.py",
@@ -45,7 +45,7 @@ SLOW_FOLDERS = (
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in SLOW_FOLDERS)
-    if os.environ.get("REQUIRE_POSTGRES") or config.getoption("markexpr") != "not soak":
+    if os.environ.get("RUN_ALL_TESTS") or config.getoption("markexpr") != "not soak":
         return
     left = {item for item in items if item.get_closest_marker("thorough") or _runs_on_sqlite_too(item)}
     items[:] = [item for item in items if item not in left]
