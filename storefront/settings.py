@@ -4,11 +4,13 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
 
+from babel.dates import get_timezone
 from email_validator import EmailNotValidError, validate_email
 from environs import Env, EnvError
 from environs.exceptions import EnvValidationError
@@ -65,11 +67,17 @@ class Settings:
     flexprice_environment_id: str | None = None
     payment_hosts: tuple[str, ...] = ()  # besides razorpay.com and rzp.io
     shop_name: str = SHOP_NAME
+    time_zone: str = "Asia/Kolkata"  # of times on pages and in emails
     rate_limits: str = field(default="memory:", repr=False)
     trusted_proxies: int = 0
     qa: str = ""
     qa_token: str = field(default="", repr=False)  # lets the sandbox read the QA result
     metrics_token: str = field(default="", repr=False)  # without one there is no /metrics
+
+    @property
+    def zone(self) -> tzinfo:
+        """The shop's time zone."""
+        return get_timezone(self.time_zone)
 
     @property
     def production(self) -> bool:
@@ -102,6 +110,7 @@ class Settings:
             mail_from=env.mail_from("MAIL_FROM"),
             payment_hosts=env.hosts("CHECKOUT_PAYMENT_HOSTS", ""),
             shop_name=env.str("SHOP_NAME", SHOP_NAME),
+            time_zone=env.time_zone("SHOP_TIME_ZONE", "Asia/Kolkata"),
             rate_limits=env.rate_limits("RATE_LIMITS", "memory:"),
             trusted_proxies=env.trusted_proxies("TRUSTED_PROXIES", "0"),
             qa=env.switch("QA_PAGE", ""),
@@ -332,6 +341,14 @@ def _rate_limits(store: str) -> str:
     )
 
 
+def _time_zone(name: str) -> str:
+    try:
+        get_timezone(name)
+    except LookupError:
+        raise EnvError("must be the name of a time zone, such as Asia/Kolkata") from None
+    return name
+
+
 def _trusted_proxies(number: str) -> int:
     if not re.fullmatch(r"[0-5]", number):
         raise EnvError("must be the number of proxies in front of the shop, 0 to 5")
@@ -350,6 +367,7 @@ PARSERS = {
     "mail_from": _mail_from,
     "hosts": _hosts,
     "rate_limits": _rate_limits,
+    "time_zone": _time_zone,
     "trusted_proxies": _trusted_proxies,
     "switch": _switch,
     "token": _token,

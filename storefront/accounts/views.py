@@ -1,6 +1,6 @@
 """Sign-up, sign-in, sign-out, a new password, the account page and the members' page."""
 
-from urllib.parse import urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from flask import Blueprint, abort, current_app, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
@@ -100,9 +100,11 @@ def form_page(template: str, form: SignInForm | SignUpForm) -> str:
 
 
 def chosen_plan(target: str) -> str | None:
-    path = urlsplit(target).path
-    plan_id = path.rpartition("/")[2]
-    if not plan_id or path != url_for("checkout.plan", plan_id=plan_id):
+    """The name of the plan whose page, or whose review page, the visitor goes on to."""
+    parts = urlsplit(target)
+    plan_id = parse_qs(parts.query).get("plan", [""])[0] or parts.path.rpartition("/")[2]
+    pages = (url_for("checkout.plan", plan_id=plan_id), url_for("review.show")) if plan_id else ()
+    if parts.path not in pages:
         return None
     try:
         plan = context.checkout().catalog.current().plan(plan_id)

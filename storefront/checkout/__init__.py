@@ -49,8 +49,11 @@ class Checkout:
         return function
 
     def before_start(self, function: F) -> F:
-        """Called with (customer, offer) before an order is placed; a response it returns is sent instead."""
-        self.hooks.before_start = function
+        """Called with (customer, offer) before an order is placed; a response it returns is sent instead.
+
+        Several may be registered; the first response wins.
+        """
+        self.hooks.before_start.append(function)
         return function
 
     def on_order_created(self, function: F) -> F:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, ParamSpec, TypeVar, cast
@@ -32,7 +32,7 @@ class Hooks:
     """The functions of the host app, see the decorators of `Checkout`."""
 
     customer_loader: Callable[[], Customer | None] = lambda: None
-    before_start: Callable[[Customer, Offer], ResponseReturnValue | None] = lambda customer, offer: None
+    before_start: list[Callable[[Customer, Offer], ResponseReturnValue | None]] = field(default_factory=list)
     on_order_created: Callable[[Any], None] = lambda order: None
     on_fulfill: Callable[[Any], None] = lambda order: None
     on_revoke: Callable[[Any], None] = lambda order: None

@@ -84,9 +84,9 @@ def start() -> ResponseReturnValue:
     offer = _chosen_offer(customer)
     if offer.refusal:
         return message("This plan cannot be bought here", offer.refusal, _plan_url(), 422)
-    first = checkout().hooks.before_start(customer, offer)
-    if first is not None:
-        return first
+    for hook in checkout().hooks.before_start:
+        if (response := hook(customer, offer)) is not None:
+            return response
     try:
         order = buy(customer, offer)
     except purchase.AlreadyOwned as owned:

@@ -1,10 +1,11 @@
 """An email in words: subject, text and HTML from templates/email/<kind>/, at the time it is sent or read."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import NamedTuple
 
+from babel.dates import format_date
 from flask import current_app
-from flask_babel import force_locale, format_currency, format_datetime
+from flask_babel import force_locale, format_currency, get_locale
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as lazy
 
@@ -81,5 +82,6 @@ def facts_of(order: Order) -> list[tuple[str, str]]:
 
 
 def date_with_zone(when: datetime) -> str:
-    """The reader may be in any time zone, so the zone is always written."""
-    return str(format_datetime(when, "d MMM y, HH:mm 'UTC'", rebase=False))
+    """In the shop's time zone. The reader may be in any other, so the zone is always written."""
+    here = when.replace(tzinfo=UTC).astimezone(settings().zone)
+    return f"{format_date(here, 'd MMM y', locale=get_locale())}, {here:%H:%M %Z}"

@@ -38,6 +38,7 @@ from .models import (
     Price,
     Refund,
     Subscription,
+    Tier,
 )
 from .webhooks import SharedHeader, WebhookVerifier, check_secret, is_signed
 
@@ -76,6 +77,7 @@ __all__ = [
     "ServerError",
     "SharedHeader",
     "Subscription",
+    "Tier",
     "UnreadableResponse",
     "WebhookVerifier",
     "check_secret",

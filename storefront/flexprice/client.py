@@ -159,6 +159,28 @@ class Client:
         path = f"/customers/external/{_segment(external_id)}"
         return self._one("GET", path, Customer.from_json, timeout)
 
+    def update_customer(
+        self,
+        external_id: str,
+        *,
+        name: str | None = None,
+        email: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        timeout: Timeout | None = None,
+    ) -> Customer:
+        """Change the customer with this id of yours; what is not given stays.
+
+        The metadata is replaced as a whole: read it and send it too, since Flexprice keeps Razorpay's
+        customer id there. Source: docs/flexprice-contract.md#b1.
+
+        :param metadata: all of it; texts only.
+        :raises CustomerNotFound: there is no published customer with this external id.
+        """
+        given = {"name": clean_text(name) if name else None, "email": email, "metadata": metadata}
+        body = {key: value for key, value in given.items() if value is not None}
+        params = {"external_customer_id": external_id}
+        return self._one("PUT", "/customers", Customer.from_json, timeout, body=body, params=params)
+
     def get_customer(self, customer_id: str, *, timeout: Timeout | None = None) -> Customer:
         """Return the customer with this id of Flexprice's, also a deleted one.
 
@@ -295,8 +317,10 @@ class Client:
         timeout: Timeout | None,
         *,
         body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
     ) -> T:
-        answer = self._transport.send(method, path, _both_timeouts(timeout, self._timeout), body=body)
+        limits = _both_timeouts(timeout, self._timeout)
+        answer = self._transport.send(method, path, limits, body=body, params=params)
         try:
             return read(parse_json(answer.raw))
         except UnreadableResponse as error:

@@ -7,10 +7,12 @@ from storefront.web import (
     headers,
     hosts,
     languages,
+    legal,
     limits,
     pages,
     pricing,
     request_log,
+    review,
     static_files,
 )
 
@@ -21,6 +23,8 @@ def init_app(app: Flask) -> None:
     hosts.init_app(app)
     languages.init_app(app)
     pages.init_app(app)
+    app.register_blueprint(legal.bp)
+    app.register_blueprint(review.bp)
     pricing.init_app(app)
     static_files.init_app(app)
     headers.init_app(app)

@@ -5,8 +5,9 @@ import secrets
 import time
 from contextlib import suppress
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
-from flask import Flask, Response, g, make_response, render_template, request
+from flask import Flask, Response, g, make_response, render_template, request, url_for
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as lazy
 from flask_babel import ngettext
@@ -15,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, DisconnectionError, InterfaceError, Inter
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
+from storefront.accounts.redirects import safe_next
 from storefront.extensions import db, limiter, login
 from storefront.flexprice import FlexpriceError
 
@@ -25,9 +27,12 @@ RETRY_SOON_S, RETRY_FLEXPRICE_S = 2, 30
 
 
 class Page(NamedTuple):
+    """What an error page says; `action` is its first button, see `next_step`."""
+
     status: int
     title: str
     message: str
+    action: str = "back"
 
 
 PAGES = {
@@ -36,12 +41,18 @@ PAGES = {
         lazy("Request not understood"),
         lazy("Something in the request was not as expected. Go back and try again."),
     ),
-    401: Page(401, lazy("Sign in to continue"), lazy("This page needs an account.")),
+    401: Page(401, lazy("Sign in to continue"), lazy("This page needs an account."), "sign_in"),
     403: Page(
-        403, lazy("Access denied"), lazy("Are you signed in with the account that this page belongs to?")
+        403,
+        lazy("Access denied"),
+        lazy("Are you signed in with the account that this page belongs to?"),
+        "orders",
     ),
     404: Page(
-        404, lazy("Page not found"), lazy("This page does not exist, or it belongs to another account.")
+        404,
+        lazy("Page not found"),
+        lazy("This page does not exist, or it belongs to another account."),
+        "plans",
     ),
     405: Page(
         405,
@@ -53,23 +64,39 @@ PAGES = {
         429,
         lazy("Too many requests"),
         lazy("Many requests came in a short time. Try again in %(time)s."),
+        "retry",
     ),
-    500: Page(500, lazy("Something went wrong"), lazy("We are sorry. The error is in our log.")),
+    500: Page(500, lazy("Something went wrong"), lazy("We are sorry. The error is in our log."), "retry"),
     503: Page(
         503,
         lazy("Not available at the moment"),
         lazy("We cannot reach our payment service. Try again in a minute."),
+        "retry",
     ),
 }
 DATABASE_AWAY = Page(
-    503, lazy("Not available at the moment"), lazy("We cannot reach our database. Try again in a moment.")
+    503,
+    lazy("Not available at the moment"),
+    lazy("We cannot reach our database. Try again in a moment."),
+    "retry",
 )
-EXPIRED_FORM = Page(400, lazy("This form has expired"), lazy("Go back, reload the page and send it again."))
+EXPIRED_FORM = Page(
+    400, lazy("This form has expired"), lazy("Open the page again and send it once more."), "reload"
+)
 NO_COOKIES = Page(
     400,
     lazy("Cookies are needed"),
     lazy("Your browser did not send our cookie. Allow cookies for this shop, then send the form again."),
+    "reload",
 )
+STEPS = {
+    "back": lazy("Go back"),
+    "reload": lazy("Open the page again"),
+    "retry": lazy("Try again"),
+    "sign_in": lazy("Sign in"),
+    "orders": lazy("See your orders"),
+    "plans": lazy("See all plans"),
+}
 
 
 def init_app(app: Flask) -> None:
@@ -141,8 +168,25 @@ def give_up_database() -> None:
 
 
 def show(page: Page, retry_after_s: int | None = None, reference: str = "") -> Response:
-    body = render_template("errors/error.html", **page._asdict(), reference=reference)
+    label, address = next_step(page.action)
+    body = render_template(
+        "errors/error.html", **page._asdict(), reference=reference, next_label=label, next_url=address
+    )
     response = make_response(body, page.status)
     if retry_after_s:
         response.headers["Retry-After"] = str(retry_after_s)
     return response
+
+
+def next_step(action: str) -> tuple[str, str]:
+    """The label and the address of the first button. Asks neither the database nor who is signed in."""
+    if action in ("sign_in", "orders", "plans"):
+        endpoints = {"sign_in": "accounts.sign_in", "orders": "accounts.show", "plans": "checkout.plans"}
+        return str(STEPS[action]), url_for(endpoints[action])
+    if action == "retry" and request.method == "GET":
+        return str(STEPS["retry"]), safe_next(request.full_path.rstrip("?"))
+    came_from = urlsplit(request.referrer or "")  # of this shop only: Referrer-Policy is same-origin
+    if came_from.netloc != request.host:
+        return str(STEPS["plans"]), url_for("checkout.plans")
+    label = STEPS["back"] if action == "retry" else STEPS[action]
+    return str(label), safe_next(f"{came_from.path}?{came_from.query}".rstrip("?"))

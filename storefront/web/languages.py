@@ -5,40 +5,43 @@ language is added by its translations/<language>/LC_MESSAGES/messages.mo. Number
 language of the texts: an English page has no Hebrew month names.
 """
 
-from datetime import datetime
+import re
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from babel import Locale
 from babel.core import UnknownLocaleError
-from babel.dates import format_date, format_time, format_timedelta, get_datetime_format
+from babel.dates import format_date, format_timedelta, get_datetime_format
 from babel.numbers import format_currency, format_decimal
 from flask import Flask, current_app, has_request_context, request
 from flask_babel import get_locale
 from flask_babel import lazy_gettext as lazy
+from markupsafe import Markup
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
-from storefront.extensions import babel
+from storefront.checkout.offers import CENT
+from storefront.extensions import babel, settings
 
 TRANSLATIONS = Path(__file__).parents[2] / "translations"
 HOME_LOCALE = "en_IN"  # outside a request, and for visitors whose language is not known
 MAX_HEADER_CHARS = 200
 
-PERIODS = {  # singular, adverb on a choice, a duration, how often an allowance starts again
-    "MONTHLY": (lazy("month"), lazy("Monthly"), lazy("1 month"), lazy("a month")),
-    "QUARTERLY": (lazy("quarter"), lazy("Quarterly"), lazy("3 months"), lazy("a quarter")),
-    "HALF_YEARLY": (lazy("half-year"), lazy("Half-yearly"), lazy("6 months"), lazy("a half-year")),
-    "ANNUAL": (lazy("year"), lazy("Yearly"), lazy("1 year"), lazy("a year")),
-    "WEEKLY": (lazy("week"), lazy("Weekly"), lazy("1 week"), lazy("a week")),
-    "DAILY": (lazy("day"), lazy("Daily"), lazy("1 day"), lazy("a day")),
+PERIODS = {  # singular, adverb on a choice, a duration
+    "MONTHLY": (lazy("month"), lazy("Monthly"), lazy("1 month")),
+    "QUARTERLY": (lazy("quarter"), lazy("Quarterly"), lazy("3 months")),
+    "HALF_YEARLY": (lazy("half-year"), lazy("Half-yearly"), lazy("6 months")),
+    "ANNUAL": (lazy("year"), lazy("Yearly"), lazy("1 year")),
+    "WEEKLY": (lazy("week"), lazy("Weekly"), lazy("1 week")),
+    "DAILY": (lazy("day"), lazy("Daily"), lazy("1 day")),
 }
 
 
 def init_app(app: Flask) -> None:
     app.config.setdefault("BABEL_TRANSLATION_DIRECTORIES", str(TRANSLATIONS))
     babel.init_app(app, default_locale=HOME_LOCALE, locale_selector=choose_locale)
-    for function in (money, number, date, clock, away, period, period_choice, duration, each):
+    for function in (money, price, number, date, clock, away, period, period_choice, duration):
         app.add_template_filter(function)
     app.add_template_filter(date_time, "datetime")
     app.context_processor(lambda: {"language": language_tag(), "direction": locale().text_direction})
@@ -105,22 +108,57 @@ def money(amount: Decimal, currency: str) -> str:
     return format_currency(amount, currency.upper(), locale=locale())
 
 
+def price(amount: Decimal, currency: str) -> str:
+    """As `money`, without decimals where there are none: "₹1,499", but "₹1,499.50"."""
+    if amount != amount.to_integral_value():
+        return money(amount, currency)
+    pattern = re.sub(r"[.]0+", "", locale().currency_formats["standard"].pattern)
+    return format_currency(amount, currency.upper(), pattern, locale=locale(), currency_digits=False)
+
+
+def unit_price(amount: Decimal, currency: str) -> str:
+    """As `price`, with every decimal that a rate has: "$0.001"."""
+    if amount == amount.quantize(CENT):
+        return price(amount, currency)
+    return format_currency(amount, currency.upper(), locale=locale(), decimal_quantization=False)
+
+
 def number(amount: Decimal | int) -> str:
     return format_decimal(amount, locale=locale())
 
 
 def date(when: datetime) -> str:
-    """With its zone: at 02:00 in India the UTC date is the day before."""
-    return f"{format_date(when, 'medium', locale=locale())} UTC"
+    """The day in the shop's time zone."""
+    return format_date(_here(when), "medium", locale=locale())
 
 
-def clock(when: datetime) -> str:
-    return format_time(when, "HH:mm 'UTC'", locale=locale())
+def clock(when: datetime) -> Markup:
+    """The time of day with its zone, in the shop's; static/times.js shows the reader's own."""
+    return _time_element(when, "clock", _clock(when))
 
 
-def date_time(when: datetime) -> str:
+def date_time(when: datetime) -> Markup:
+    """As `clock`, with the day."""
+    return _time_element(when, "datetime", date_time_text(when))
+
+
+def date_time_text(when: datetime) -> str:
+    """The day and the time with its zone, for texts that are not HTML."""
     together = str(get_datetime_format("medium", locale()))  # such as "{1}, {0}": the date, then the time
-    return together.replace("'", "").format(clock(when), format_date(when, "medium", locale=locale()))
+    return together.replace("'", "").format(_clock(when), date(when))
+
+
+def _clock(when: datetime) -> str:
+    return f"{_here(when):%H:%M %Z}"
+
+
+def _here(when: datetime) -> datetime:
+    return when.replace(tzinfo=UTC).astimezone(settings().zone)
+
+
+def _time_element(when: datetime, kind: str, text: str) -> Markup:
+    stamp = f"{when.isoformat(timespec='seconds')}Z"
+    return Markup('<time datetime="{}" data-time="{}">{}</time>').format(stamp, kind, text)
 
 
 def away(when: datetime, now: datetime) -> str:
@@ -144,11 +182,6 @@ def period_choice(billing_period: str) -> str:
 def duration(billing_period: str) -> str:
     """As in "Pro, 1 month"."""
     return _period(billing_period, 2)
-
-
-def each(reset_period: str) -> str:
-    """How often an allowance starts again, as in "a month"; empty where it never does."""
-    return str(PERIODS[reset_period][3]) if reset_period in PERIODS else ""
 
 
 def _period(billing_period: str, form: int) -> str:

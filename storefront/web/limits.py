@@ -10,6 +10,7 @@ from flask import Flask, session
 
 from storefront.checkout import views
 from storefront.extensions import client_network, limiter
+from storefront.web import review
 
 
 def visitor() -> str:
@@ -28,6 +29,7 @@ LIMITED: dict[str, Any] = {
     "checkout.failure": order_pages(views.failure),
     "checkout.status": order_pages(views.status),
     "checkout.cancel": order_pages(views.cancel),
+    "review.show": order_pages(review.show),
 }
 
 

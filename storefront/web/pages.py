@@ -25,6 +25,8 @@ def init_app(app: Flask) -> None:
 def common() -> dict[str, Any]:
     return {
         "shop_name": settings().shop_name,
+        "shop_url": settings().storefront_url,
+        "time_zone": settings().time_zone,
         "support_email": settings().mail_from,
         "utc_now": utc_now,
         "has_emails": "emails" in current_app.blueprints,

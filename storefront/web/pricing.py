@@ -10,10 +10,11 @@ from flask_babel import lazy_gettext as lazy
 
 from storefront.checkout.offers import CENT, Offer, PlanOnSale, Refusal
 from storefront.flexprice import Entitlement
-from storefront.web.languages import money
+from storefront.web.languages import number, period, price
+from storefront.web.rates import rates_of
 
-MAX_COMPARED = 8  # features side by side; a plan's own page names all of them
 MONTHS = {"QUARTERLY": 3, "HALF_YEARLY": 6, "ANNUAL": 12}
+ONE = Decimal(1)
 
 REFUSALS = {
     Refusal.FREE: lazy("There is nothing to pay for this plan. Contact us to start."),
@@ -33,23 +34,49 @@ class Feature:
     text: str = ""
     metered: bool = False
     limit: int | None = None  # of a metered feature; None: unlimited
-    reset: str = ""  # how often the allowance starts again, a billing period
+    reset: str = ""  # how often the allowance starts again, a billing period; NEVER for seats
 
 
 def init_app(app: Flask) -> None:
-    app.context_processor(
-        lambda: {
-            "features_of": features_of,
-            "compared_features": compared_features,
-            "lines_of": lines_of,
-            "is_highlighted": is_highlighted,
-            "per_month": per_month,
-            "saving": saving,
-            "is_usage_only": is_usage_only,
-            "notes_of": notes_of,
-            "refusal_text": refusal_text,
-        }
+    functions = (
+        *(listed, currencies_of, periods_of, shown_offer, highest_saving, features_of, feature_line),
+        *(feature_value, comparison, rates_of, is_highlighted, per_month, saving, is_usage_only, notes_of),
+        *(refusal_text,),
     )
+    app.context_processor(lambda: {function.__name__: function for function in functions})
+
+
+# -- which plans, currencies and periods ------------------------------------------------------------
+
+
+def listed(plans: Sequence[PlanOnSale], everything: bool = False) -> list[PlanOnSale]:
+    """The plans of the pricing page: those whose metadata in Flexprice does not say `listed: false`."""
+    return [plan for plan in plans if everything or plan.plan.metadata.get("listed") != "false"]
+
+
+def currencies_of(plans: Sequence[PlanOnSale]) -> list[str]:
+    return list(dict.fromkeys(currency for plan in plans for currency, _period in plan.offers))
+
+
+def periods_of(plans: Sequence[PlanOnSale], known: Sequence[str]) -> list[str]:
+    """The billing periods of these plans, in the order of `known`."""
+    sold = {period for plan in plans for _currency, period in plan.offers}
+    return [period for period in known if period in sold]
+
+
+def shown_offer(plan: PlanOnSale, currency: str, billing_period: str) -> Offer | None:
+    """The offer for this choice. A plan without a fixed fee is the same for each period: any offer does."""
+    in_currency = [offer for (known, _period), offer in plan.offers.items() if known == currency.lower()]
+    without_fee = in_currency[0] if in_currency and not any(offer.amount for offer in in_currency) else None
+    return plan.offer(currency, billing_period) or without_fee
+
+
+def is_highlighted(plan: PlanOnSale) -> bool:
+    """Whether the plan's metadata in Flexprice says `highlight: true`."""
+    return plan.plan.metadata.get("highlight") == "true"
+
+
+# -- features ---------------------------------------------------------------------------------------
 
 
 def features_of(plan: PlanOnSale) -> list[Feature]:
@@ -68,22 +95,39 @@ def _feature(entitlement: Entitlement) -> Feature:
     )
 
 
-def compared_features(plans: Sequence[PlanOnSale]) -> list[str]:
-    """The names worth comparing: those of most plans first, then in the order in which plans name them."""
-    named = [feature.name for plan in plans for feature in features_of(plan)]
-    first = {name: place for place, name in reversed(list(enumerate(named)))}
-    return sorted(first, key=lambda name: (-named.count(name), first[name]))[:MAX_COMPARED]
+def feature_line(feature: Feature) -> str:
+    """As in "10 seats", "50,000 API calls / month", "Custom domain", "Support: Email"."""
+    if not feature.metered:
+        return f"{feature.name}: {feature.text}" if feature.text else feature.name
+    if feature.limit is None:
+        return str(_("Unlimited %(feature)s", feature=_within(feature.name)))
+    return f"{number(feature.limit)} {_within(feature.name)}{_each(feature)}"
 
 
-def lines_of(plan: PlanOnSale, compared: Sequence[str]) -> list[Feature]:
-    """The plan's features by these names, in this order; a missing one is shown as not included."""
-    known = {feature.name: feature for feature in features_of(plan)}
-    return [known.get(name) or Feature(name, included=False) for name in compared]
+def feature_value(feature: Feature) -> str:
+    """As in a table: "50,000 / month", "10", "Unlimited", "Email"; empty for a feature that is just there."""
+    if not feature.metered:
+        return feature.text
+    return str(_("Unlimited")) if feature.limit is None else f"{number(feature.limit)}{_each(feature)}"
 
 
-def is_highlighted(plan: PlanOnSale) -> bool:
-    """Whether the plan's metadata in Flexprice says `highlight: true`."""
-    return plan.plan.metadata.get("highlight") == "true"
+def _each(feature: Feature) -> str:
+    return f" / {period(feature.reset)}" if feature.reset not in ("", "NEVER") else ""
+
+
+def _within(name: str) -> str:
+    """A feature's name inside a line: "seats" for "Seats", but "API calls"."""
+    return name if name[:2].isupper() else name[:1].lower() + name[1:]
+
+
+def comparison(plans: Sequence[PlanOnSale]) -> list[tuple[str, list[Feature]]]:
+    """Every feature with its value in each plan, in the order of the plan that names most."""
+    known = [{feature.name: feature for feature in features_of(plan)} for plan in plans]
+    names = dict.fromkeys(name for features in sorted(known, key=len, reverse=True) for name in features)
+    return [(name, [features.get(name) or Feature(name, False) for features in known]) for name in names]
+
+
+# -- money ------------------------------------------------------------------------------------------
 
 
 def per_month(offer: Offer) -> Decimal | None:
@@ -93,26 +137,41 @@ def per_month(offer: Offer) -> Decimal | None:
 
 
 def saving(plan: PlanOnSale, offer: Offer) -> tuple[Decimal, int] | None:
-    """What a year saves against twelve months of the same plan: the amount and whole percents."""
+    """What a year saves against twelve months of the same plan: the amount and rounded percents."""
     monthly = plan.offer(offer.currency, "MONTHLY")
     if offer.billing_period != "ANNUAL" or not (monthly and monthly.buyable and offer.buyable):
         return None
     twelve = monthly.amount * 12
     saved = twelve - offer.amount
-    return (saved, int(saved * 100 / twelve)) if saved > 0 else None
+    return (saved, int((saved * 100 / twelve).quantize(ONE, ROUND_HALF_UP))) if saved > 0 else None
+
+
+def highest_saving(plans: Sequence[PlanOnSale], currency: str) -> str:
+    """For the choice of periods: "Save 17%", or "Save up to 17%" where plans differ; empty for none."""
+    offers = [(plan, plan.offer(currency, "ANNUAL")) for plan in plans]
+    found = [saved[1] for plan, offer in offers if offer and (saved := saving(plan, offer))]
+    if not found:
+        return ""
+    if len(set(found)) == 1:
+        return str(_("Save %(percent)s%%", percent=found[0]))
+    return str(_("Save up to %(percent)s%%", percent=max(found)))
 
 
 def is_usage_only(plan: PlanOnSale, offer: Offer) -> bool:
     return plan.has_usage and offer.amount == 0
 
 
-def notes_of(plan: PlanOnSale, currency: str) -> list[str]:
+def notes_of(plan: PlanOnSale, offer: Offer) -> list[str]:
     """What the first payment does not cover."""
-    notes = [_("Usage is billed afterwards, on top of this price.")] if plan.has_usage else []
+    usage = plan.has_usage and not is_usage_only(plan, offer)
+    notes = [_("Usage is billed afterwards, on top of this price.")] if usage else []
     return notes + [
-        _("A one-time fee of %(amount)s is billed separately.", amount=money(fee.amount, fee.currency))
+        _(
+            "A one-time set-up fee of %(amount)s is not part of the first payment and is billed separately.",
+            amount=price(fee.amount, fee.currency),
+        )
         for fee in plan.one_time_fees
-        if fee.currency == currency
+        if fee.currency == offer.currency
     ]
 
 

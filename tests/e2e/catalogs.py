@@ -41,11 +41,12 @@ def entitlement(name: str, value: Any) -> Entitlement:
         return Entitlement(name, "boolean", value)
     if isinstance(value, str):
         return Entitlement(name, "static", True, static_value=value)
-    return Entitlement(name, "metered", True, usage_limit=value, usage_reset_period="MONTHLY")
+    limit, reset = (value[0], "NEVER") if isinstance(value, tuple) else (value, "MONTHLY")
+    return Entitlement(name, "metered", True, usage_limit=limit, usage_reset_period=reset)
 
 
-SMALL = {"Emails": 10000, "API calls": 50000, "Custom domain": True, "Support": "Email"}
-TEAM = SMALL | {"Emails": 100000, "Team seats": 10, "Support": "Priority email"}
+SMALL = {"Emails": 10000, "API calls": 50000, "Seats": (2,), "Custom domain": True, "Support": "Email"}
+TEAM = SMALL | {"Emails": 100000, "Seats": (10,), "Support": "Priority email"}
 LARGE = TEAM | {
     "Emails": None,
     "API calls": 5000000,
@@ -53,19 +54,33 @@ LARGE = TEAM | {
     "Support": "Phone, day and night",
 }
 FOURTEEN = LARGE | {f"Something more, number {number}": number % 3 != 0 for number in range(1, 8)}
+TIERS = [{"up_to": 1000, "unit_amount": "0.2"}, {"up_to": None, "unit_amount": "0.15"}]
+USAGE = {"type": "USAGE", "billing_model": "TIERED", "tiers": TIERS, "display_name": "Text messages"}
+PACKAGE = {"type": "USAGE", "transform_quantity": {"divide_by": 1000}, "display_name": "Stored messages"}
 USUAL = (
+    plan("Free", "0", {"Emails": 500, "API calls": 1000, "Support": "Community"}),
     plan("Starter", "499", SMALL),
-    plan("Team", "1499.50", TEAM, metadata={"highlight": "true"}),
+    plan("Team", "1499", TEAM, metadata={"highlight": "true"}),
     plan("Business", "4999", LARGE | {"API calls": None}),
+    plan(
+        "Scale",
+        "0",
+        {"Custom domain": True, "Support": "Email"},
+        prices=(
+            price("25", "inr", "MONTHLY", **PACKAGE),
+            price("0", "inr", "MONTHLY", **USAGE),
+            price("0.05", "inr", "MONTHLY", type="USAGE", display_name="Emails"),
+        ),
+    ),
 )
 FEE = {"id": "fee", "billing_period": "ONETIME"}
 CATALOGS: dict[str, tuple[Plan, ...] | None] = {
     "usual": USUAL,
-    "one": USUAL[:1],
-    "two": USUAL[:2],
+    "one": USUAL[1:2],
+    "two": USUAL[1:3],
     "nine": tuple(plan(f"Plan {number}", f"{number}99", SMALL) for number in range(1, 10)),
     "long": (
-        *USUAL[:1],
+        *USUAL[1:2],
         plan(UNBROKEN_NAME, "499", {"y" * 60: "z" * 60}),
         plan(LONG_NAME, "123456.50", FOURTEEN, description="A description that goes on. " * 9),
         plan(

@@ -407,18 +407,24 @@ class Shopper:
         return {"name": "Asha Rao", "email": email, "password": PASSWORD}
 
     def sign_up_for(self, plan: str = "Starter", at: str = "/plans") -> None:
-        """From the list of plans, by way of signing up, to the plan's own page."""
+        """From the list of plans, by way of signing up, to the review page."""
         self.see(at)
-        self.press(f"Buy {plan}")
-        self.page.get_by_role("link", name="Create an account").click()
+        self.page.get_by_role("link", name=f"Buy {plan}").click()
         for name, typed in self.details().items():
             self.page.locator(f"input[name={name}]").fill(typed)
         self.page.locator("main").get_by_role("button", name="Sign up").click()
-        expect(self.page.get_by_role("heading", level=1, name=plan)).to_be_visible()
+        expect(self.page.get_by_role("heading", level=1, name="Review your order")).to_be_visible()
 
     def buy(self, plan: str = "Starter") -> None:
-        self.press(f"Buy {plan}")
+        """From the list of plans or a plan's page, by way of the review page, or from there."""
+        self.reviews(plan)
+        self.press("Continue to payment")
         self.is_at_payment()
+
+    def reviews(self, plan: str = "Starter") -> None:
+        if "/review?" not in self.page.url:
+            self.page.get_by_role("link", name=f"Buy {plan}").click()
+        expect(self.page.get_by_role("heading", level=1, name="Review your order")).to_be_visible()
 
     def order(self, plan: str = "Starter") -> None:
         self.joins()

@@ -235,6 +235,7 @@ class Gallery:
         return found
 
 
+REVIEW = "/review?plan={}&currency=inr&billing_period=MONTHLY"
 NEW = {"name": "Asha", "email": "asha@example.com", "password": PASSWORD}
 PAGES = {
     "start": View("down", "", "/"),
@@ -250,6 +251,15 @@ PAGES = {
     "a plan, owned": View("usual", "asha", "/plans/plan_starter"),
     "sign in": View("usual", "", "/sign-in"),
     "sign in to continue": View("usual", "", "/account", lands="/sign-in?next=/account"),
+    "review": View("usual", "asha", REVIEW.format("plan_team")),
+    "review, with a fee": View("odd", "asha", REVIEW.format("plan_set_up")),
+    "review, mistakes": View(
+        "usual", "asha", REVIEW.format("plan_team"), {"gstin": "27X", "billing_name": ""}, lands="/checkout"
+    ),
+    "terms": View("usual", "", "/terms"),
+    "privacy": View("usual", "", "/privacy"),
+    "refunds": View("usual", "", "/refunds"),
+    "contact": View("usual", "", "/contact"),
     "sign in for a plan": View("usual", "", "/sign-in?next=/plans/plan_team"),
     "sign in, empty": View("usual", "", "/sign-in", {}),
     "sign in, wrong": View("usual", "", "/sign-in", {"email": "a@example.com", "password": "guess"}),

@@ -95,8 +95,9 @@ def pay_and_hear_it_again(asha: Any, line: str) -> None:
 def try_again(asha: Any, line: str) -> None:
     asha.expected += ["503", "502"]
     asha.joins()
-    asha.see("/")
-    asha.press("Buy Starter")
+    asha.see("/plans")
+    asha.reviews()
+    asha.press("Continue to payment")
     expect(asha.page.locator("main")).to_contain_text(re.compile("could not reach|cannot reach"))
     asha.opens_order()
     asha.sees_phase("unopened")
@@ -108,8 +109,9 @@ def try_again(asha: Any, line: str) -> None:
 
 def wait_for_the_link(asha: Any, line: str) -> None:
     asha.joins()
-    asha.see("/")
-    asha.press("Buy Starter")
+    asha.see("/plans")
+    asha.reviews()
+    asha.press("Continue to payment")
     asha.sees_phase("waiting", 60)
     asha.page.locator("#order-pay").click()
     asha.is_at_payment()

@@ -14,12 +14,12 @@ from tests.faults.stack import API_KEY, PASSWORD, SECRET_KEY, TIMEOUT_S, WEBHOOK
 
 
 class Page(HTMLParser):
-    """A page's forms by action, what it says of the order, and the payment link it offers."""
+    """A page's forms by action, what it says of the order, and the review and payment pages it links to."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
         self.forms: dict[str, dict[str, str]] = {}
-        self.phase = self.payment_url = ""
+        self.phase = self.payment_url = self.review_url = ""
         self.feed(html)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -32,6 +32,8 @@ class Page(HTMLParser):
             self._fields[str(attr["name"])] = attr.get("value") or ""
         if tag == "a" and "/pay/" in (attr.get("href") or ""):
             self.payment_url = attr["href"] or ""
+        if tag == "a" and (attr.get("href") or "").startswith("/review?"):
+            self.review_url = self.review_url or attr["href"] or ""
 
     def action(self, ending: str) -> str | None:
         return next((action for action in self.forms if action.endswith(ending)), None)
@@ -60,6 +62,10 @@ class Buyer:
         self.url = urljoin(self.stack.shop_url, path)
         return Page(self.insist("GET", self.url).text)
 
+    def review_page(self) -> Page:
+        """Of the first plan that is sold."""
+        return self.see(self.see("/plans").review_url)
+
     def send(self, page: Page, ending: str, **typed: str) -> requests.Response:
         action = page.action(ending)
         assert action is not None, page.forms
@@ -74,7 +80,7 @@ class Buyer:
 
     def buy(self) -> None:
         """Until the page says that the plan is active."""
-        self.send(self.see("/plans"), "/checkout")
+        self.send(self.review_page(), "/checkout")
         deadline = time.monotonic() + TIMEOUT_S
         while True:
             order = self.stack.orders_of(self.email)[-1]

@@ -39,7 +39,7 @@ def test_a_storm_of_one_message_is_one_message(stack, webs):
 def test_sixteen_clicks_at_once_open_one_session(stack, webs, new_buyer):
     buyer = new_buyer()
     buyer.sign_up()
-    page = buyer.see("/plans")
+    page = buyer.review_page()
     action = page.action("/checkout")
     clicks = [
         threading.Thread(
@@ -115,7 +115,7 @@ def test_what_a_killed_worker_held_is_done_within_ten_seconds(stack, webs, new_b
         [point, *_] = [passed for passed in stack.points_passed() if passed.startswith(moment)]
         buyer = new_buyer()
         buyer.sign_up()
-        buyer.send(buyer.see("/plans"), "/checkout")
+        buyer.send(buyer.review_page(), "/checkout")
         [order] = stack.orders_of(buyer.email)
         stack.arm(point)
         buyer.pay(order.payment_url)

@@ -144,8 +144,8 @@ def test_late_money_is_noticed_without_any_webhook(world: Any) -> None:
 def test_the_late_news_of_a_failed_first_try_does_not_touch_the_order(world: Any) -> None:
     """The first create fails and says so in an event; the second one, with the same key, succeeds."""
     shopper = world.shopper()
-    page = shopper.plan_page()
-    starter = page.url.partition("/plans/")[2].partition("?")[0]
+    starter = shopper.plan_page().url.partition("/plans/")[2].partition("?")[0]
+    page = shopper.review_page()
     world.webhooks("hold")
 
     world.set_prices(starter, "0.5")  # less than Razorpay takes

@@ -43,7 +43,7 @@ def test_the_plans_say_that_they_are_away(world: Any, outage: str) -> None:
 
 def test_the_last_known_plans_are_shown_but_nothing_is_sold_from_them(world: Any) -> None:
     shopper = world.shopper()
-    page = shopper.plan_page()
+    page = shopper.review_page()
     world.forget_prices()
     world.down()
 

@@ -200,7 +200,7 @@ def test_a_lost_webhook_is_made_good_by_asking(world: Any) -> None:
 
 def test_eight_clicks_at_once_make_one_order_and_one_session(world: Any) -> None:
     shopper = world.shopper()
-    page = shopper.plan_page()
+    page = shopper.review_page()
     together = threading.Barrier(8)
 
     def click(_: int) -> tuple[int, str]:

@@ -47,7 +47,9 @@ def test_the_shopper_is_led_to_the_price_of_today_and_buys_by_it(world: Any, dea
 
     plan = dearer.see(re.search(r'id="order-plan" href="([^"]+)"', dearer.order_page(world.order()).text)[1])  # type: ignore[index]
     assert "599" in plan.text
-    dearer.pay(dearer.send(plan, "/checkout").headers["Location"])
+    review = dearer.review_page()
+    assert "599" in review.text
+    dearer.pay(dearer.send(review, "/checkout").headers["Location"])
     world.settle()
 
     assert [order.state for order in world.orders()] == ["mismatched", "fulfilled"]

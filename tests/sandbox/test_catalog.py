@@ -14,7 +14,7 @@ def test_plans_come_bare_unless_expanded(api: Any) -> None:
     assert bare["pagination"] == {"total": 7, "limit": 50, "offset": 50}
     team = api.plan("team")
     assert {price["currency"] for price in team["prices"]} == {"inr", "usd"}
-    assert team["entitlements"][0]["feature"]["name"] == "E-mails"
+    assert team["entitlements"][0]["feature"]["name"] == "Emails"
     assert api.get(f"/v1/plans/{team['id']}").json()["prices"] == team["prices"]
     assert api.get("/v1/plans/plan_1").json()["details"] == {"plan_id": "plan_1"}
 
@@ -42,7 +42,7 @@ def test_what_a_plan_shows_is_what_was_asked_for(catalog_api: Any) -> None:
 
     assert "entitlements" not in starter("prices")
     assert "feature" not in starter("entitlements")["entitlements"][0]
-    assert starter("entitlements,features")["entitlements"][0]["feature"]["name"] == "E-mails"
+    assert starter("entitlements,features")["entitlements"][0]["feature"]["name"] == "Emails"
     assert "credit_grants" not in starter("credit_grant")  # empty lists are left out
     assert starter("prices, meters")["prices"]
 
@@ -125,22 +125,23 @@ def test_an_archived_plan_is_hidden_read_by_id_and_not_sold(api: Any) -> None:
 
 
 def test_tiers_and_packages_are_told_in_full(catalog_api: Any) -> None:
-    prices = {price["display_name"]: price for price in catalog_api.plan("pay_as_you_go")["prices"]}
+    listed = catalog_api.plan("scale")["prices"]
+    prices = {price["display_name"]: price for price in listed if price["currency"] == "inr"}
 
     assert prices["Text messages"]["tiers"][-1] == {"up_to": None, "unit_amount": "0.15"}
     assert prices["Text messages"]["tier_mode"] == "SLAB"
-    assert prices["Storage"]["transform_quantity"] == {"divide_by": 1000, "round": "up"}
+    assert prices["Stored messages"]["transform_quantity"] == {"divide_by": 1000, "round": "up"}
 
 
 @pytest.mark.parametrize(
     ("asked", "names"),
     [
         ({"sort": [{"field": "display_order", "direction": "asc"}]}, ["Free", "Starter", "Team"]),
-        ({"sort": [{"field": "display_order", "direction": "desc"}]}, ["Pacific", "Studio", "Pay as you go"]),
+        ({"sort": [{"field": "display_order", "direction": "desc"}]}, ["Pacific", "Studio", "Scale"]),
         ({"sort": [{"field": "name", "direction": "asc"}]}, ["Business", "Free", "Pacific"]),
         ({"sort": [{"field": "name"}]}, ["Business", "Free", "Pacific"]),
         ({}, ["Free", "Starter", "Team"]),
-        ({"order": "asc"}, ["Pacific", "Studio", "Pay as you go"]),
+        ({"order": "asc"}, ["Pacific", "Studio", "Scale"]),
     ],
 )
 def test_plans_come_newest_first_or_as_the_sort_list_says(
@@ -216,7 +217,7 @@ def test_prices_are_sorted_by_a_word(catalog_api: Any) -> None:
 
     assert [price["amount"] for price in catalog_api.found("/v1/prices/search", **asked)] == [
         "49990",
-        "14995",
+        "14990",
         "5000",
     ]
     assert catalog_api.post("/v1/prices/search", {"sort": [{"field": "amount"}]}).status_code == 400

@@ -66,7 +66,7 @@ def test_a_whole_sale_through_the_official_sdk(sandbox: Any, sdk: Flexprice, rec
 
     assert (read.terminal, read.payment.status) == (True, "SUCCEEDED")
     assert (invoice.total, invoice.payment_status, invoice.invoice_status) == (
-        "14995",
+        "14990",
         "SUCCEEDED",
         "FINALIZED",
     )
@@ -116,7 +116,7 @@ def test_every_plan_fits_the_official_sdk(sandbox: Any, sdk: Flexprice) -> None:
         ],
         limit=2,
     )
-    assert [plan.name for plan in plans.items] == ["Pay as you go", "Team"]
+    assert [plan.name for plan in plans.items] == ["Scale", "Team"]
     assert (plans.pagination.total, plans.pagination.offset) == (3, 2)
 
     prices = sdk.prices.query_price(
@@ -124,7 +124,7 @@ def test_every_plan_fits_the_official_sdk(sandbox: Any, sdk: Flexprice) -> None:
     )
     tiered = next(price for price in prices.items if price.billing_model == "TIERED")
     assert [tier.up_to for tier in tiered.tiers] == [1000, None]
-    assert tiered.plan.name == "Pay as you go"
+    assert tiered.plan.name == "Scale"
     for plan in sdk.plans.query_plan().items:
         assert sdk.plans.get_plan(id=plan.id).prices
 

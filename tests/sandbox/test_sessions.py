@@ -128,7 +128,7 @@ def test_a_missing_customer_is_404(api: Any) -> None:
     ("plan", "params", "status", "message"),
     [
         ("free", {}, 400, "An unexpected error occurred"),
-        ("pay_as_you_go", {}, 400, "An unexpected error occurred"),
+        ("scale", {}, 400, "An unexpected error occurred"),
         ("starter", {"plan_id": "plan_1"}, 404, "Plan with ID plan_1 was not found"),
         (
             "starter",

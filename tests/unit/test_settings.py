@@ -240,6 +240,7 @@ def test_every_setting_is_explained_in_the_example():
         "QA_TOKEN",
         "RATE_LIMITS",
         "SHOP_NAME",
+        "SHOP_TIME_ZONE",
         "TRUSTED_PROXIES",
     }
     listed = {line.split("=")[0] for line in example.splitlines() if line and not line.startswith("#")}

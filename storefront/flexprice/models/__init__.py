@@ -7,7 +7,7 @@ lower case. An id or a status longer than 255 characters is unreadable; names ar
 """
 
 from .billing import Invoice, Payment, Refund, Subscription
-from .catalog import Customer, Entitlement, Environment, Plan, Price
+from .catalog import Customer, Entitlement, Environment, Plan, Price, Tier
 from .checkout import CheckoutSession, CheckoutSessionRequest
 from .event import Event
 
@@ -24,4 +24,5 @@ __all__ = [
     "Price",
     "Refund",
     "Subscription",
+    "Tier",
 ]

@@ -22,6 +22,7 @@ class Customer:
     external_id: str
     name: str = ""
     email: str = ""
+    metadata: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Customer:
@@ -35,6 +36,29 @@ class Customer:
             external_id=fields.required_id("external_id"),
             name=fields.name("name"),
             email=fields.text("email"),
+            metadata=fields.metadata(),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Tier:
+    """What a unit costs up to a quantity, inclusive; `up_to` None: without end."""
+
+    unit_amount: Decimal
+    flat_amount: Decimal = Decimal(0)
+    up_to: int | None = None
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Tier:
+        """Read a tier.
+
+        :raises UnreadableResponse: an amount or the limit cannot be read.
+        """
+        fields = Fields(data, "tier")
+        return cls(
+            unit_amount=fields.money_or("unit_amount", Decimal(0)),
+            flat_amount=fields.money_or("flat_amount", Decimal(0)),
+            up_to=fields.optional_integer("up_to"),
         )
 
 
@@ -63,6 +87,8 @@ class Price:
     billing_period_count: int = 1
     price_unit_type: str = ""
     lookup_key: str = ""
+    tiers: tuple[Tier, ...] = ()
+    package_size: int = 1  # of a PACKAGE price: `amount` is for this many units
 
     @property
     def one_time(self) -> bool:
@@ -99,6 +125,8 @@ class Price:
             billing_period_count=fields.integer("billing_period_count", 1),
             price_unit_type=fields.name("price_unit_type"),
             lookup_key=fields.name("lookup_key"),
+            tiers=fields.many("tiers", Tier.from_json),
+            package_size=fields.inner("transform_quantity").integer("divide_by", 1),
         )
 
 

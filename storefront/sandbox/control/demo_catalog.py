@@ -1,4 +1,7 @@
-"""The plans that the demo sells; their ids are the same after every reset."""
+"""The plans that the demo sells; their ids are the same after every reset.
+
+A plan with `listed: false` in its metadata is a test fixture: the shop shows it at /plans?all only.
+"""
 
 from typing import Any
 
@@ -13,16 +16,49 @@ def usage(currency: str, period: str, amount: str, **details: Any) -> Body:
     return fee(currency, period, amount, type="USAGE", **details)
 
 
+UNLISTED = {"listed": "false"}
+
+
+def seats(number: int) -> Body:
+    return {"limit": number, "reset": "NEVER"}
+
+
+def rates(currency: str, email: str, message: str, more: str, storage: str) -> list[Body]:
+    """What Scale costs: a flat rate, a rate in two tiers, and a package of 1,000."""
+    return [
+        usage(currency, "MONTHLY", email, display_name="Emails", lookup_key=f"emails_{currency}"),
+        usage(
+            currency,
+            "MONTHLY",
+            "0",
+            lookup_key=f"sms_{currency}",
+            display_name="Text messages",
+            billing_model="TIERED",
+            tier_mode="SLAB",
+            tiers=[{"up_to": 1000, "unit_amount": message}, {"up_to": None, "unit_amount": more}],
+        ),
+        usage(
+            currency,
+            "MONTHLY",
+            storage,
+            lookup_key=f"storage_{currency}",
+            display_name="Stored messages",
+            billing_model="PACKAGE",
+            transform_quantity={"divide_by": 1000, "round": "up"},
+        ),
+    ]
+
+
 PLANS: list[Body] = [
     {
         "name": "Free",
-        "description": "Try it out, for as long as you like",
+        "description": "Try it for as long as you like",
         "metadata": {},
         "prices": [
             fee("inr", "MONTHLY", "0"),
             fee("usd", "MONTHLY", "0"),
         ],
-        "entitlements": {"E-mails": 500, "API calls": 1000, "Support": "Community"},
+        "entitlements": {"Emails": 500, "API calls": 1000, "Support": "Community"},
     },
     {
         "name": "Starter",
@@ -35,24 +71,30 @@ PLANS: list[Body] = [
             fee("usd", "MONTHLY", "9"),
             fee("usd", "ANNUAL", "90"),
         ],
-        "entitlements": {"E-mails": 10000, "API calls": 50000, "Custom domain": True, "Support": "E-mail"},
+        "entitlements": {
+            "Emails": 10000,
+            "API calls": 50000,
+            "Seats": seats(2),
+            "Custom domain": True,
+            "Support": "Email",
+        },
     },
     {
         "name": "Team",
         "description": "For a team that sends every day",
         "metadata": {"highlight": "true"},
         "prices": [
-            fee("inr", "MONTHLY", "1499.5"),
-            fee("inr", "ANNUAL", "14995"),
+            fee("inr", "MONTHLY", "1499"),
+            fee("inr", "ANNUAL", "14990"),
             fee("usd", "MONTHLY", "29"),
             fee("usd", "ANNUAL", "290"),
         ],
         "entitlements": {
-            "E-mails": 100000,
+            "Emails": 100000,
             "API calls": 500000,
+            "Seats": seats(10),
             "Custom domain": True,
-            "Team seats": 10,
-            "Support": "Priority e-mail",
+            "Support": "Priority email",
         },
     },
     {
@@ -67,49 +109,27 @@ PLANS: list[Body] = [
         ],
         "credit_grants": [{"name": "Welcome credits", "credits": "500"}],
         "entitlements": {
-            "E-mails": 1000000,
+            "Emails": 1000000,
             "API calls": 5000000,
+            "Seats": seats(50),
             "Custom domain": True,
-            "Team seats": 50,
             "Support": "Phone",
         },
     },
     {
-        "name": "Pay as you go",
-        "description": "Only what you send",
+        "name": "Scale",
+        "description": "No fixed fee: you pay for what you use",
         "metadata": {},
         "prices": [
-            usage("inr", "MONTHLY", "0.05"),
-            usage("usd", "MONTHLY", "0.001"),
-            usage(
-                "inr",
-                "MONTHLY",
-                "0",
-                lookup_key="sms_inr",
-                display_name="Text messages",
-                billing_model="TIERED",
-                tier_mode="SLAB",
-                tiers=[
-                    {"up_to": 1000, "unit_amount": "0.2", "flat_amount": "10"},
-                    {"up_to": None, "unit_amount": "0.15"},
-                ],
-            ),
-            usage(
-                "inr",
-                "MONTHLY",
-                "25",
-                lookup_key="storage_inr",
-                display_name="Storage",
-                billing_model="PACKAGE",
-                transform_quantity={"divide_by": 1000, "round": "up"},
-            ),
+            *rates("inr", "0.05", "0.20", "0.15", "25"),
+            *rates("usd", "0.001", "0.004", "0.003", "0.50"),
         ],
-        "entitlements": {"Custom domain": True, "Support": "E-mail"},
+        "entitlements": {"Custom domain": True, "Support": "Email"},
     },
     {
         "name": "Studio",
         "description": "Templates made with you, once, then a monthly fee",
-        "metadata": {},
+        "metadata": UNLISTED,
         "prices": [
             fee("inr", "MONTHLY", "2499"),
             fee("inr", "ONETIME", "5000"),
@@ -117,7 +137,7 @@ PLANS: list[Body] = [
             fee("usd", "ONETIME", "99"),
         ],
         "entitlements": {
-            "E-mails": 50000,
+            "Emails": 50000,
             "Custom domain": True,
             "Own templates": True,
             "Support": "A person",
@@ -126,18 +146,18 @@ PLANS: list[Body] = [
     {
         "name": "Pacific",
         "description": "Sending from Tokyo",
-        "metadata": {},
+        "metadata": UNLISTED,
         "prices": [
             fee("jpy", "MONTHLY", "1500"),
             fee("usd", "MONTHLY", "12"),
         ],
-        "entitlements": {"E-mails": 20000, "Support": "E-mail"},
+        "entitlements": {"Emails": 20000, "Support": "Email"},
     },
     {
         "name": "Classic",
         "description": "Sold until 2025",
         "status": "archived",
         "prices": [fee("inr", "MONTHLY", "299"), fee("usd", "MONTHLY", "5")],
-        "entitlements": {"E-mails": 5000},
+        "entitlements": {"Emails": 5000},
     },
 ]

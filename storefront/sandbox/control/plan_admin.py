@@ -186,7 +186,9 @@ def _grant(plan_id: str, body: Body, at: datetime) -> Body:
 
 
 def _put_entitlement(session: Session, plan_id: str, feature: str, value: Any, at: datetime) -> None:
-    key = feature.lower().replace("-", "").replace(" ", "_")
+    key, reset = feature.lower().replace("-", "").replace(" ", "_"), "MONTHLY"
+    if isinstance(value, dict):  # {"limit": 10, "reset": "NEVER"}
+        value, reset = requests.whole(value, "limit", 0), _text(value, "reset") or reset
     kind = "boolean" if isinstance(value, bool) else "metered" if isinstance(value, int) else "static"
     feature_id = stable_id("feat", key)
     described = {"name": feature, "lookup_key": key, "type": kind}
@@ -199,7 +201,7 @@ def _put_entitlement(session: Session, plan_id: str, feature: str, value: Any, a
         "feature_type": kind,
         "static_value": str(value) if kind == "static" else "",
         "usage_limit": value if kind == "metered" else None,
-        "usage_reset_period": "MONTHLY" if kind == "metered" else "",
+        "usage_reset_period": reset if kind == "metered" else "",
         **_stamps(at),
     }
     session.add(Entitlement(**values))

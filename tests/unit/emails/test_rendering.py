@@ -78,7 +78,7 @@ def test_the_welcome_email_is_a_receipt(email):
     )
     assert rendered.subject == "Your Pro plan is active"
     for part in (rendered.text, rendered.html):
-        for fact in ("Pro, 1 year", "₹1,23,456.78", "1 Sept 2026, 20:30 UTC", "INV-7"):
+        for fact in ("Pro, 1 year", "₹1,23,456.78", "2 Sept 2026, 02:00 IST", "INV-7"):
             assert fact in part
 
 

@@ -75,29 +75,65 @@ def test_outside_a_request_the_home_locale_is_used(context: Flask) -> None:
 @pytest.mark.parametrize(
     ("header", "date", "date_time"),
     [
-        ("en-IN", "1 Sept 2026 UTC", "1 Sept 2026, 10:05 UTC"),
-        ("en-US", "Sep 1, 2026 UTC", "Sep 1, 2026, 10:05 UTC"),
-        ("en,he;q=0.5", "1 Sept 2026 UTC", "1 Sept 2026, 10:05 UTC"),
-        ("he", "1 Sept 2026 UTC", "1 Sept 2026, 10:05 UTC"),
+        ("en-IN", "1 Sept 2026", "1 Sept 2026, 15:35 IST"),
+        ("en-US", "Sep 1, 2026", "Sep 1, 2026, 15:35 IST"),
+        ("en,he;q=0.5", "1 Sept 2026", "1 Sept 2026, 15:35 IST"),
+        ("he", "1 Sept 2026", "1 Sept 2026, 15:35 IST"),
     ],
 )
-def test_dates_name_their_zone(app: Flask, header: str, date: str, date_time: str) -> None:
+def test_times_are_in_the_shops_zone(app: Flask, header: str, date: str, date_time: str) -> None:
     with app.test_request_context(headers={"Accept-Language": header}):
         assert languages.date(WHEN) == date
-        assert languages.date_time(WHEN) == date_time
-        assert languages.clock(WHEN) == "10:05 UTC"
+        assert languages.date_time_text(WHEN) == date_time
+
+
+def test_late_evening_is_the_next_day_in_india(context: Flask) -> None:
+    assert languages.date(WHEN.replace(hour=19)) == "2 Sept 2026"
+
+
+def test_browser_can_show_its_own_zone(context: Flask) -> None:
+    assert str(languages.clock(WHEN)) == (
+        '<time datetime="2026-09-01T10:05:00Z" data-time="clock">15:35 IST</time>'
+    )
+
+
+def test_zone_is_a_setting(make_app: Callable[..., Flask]) -> None:
+    with make_app(SHOP_TIME_ZONE="Europe/Paris").app_context():
+        assert languages.date_time_text(WHEN) == "1 Sept 2026, 12:05 CEST"
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "header", "written"),
+    [
+        ("1499", "inr", "en-IN", "₹1,499"),
+        ("149900.00", "inr", "en-IN", "₹1,49,900"),
+        ("1499.50", "inr", "en-IN", "₹1,499.50"),
+        ("29", "usd", "en-US", "$29"),
+        ("1500", "jpy", "en-US", "¥1,500"),
+    ],
+)
+def test_price_has_no_empty_decimals(
+    app: Flask, amount: str, currency: str, header: str, written: str
+) -> None:
+    with app.test_request_context(headers={"Accept-Language": header}):
+        assert languages.price(Decimal(amount), currency) == written
+
+
+def test_unit_price_keeps_every_decimal(context: Flask) -> None:
+    rates = [languages.unit_price(Decimal(amount), "usd") for amount in ("0.001", "0.05", "2")]
+    assert rates == ["$0.001", "$0.05", "$2"]
 
 
 @pytest.mark.parametrize(
     ("period", "forms"),
     [
-        ("MONTHLY", ("month", "Monthly", "1 month", "a month")),
-        ("ANNUAL", ("year", "Yearly", "1 year", "a year")),
-        ("FORTNIGHTLY", ("fortnightly", "fortnightly", "fortnightly", "")),
+        ("MONTHLY", ("month", "Monthly", "1 month")),
+        ("ANNUAL", ("year", "Yearly", "1 year")),
+        ("FORTNIGHTLY", ("fortnightly", "fortnightly", "fortnightly")),
     ],
 )
 def test_periods(context: Flask, period: str, forms: tuple[str, ...]) -> None:
-    functions = (languages.period, languages.period_choice, languages.duration, languages.each)
+    functions = (languages.period, languages.period_choice, languages.duration)
     assert tuple(function(period) for function in functions) == forms
 
 

@@ -32,6 +32,7 @@ PUBLIC = ABOUT_NOBODY | {
     "accounts.sign_out",
     "accounts.forgot_password",
     "accounts.request_reset",
+    *("legal.terms", "legal.privacy", "legal.refunds", "legal.contact"),
 }
 OPERATIONS = ("operator", "qa", "health", "metrics", "preflight")  # blueprints with tests of their own
 UNKNOWN = {"ref": "0" * 32, "email_id": "999999"}
@@ -105,7 +106,7 @@ def test_signed_out_every_page_leads_to_sign_in(app: Flask, bens: dict[str, str]
         response = visit(browser, method, path)
         assert (path, response.status_code) in [(path, status) for status in (302, 303, 401, 404)]
         if response.location:
-            assert response.location.startswith("/sign-in?next=")
+            assert response.location.startswith(("/sign-in?next=", "/sign-up?next=/review"))
         assert bens["ref"][-8:] not in response.text.replace(response.location or "?", "")
 
 
