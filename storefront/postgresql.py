@@ -18,7 +18,7 @@ PARAMETERS = {
 }
 # A statement, because PgBouncer and Neon refuse the connection parameter `options`.
 SESSION = (
-    "SELECT set_config('lock_timeout', '2s', false),"
+    "SELECT set_config('lock_timeout', '1s', false),"
     " set_config('idle_in_transaction_session_timeout', '30s', false)"
 )
 

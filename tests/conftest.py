@@ -25,8 +25,8 @@ pytest_plugins = ["tests.shop_fixtures", "tests.leaks"]
 
 NewDatabase = Callable[[Path], str]  # in this folder; gives the address
 
-# `make test` has five minutes on two cores: these tests run on PostgreSQL too, the rest on SQLite alone, and
-# tests much like another (marker `thorough`) are left out. RUN_ALL_TESTS and any other `-m` run all.
+# `make test` runs a fixed sample; RUN_ALL_TESTS and any other `-m` run all. Left out are tests like another
+# (marker `thorough`), all but these files on PostgreSQL, and the cases of one test beyond CASES.
 ON_POSTGRESQL = (
     "test_database.py",
     "test_database_failures.py",
@@ -35,27 +35,37 @@ ON_POSTGRESQL = (
     "test_paying.py",
     "test_hostile_text.py",
 )
-SLOW_FOLDERS = (
-    "e2e",
-    "faults",
-    "journeys",
-    "adoption",
-)  # started first, so that no core waits for them at the end
+SLOW_FOLDERS = ("e2e", "faults", "journeys", "adoption")  # started first, so that no core waits at the end
+CASES = dict.fromkeys(SLOW_FOLDERS, 1) | {"sandbox": 40, "checkout": 12, "web": 12, "operations": 12}
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.parent.name not in SLOW_FOLDERS)
     if os.environ.get("RUN_ALL_TESTS") or config.getoption("markexpr") != "not soak":
         return
-    left = {item for item in items if item.get_closest_marker("thorough") or _runs_on_sqlite_too(item)}
-    items[:] = [item for item in items if item not in left]
-    config.hook.pytest_deselected(items=list(left))
+    cases: dict[tuple[str, bool], list[pytest.Item]] = {}
+    for item in items:
+        if item.get_closest_marker("thorough") or (
+            _on_postgresql(item) and item.path.name not in ON_POSTGRESQL
+        ):
+            continue
+        name = item.nodeid.partition("[")[0]
+        cases.setdefault((name, _on_postgresql(item)), []).append(item)
+    kept = {item for of_a_test in cases.values() for item in _spread(of_a_test)}
+    left = [item for item in items if item not in kept]
+    items[:] = [item for item in items if item in kept]
+    config.hook.pytest_deselected(items=left)
 
 
-def _runs_on_sqlite_too(item: pytest.Item) -> bool:
-    parameters = item.callspec.params if hasattr(item, "callspec") else {}
-    engine = str(parameters.get("database_url") or parameters.get("town"))
-    return engine.startswith("postgres") and item.path.name not in ON_POSTGRESQL
+def _spread(cases: list[pytest.Item]) -> list[pytest.Item]:
+    """As many cases of one test as are run, spread evenly; the first is always one of them."""
+    path = cases[0].path
+    at_most = len(cases) if path.name == "test_states.py" else CASES.get(path.parent.name, len(cases))
+    return cases[:: -(-len(cases) // at_most)]
+
+
+def _on_postgresql(item: pytest.Item) -> bool:
+    return any(marker.name == "postgres" for marker in item.iter_markers())
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])

@@ -52,6 +52,7 @@ def test_page_becomes_ready_by_itself(shopper: Open, demo: Any, integrity: str) 
     asha.sees_orders("Completed")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("muted")
 def test_sale_with_htmx_4(shopper: Open, demo: Any, newer_htmx: bytes) -> None:
     """With an error response, a dropped connection and a hidden tab."""
@@ -103,6 +104,7 @@ def test_sale_without_script(shopper: Open, demo: Any) -> None:
     asha.sees_orders("Completed")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("muted")
 @pytest.mark.parametrize("hangs", [False, True], ids=["refused", "hanging"])
 def test_page_becomes_ready_without_the_cdn(shopper: Open, demo: Any, held: list[Route], hangs: bool) -> None:
@@ -131,6 +133,7 @@ def test_declined_payment_can_be_tried_again(shopper: Open) -> None:
     asha.sees_orders("Completed")
 
 
+@pytest.mark.thorough
 def test_back_after_paying_makes_no_second_order(shopper: Open, demo: Any) -> None:
     asha = shopper()
     asha.sign_up_for()
@@ -154,6 +157,7 @@ def test_back_after_paying_makes_no_second_order(shopper: Open, demo: Any) -> No
     asha.sees_orders("Completed")
 
 
+@pytest.mark.thorough
 def test_back_before_paying_leads_to_the_same_order(shopper: Open) -> None:
     asha = shopper()
     asha.order()
@@ -164,6 +168,7 @@ def test_back_before_paying_leads_to_the_same_order(shopper: Open) -> None:
     asha.sees_orders("Open")
 
 
+@pytest.mark.thorough
 def test_cancelled_order_can_be_ordered_again(shopper: Open) -> None:
     asha = shopper()
     asha.order()
@@ -183,6 +188,7 @@ def test_cancelled_order_can_be_ordered_again(shopper: Open) -> None:
     asha.sees_orders("Completed", "Cancelled")
 
 
+@pytest.mark.thorough
 def test_no_page_of_a_sale_is_wider_than_a_phone(shopper: Open) -> None:
     asha = shopper(viewport={"width": 390, "height": 844}, is_mobile=True, has_touch=True)
 

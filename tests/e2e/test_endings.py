@@ -29,6 +29,7 @@ def test_expired_order_can_be_tried_again(shopper: Open) -> None:
     asha.sees_orders("Completed", "Expired")
 
 
+@pytest.mark.thorough
 def test_late_payment_is_refunded_and_the_plan_can_be_ordered(shopper: Open) -> None:
     asha = shopper()
     asha.order()
@@ -42,6 +43,7 @@ def test_late_payment_is_refunded_and_the_plan_can_be_ordered(shopper: Open) -> 
     asha.sees_orders("Completed", "Paid late")
 
 
+@pytest.mark.thorough
 def test_cancelled_order_says_so(shopper: Open) -> None:
     asha = shopper()
     asha.order()
@@ -54,6 +56,7 @@ def test_cancelled_order_says_so(shopper: Open) -> None:
     expect(asha.page.get_by_role("link", name="Continue payment")).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_open_order_is_continued_or_cancelled_from_the_account(shopper: Open) -> None:
     asha = shopper()
     asha.order()
@@ -70,6 +73,7 @@ def test_open_order_is_continued_or_cancelled_from_the_account(shopper: Open) ->
     asha.sees_phase("cancelled")
 
 
+@pytest.mark.thorough
 def test_reconcile_finds_a_payment_without_webhook(shopper: Open, demo: Any) -> None:
     """No webhook comes and no page is open: the command asks Flexprice."""
     asha = shopper()

@@ -85,6 +85,7 @@ def test_htmx_runs_under_the_policy(shopper: Open, demo: Any) -> None:
     asha.sees_phase("ready")
 
 
+@pytest.mark.thorough
 def test_back_button_shows_nothing_after_signing_out(shopper: Open) -> None:
     asha = shopper()
     asha.order()
@@ -97,6 +98,7 @@ def test_back_button_shows_nothing_after_signing_out(shopper: Open) -> None:
     expect(asha.page.locator("main")).not_to_contain_text("@example.com")
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("muted")
 @pytest.mark.parametrize("with_htmx", [True, False], ids=["htmx", "without the CDN"])
 def test_polling_continues_after_a_429(shopper: Open, demo: Any, with_htmx: bool) -> None:
@@ -124,6 +126,7 @@ def test_polling_continues_after_a_429(shopper: Open, demo: Any, with_htmx: bool
     expect(asha.page.get_by_role("heading", name="Slower")).to_have_count(0)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("muted")
 def test_expired_sign_in_leads_to_sign_in_and_back(shopper: Open, demo: Any) -> None:
     """With htmx and without it."""

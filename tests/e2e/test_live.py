@@ -171,6 +171,7 @@ def test_polling_ends_with_the_order(asha: Waiting) -> None:
     assert asha.page.evaluate("shift") < 0.01, "the layout moved when the fragments came"
 
 
+@pytest.mark.thorough
 def test_late_payment_appears_on_an_order_that_just_ended(asha: Waiting) -> None:
     asha.becomes(State.EXPIRED)
     asha.arrives()
@@ -196,6 +197,7 @@ def test_polling_survives_errors(asha: Waiting) -> None:
     expect(asha.page.get_by_role("heading", name="broken")).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_hidden_tab_pauses_and_polls_when_visible(asha: Waiting) -> None:
     asha.arrives()
     asha.asks(1)
@@ -208,6 +210,7 @@ def test_hidden_tab_pauses_and_polls_when_visible(asha: Waiting) -> None:
     asha.sees("ready", within=2)
 
 
+@pytest.mark.thorough
 def test_focus_stays_where_it_is(asha: Waiting) -> None:
     asha.path = asha.path.replace("success", "failure")
     asha.arrives()
@@ -217,6 +220,7 @@ def test_focus_stays_where_it_is(asha: Waiting) -> None:
     expect(cancel).to_be_focused()
 
 
+@pytest.mark.thorough
 def test_click_is_not_lost_to_a_response(asha: Waiting) -> None:
     asha.path = asha.path.replace("success", "failure")
     asha.arrives()
@@ -235,6 +239,7 @@ def test_click_is_not_lost_to_a_response(asha: Waiting) -> None:
     asha.sees("ready")
 
 
+@pytest.mark.thorough
 def test_signed_out_shopper_is_led_to_sign_in(asha: Waiting) -> None:
     asha.arrives()
     asha.page.context.clear_cookies()

@@ -114,6 +114,7 @@ def test_first_tab_skips_to_the_content(look: Any) -> None:
     expect(page.locator("main a.pill").first).to_be_focused()
 
 
+@pytest.mark.thorough
 def test_focus_is_visible_everywhere(look: Any) -> None:
     """Each focused element has a ring of at least two pixels."""
     page = look("account")
@@ -123,6 +124,7 @@ def test_focus_is_visible_everywhere(look: Any) -> None:
         assert float(page.evaluate(ring).removesuffix("px")) >= 2, f"stop {stop}"
 
 
+@pytest.mark.thorough
 def test_forced_colors_and_reduced_motion_are_respected(look: Any) -> None:
     page = look("order checking")
     still = "document.getAnimations().length"
@@ -134,6 +136,7 @@ def test_forced_colors_and_reduced_motion_are_respected(look: Any) -> None:
     assert border != "0px"
 
 
+@pytest.mark.thorough
 def test_only_the_receipt_is_printed(look: Any) -> None:
     page = look("receipt")
     page.emulate_media(media="print")

@@ -47,6 +47,7 @@ def test_results_appear_by_themselves(shopper: Open) -> None:
     expect(asha.page.get_by_role("heading", level=1)).to_contain_text("Starter")
 
 
+@pytest.mark.thorough
 def test_results_appear_without_the_cdn(shopper: Open) -> None:
     asha = shopper(script=None)
     asha.expected.append("jsdelivr")
@@ -59,6 +60,7 @@ def test_results_appear_without_the_cdn(shopper: Open) -> None:
     expect(result(asha, "fulfillment")).to_have_attribute("data-result", "done", timeout=30_000)
 
 
+@pytest.mark.thorough
 def test_without_script_the_page_is_refreshed_by_hand(shopper: Open) -> None:
     asha = shopper(java_script_enabled=False, viewport={"width": 390, "height": 844})
     asha.order()

@@ -29,6 +29,7 @@ def started_over(demo: Any) -> None:
     requests.post(f"{demo.sandbox}/_sandbox/scenarios/restart", json={}, timeout=10).raise_for_status()
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("started_over")
 @pytest.mark.parametrize("cdn", ["with htmx", "without the CDN"])
 def test_a_check_mark_appears_by_itself(shopper: Open, demo: Any, cdn: str) -> None:
@@ -131,6 +132,7 @@ def places(demo: Any) -> Iterator[dict[str, str]]:
     http.close()
 
 
+@pytest.mark.thorough
 def test_every_page_is_for_everybody(chromium: Browser, demo: Any, places: dict[str, str], axe: str) -> None:
     page = chromium.new_page()
     cdn_answers(page, None)
@@ -145,6 +147,7 @@ def test_every_page_is_for_everybody(chromium: Browser, demo: Any, places: dict[
     page.close()
 
 
+@pytest.mark.thorough
 def test_a_list_is_live_too(shopper: Open, demo: Any) -> None:
     tester, asha = shopper(), shopper()
     tester.page.goto(f"{demo.sandbox}/_sandbox/sessions")

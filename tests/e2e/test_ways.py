@@ -12,6 +12,7 @@ pytestmark = pytest.mark.browser
 Open = Callable[..., Any]
 
 
+@pytest.mark.thorough
 def test_year_in_dollars_in_dark_mode(shopper: Open) -> None:
     asha = shopper(color_scheme="dark", locale="en-US")
     asha.see("/plans")
@@ -61,6 +62,7 @@ def test_keyboard_alone_buys(shopper: Open) -> None:
     expect(page.locator("main")).to_contain_text("Starter")
 
 
+@pytest.mark.thorough
 def test_double_click_makes_one_order(shopper: Open) -> None:
     asha = shopper()
     asha.joins()
@@ -74,6 +76,7 @@ def test_double_click_makes_one_order(shopper: Open) -> None:
     asha.sees_orders("Open")
 
 
+@pytest.mark.thorough
 def test_two_tabs_share_one_order(shopper: Open, demo: Any) -> None:
     asha = shopper()
     asha.joins()
@@ -95,6 +98,7 @@ def test_two_tabs_share_one_order(shopper: Open, demo: Any) -> None:
     asha.sees_orders("Completed")
 
 
+@pytest.mark.thorough
 def test_sign_in_leads_back_to_the_order(shopper: Open) -> None:
     asha = shopper()
     asha.order()

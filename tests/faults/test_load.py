@@ -18,6 +18,7 @@ def webs(stack):
     return webs
 
 
+@pytest.mark.thorough
 def test_webs_and_workers_share_the_work_and_nothing_is_done_twice(stack, webs):
     storm = Storm(stack, webs, orders=40)
     sent = storm.deliver(storm.messages(), at_most=3, senders=32, pollers=8)

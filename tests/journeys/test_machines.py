@@ -54,9 +54,11 @@ class Fleet:
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         ports = [free_port(), free_port()]
         for number, port in enumerate(ports, start=1):
-            one = ("--listen", f"127.0.0.1:{port}", "--processes", "1")
-            self.start(f"web {number}", "-m", "storefront.serve", *one)
-            self.start(f"worker {number}", "-m", "flask", "--app", "wsgi", "work")
+            self.start(
+                f"web {number}", "-m", "gunicorn", "--bind", f"127.0.0.1:{port}", "--workers", "1", "wsgi:app"
+            )
+            self.start(f"worker {number}", "-m", "flask", "--app", "wsgi", "checkout", "worker")
+        self.start("emails", "-m", "flask", "--app", "wsgi", "emails", "worker")
         machines = [f"http://127.0.0.1:{port}" for port in ports]
         for machine in machines:
             eventually(lambda machine=machine: answers(machine))

@@ -152,6 +152,7 @@ def test_a_scenario_ticks_by_itself_when_it_happened(world: Any, key: str) -> No
     assert requests.get(f"{world.sandbox_url}/_sandbox/overrides", timeout=5).json()["items"] == []
 
 
+@pytest.mark.thorough
 def test_every_scenario_was_walked(world: Any) -> None:
     """And the result can be handed on."""
     told = requests.get(f"{world.sandbox_url}{SCENARIO_PAGE}/result.md", timeout=20)

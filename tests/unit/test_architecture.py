@@ -5,6 +5,7 @@ import re
 import statistics
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,11 @@ MAX_SANDBOX_VIEW_LINES = 25  # two of its routes name the many columns of a row
 MAX_MEDIAN_FUNCTION_LINES = 12
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text())
+
+
 def module(path: Path) -> str:
     return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
 
@@ -75,12 +81,17 @@ def part(path: Path) -> str:
     return path.relative_to(PACKAGE).with_suffix("").parts[0] if PACKAGE in path.parents else path.stem
 
 
-def imports(path: Path) -> Iterator[str]:
+@cache
+def imports(path: Path) -> tuple[str, ...]:
     """Every name this file imports, anywhere in it: `from a import b` gives a.b."""
+    return tuple(_imports(path))
+
+
+def _imports(path: Path) -> Iterator[str]:
     package = module(path).split(".")
     if path.stem != "__init__":
         package = package[:-1]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         if isinstance(node, ast.ImportFrom):
@@ -92,8 +103,10 @@ def imports(path: Path) -> Iterator[str]:
 def imported_parts(path: Path) -> set[str]:
     """The parts of storefront/ that a file imports, without its own."""
     names = {name.split(".")[1] for name in imports(path) if name.startswith("storefront.")}
-    known = {part(file) for file in python_files(PACKAGE)}
-    return (names & known) - {part(path)}
+    return names & PARTS - {part(path)}
+
+
+PARTS = {part(file) for file in python_files(PACKAGE)}
 
 
 @pytest.mark.parametrize("path", [p for p in FILES if part(p) in MAY_IMPORT], ids=module)
@@ -115,7 +128,7 @@ def test_nothing_imports_the_sandbox(path: Path) -> None:
 @pytest.mark.parametrize("path", [p for p in FILES if part(p) in COPIED], ids=module)
 def test_copied_folders_import_little(path: Path) -> None:
     """And relatively, because they live under another name in another app."""
-    tree = ast.parse(path.read_text())
+    tree = parsed(path)
     found = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
     found += [
         node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level
@@ -129,7 +142,7 @@ def test_environment_is_read_in_settings_only(path: Path) -> None:
     if path.name in READS_ENVIRONMENT:
         return
     read = [name for name in imports(path) if name in ("os.environ", "os.getenv")]
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(parsed(path)):
         if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv"):
             read.append(f"line {node.lineno}")
     assert read == []

@@ -166,7 +166,7 @@ def test_a_restored_file_is_used_at_once(env, sqlite_in, tmp_path, send_webhook,
 @on_postgresql
 def test_waits_are_bounded_on_each_connection(context):
     names = ("lock_timeout", "idle_in_transaction_session_timeout")
-    assert [db.session.scalar(text(f"SHOW {name}")) for name in names] == ["2s", "30s"]
+    assert [db.session.scalar(text(f"SHOW {name}")) for name in names] == ["1s", "30s"]
 
 
 @on_postgresql

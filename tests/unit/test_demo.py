@@ -107,6 +107,7 @@ def test_the_demo_starts_serves_commands_and_stops(demo, clone, environ):
     assert not listens(environ["SANDBOX_PORT"])
 
 
+@pytest.mark.thorough
 def test_secrets_are_made_once_and_kept_to_the_owner(clone, environ):
     environ["FLEXPRICE_API_KEY"] = "sk_given_by_hand"
     secrets = []
@@ -126,6 +127,7 @@ def test_secrets_are_made_once_and_kept_to_the_owner(clone, environ):
     assert (clone / "instance").stat().st_mode & 0o777 == 0o700
 
 
+@pytest.mark.thorough
 def test_a_child_that_ends_is_named_and_stops_the_demo(clone, environ):
     shutil.rmtree(clone / "storefront" / "sandbox")
     ended = run(clone, environ)
@@ -144,12 +146,14 @@ def test_a_taken_port_is_one_sentence(clone, environ):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("port", ["0", "65536", "http"])
 def test_a_port_that_is_none_is_one_sentence(clone, environ, port):
     ended = run(clone, environ | {"PORT": port})
     assert (ended.returncode, ended.stderr) == (1, "PORT must be a port number between 1 and 65535.\n")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("revision", ["0007_of_another_version", None])
 def test_data_of_another_version_is_one_sentence(clone, environ, revision):
     (clone / "instance").mkdir()
@@ -165,6 +169,7 @@ def test_data_of_another_version_is_one_sentence(clone, environ, revision):
     assert "Traceback" not in ended.stderr
 
 
+@pytest.mark.thorough
 def test_with_the_real_flexprice_nothing_is_made_up(clone, environ):
     environ |= {"FLEXPRICE_API_URL": "https://api.flexprice.example/v1", "FLEXPRICE_API_KEY": "sk_real"}
     ended = run(clone, environ)

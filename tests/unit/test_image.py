@@ -80,6 +80,7 @@ def command(kind, port):
     return [re.sub(r"\b8000\b", str(port), word).replace("0.0.0.0", "127.0.0.1") for word in given]
 
 
+@pytest.mark.thorough
 def test_the_image_serves_and_stops_cleanly(image, environ):
     assert not (image / "storefront" / "sandbox").exists()
     assert (image / "storefront" / "migrations" / "alembic.ini").exists()
@@ -145,6 +146,7 @@ def test_there_are_two_servers_and_two_workers(services):
     assert [services[name]["deploy"]["replicas"] for name in ("web", "worker")] == [2, 2]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("service", "command"),
     [

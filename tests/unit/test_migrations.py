@@ -66,12 +66,14 @@ def test_migrations_agree_with_the_models_and_lead_back(migrate, engine):
     assert inspect(engine).get_table_names() == ["alembic_version"]
 
 
+@pytest.mark.thorough
 def test_two_upgrades_at_once_do_not_disturb_each_other(migrate, engine):
     with ThreadPoolExecutor(2) as two:
         list(two.map(lambda _: migrate("upgrade"), range(2)))
     assert "users" in inspect(engine).get_table_names()
 
 
+@pytest.mark.thorough
 def test_a_failed_upgrade_leaves_no_table_behind(migrate, engine, env, tmp_path):
     """The whole revision is one transaction: after an error it can be run again."""
     with engine.begin() as connection:

@@ -61,6 +61,9 @@ print("sold")
 """
 
 
+OTHERS = ("none", "emails", "sandbox", "subscriptions")
+
+
 @pytest.fixture
 def clone(tmp_path) -> Path:
     for part in ("storefront", "templates", "static"):
@@ -71,7 +74,9 @@ def clone(tmp_path) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("package", ["none", "emails", "operations", "sandbox", "subscriptions"])
+@pytest.mark.parametrize(
+    "package", ["operations", *(pytest.param(package, marks=pytest.mark.thorough) for package in OTHERS)]
+)
 def test_the_shop_sells_without(clone, package):
     if package != "none":
         shutil.rmtree(clone / "storefront" / package, ignore_errors=True)
