@@ -131,7 +131,7 @@ def _insert(event: Event, row_id: str, *, body: str | None, signed: bool) -> boo
 
 def _object_of(event: Event) -> str:
     """What the event is about; of a refund its payment, which the order knows."""
-    return event.refund.payment_id if event.refund else event.object_id
+    return event.payment_id if event.type.startswith("refund.") else event.object_id
 
 
 # -- processing -------------------------------------------------------------------------------------

@@ -3,9 +3,8 @@
 Copy the folder: it imports `requests`, `standardwebhooks` and the standard library, and nothing else.
 """
 
-from ._lists import ObjectList
 from ._transport import ApiRequest, ApiResponse, EventHooks
-from .client import Client
+from .client import Client, ObjectList
 from .exceptions import (
     REASONS,
     APIConnectionError,
@@ -31,7 +30,6 @@ from .models import (
     Customer,
     Entitlement,
     Environment,
-    Event,
     Invoice,
     Payment,
     Plan,
@@ -40,7 +38,7 @@ from .models import (
     Subscription,
     Tier,
 )
-from .webhooks import SharedHeader, WebhookVerifier, check_secret, is_signed
+from .webhooks import Event, SharedHeader, WebhookVerifier, check_secret, is_signed
 
 __all__ = [
     "REASONS",

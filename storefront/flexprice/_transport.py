@@ -1,15 +1,19 @@
-"""One HTTP exchange with Flexprice: pooled, bounded in time, size and number, with event hooks."""
+"""One HTTP exchange with Flexprice: pooled, bounded in time, size and number; its failures are exceptions."""
 
 from __future__ import annotations
 
 import ipaddress
+import json
 import logging
+import math
 import re
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
 from typing import Any, TypedDict
 from urllib.parse import urlsplit
@@ -18,16 +22,47 @@ import requests
 from requests import exceptions as wire
 from requests.adapters import HTTPAdapter
 
-from ._failures import Answer, connection_error, status_error
 from ._json import printable_id
-from .exceptions import FlexpriceError, NotSent
+from .exceptions import (
+    APITimeout,
+    AuthenticationError,
+    Conflict,
+    CustomerNotFound,
+    FlexpriceError,
+    InvalidRequest,
+    NoAnswer,
+    NotFound,
+    NotSent,
+    ProviderError,
+    RouteNotFound,
+    ServerError,
+    UnreadableResponse,
+)
 
 log = logging.getLogger(__name__)
 
 VERSION = "0.1.0"
 USER_AGENT = f"flexprice-storefront/{VERSION} python-requests/{requests.__version__}"
+REQUEST_ID = "X-Request-ID"  # Flexprice returns it, and logs it
 MAX_ANSWER_BYTES = 8 * 1024 * 1024
 CHUNK_BYTES = 4096
+MAX_MESSAGE_CHARS = 500
+MAX_CODE_CHARS = 100
+_NOT_SENT = (
+    wire.ConnectTimeout,
+    wire.ProxyError,  # raised only before the proxy has passed anything on
+    wire.InvalidURL,
+    wire.InvalidSchema,
+    wire.MissingSchema,
+    wire.InvalidHeader,
+    wire.InvalidJSONError,
+)
+# urllib3's own errors hide inside requests' ConnectionError. They are known here by name, because this
+# package imports nothing below requests.
+_NOT_SENT_INSIDE = {
+    "NewConnectionError", "NameResolutionError", "ConnectTimeoutError", "SSLCertVerificationError",
+}  # fmt: skip
+_TIMEOUT_INSIDE = {"ReadTimeoutError", "TimeoutError"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +80,7 @@ class ApiRequest:
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
     """How a call went: `status` is 0 when there was no answer, `resource` is the path's first part, such as
-    `checkout`, `seconds` is the time it took and `request_id` Flexprice's name for it, or empty."""
+    `checkout`, `seconds` is the time it took and `request_id` its name in Flexprice's logs."""
 
     method: str
     path: str
@@ -53,6 +88,18 @@ class ApiResponse:
     status: int
     seconds: float
     request_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back, whatever the status."""
+
+    method: str
+    path: str
+    status: int
+    raw: bytes
+    request_id: str
+    retry_after: str
 
 
 class EventHooks(TypedDict, total=False):
@@ -105,78 +152,58 @@ class Transport:
         :param timeout: seconds to connect and seconds to read.
         :raises FlexpriceError: anything else came back, or nothing.
         """
-        request = ApiRequest(method, path)
+        request = ApiRequest(method, path, {REQUEST_ID: secrets.token_hex(16)})
         for hook in self._before:
             hook(request)
-        headers = self._headers | request.headers
-        started = time.monotonic()
+        started, request_id = time.monotonic(), printable_id(request.headers.get(REQUEST_ID))
+        if not self._slots.acquire(blocking=False):  # do not wait, so that a hang cannot spread
+            busy = NotSent(f"all {self._max_concurrent} concurrent calls are busy", request_id=request_id)
+            self._report(request, 0, 0.0, request_id, busy)
+            raise busy
         try:
-            with self._slot():
-                answer = self._exchange(method, path, headers, timeout, body=body, params=params)
+            answer = self._exchange(request, timeout, json=body, params=params)
         except wire.RequestException as error:
             lost = connection_error(method, path, error)
-            self._report(method, path, 0, time.monotonic() - started, "", lost)
+            lost.request_id = request_id
+            self._report(request, 0, time.monotonic() - started, request_id, lost)
             raise lost from error
-        except NotSent as busy:
-            self._report(method, path, 0, 0.0, "", busy)
-            raise
+        finally:
+            self._slots.release()
         failure = None if 200 <= answer.status < 300 else status_error(answer)
-        self._report(method, path, answer.status, time.monotonic() - started, answer.request_id, failure)
+        self._report(request, answer.status, time.monotonic() - started, answer.request_id, failure)
         if failure:
             raise failure
         return answer
 
-    @contextmanager
-    def _slot(self) -> Iterator[None]:
-        """Hold one of the `max_concurrent` slots; do not wait for one, so that a hang cannot spread."""
-        if not self._slots.acquire(blocking=False):
-            raise NotSent(f"all {self._max_concurrent} concurrent calls are busy")
-        try:
-            yield
-        finally:
-            self._slots.release()
-
-    def _exchange(
-        self,
-        method: str,
-        path: str,
-        headers: Mapping[str, str],
-        timeout: tuple[float, float],
-        **content: Mapping[str, Any] | None,
-    ) -> Answer:
+    def _exchange(self, request: ApiRequest, timeout: tuple[float, float], **content: Any) -> Answer:
         deadline = time.monotonic() + sum(timeout)
         with self._session.request(
-            method,
-            self._base_url + path,
-            json=content["body"],
-            params=content["params"],
-            headers=headers,
+            request.method,
+            self._base_url + request.path,
+            headers=self._headers | request.headers,
             timeout=timeout,
             allow_redirects=False,
             stream=True,
+            **content,
         ) as response:
             return Answer(
-                method=method,
-                path=path,
+                method=request.method,
+                path=request.path,
                 status=response.status_code,
                 raw=_read_body(response, deadline),
-                request_id=printable_id(response.headers.get("X-Request-ID", "")),
+                request_id=printable_id(
+                    response.headers.get("X-Request-ID", request.headers.get(REQUEST_ID))
+                ),
                 retry_after=response.headers.get("Retry-After", ""),
             )
 
     def _report(
-        self,
-        method: str,
-        path: str,
-        status: int,
-        seconds: float,
-        request_id: str,
-        failure: FlexpriceError | None,
+        self, request: ApiRequest, status: int, seconds: float, request_id: str, failure: Exception | None
     ) -> None:
         """Log the call and run the response hooks. A hook that raises must not lose the answer."""
-        quiet = failure is None and (method == "GET" or path.endswith("/search"))
-        outcome = f"{status} (request {request_id or 'unnamed'})" if status else str(failure)
-        level = logging.DEBUG if quiet else logging.INFO
+        method, path = request.method, request.path
+        level = logging.DEBUG if failure is None and is_read(method, path) else logging.INFO
+        outcome = f"{status or failure} (request {request_id})"
         log.log(level, "Flexprice %s %s: %s after %.0f ms.", method, path, outcome, seconds * 1000)
         report = ApiResponse(method, path, path.split("/")[1], status, seconds, request_id)
         for hook in self._after:
@@ -224,22 +251,144 @@ def is_loopback(url: str) -> bool:
 
 
 def _read_body(response: requests.Response, deadline: float) -> bytes:
-    """Read the body up to a size and a deadline: requests' own time-out starts again with each byte."""
+    """Read the body up to a size and a deadline: requests' own time-out starts again with each byte.
+
+    It reads what has arrived: `iter_content` would wait for a whole chunk, however slowly it comes.
+    """
+    read = getattr(response.raw, "read1", response.raw.read)  # urllib3 before 2.1 has no read1
     raw = bytearray()
-    while chunk := _read_some(response):
-        raw += chunk
+    while True:
+        try:
+            some: bytes = read(CHUNK_BYTES, decode_content=True)
+        except Exception as error:  # urllib3's own errors, which requests wraps in `iter_content` only
+            raise wire.ConnectionError(error) from error
+        if not some:
+            return bytes(raw)
+        raw += some
         if len(raw) > MAX_ANSWER_BYTES:
             raise wire.ContentDecodingError("the answer is too large")
         if time.monotonic() > deadline:
             raise wire.ReadTimeout("the answer trickles")
-    return bytes(raw)
 
 
-def _read_some(response: requests.Response) -> bytes:
-    """Return what has arrived: `iter_content` would wait for a whole chunk, however slowly it comes."""
-    read = getattr(response.raw, "read1", response.raw.read)  # urllib3 before 2.1 has no read1
+# -- from a failed exchange to its exception (docs/flexprice-contract.md#a1) ------------------------
+
+
+def is_read(method: str, path: str) -> bool:
+    """Return whether the call changes nothing at Flexprice, so that it may be repeated blindly."""
+    return method == "GET" or path.endswith("/search")
+
+
+def connection_error(method: str, path: str, error: wire.RequestException) -> FlexpriceError:
+    """Return the exception for a request without an answer: was it sent?"""
+    name = type(error).__name__
+    inside = {type(one).__name__ for one in _chain(error)}
+    if isinstance(error, _NOT_SENT) or inside & _NOT_SENT_INSIDE:
+        return NotSent(f"no connection ({name})")
+    if isinstance(error, wire.Timeout) or inside & _TIMEOUT_INSIDE:
+        return APITimeout(f"no answer in time ({name})", retryable=is_read(method, path))
+    return NoAnswer(f"no answer ({name})", retryable=is_read(method, path))
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """Yield the error and what it wraps, but not __context__: that may be an older failure being handled."""
+    waiting: list[Any] = [error]
+    seen: set[int] = set()
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        waiting += [*one.args, one.__cause__]
+        waiting += [getattr(one, "reason", None), getattr(one, "original_error", None)]
+
+
+def unreadable(answer: Answer, why: str) -> UnreadableResponse:
+    """Return the exception for a 2xx that cannot be read. A read may be repeated; a write has happened."""
+    return UnreadableResponse(
+        f"unreadable answer: {why}",
+        status=answer.status,
+        code="unreadable",
+        request_id=answer.request_id,
+        retryable=is_read(answer.method, answer.path),
+    )
+
+
+def status_error(answer: Answer) -> FlexpriceError:
+    """Return the exception for an answer that is not 2xx.
+
+    Its text is `message`, or `error.message` (documented, never seen from a server), or `error`, or the raw
+    body.
+    """
     try:
-        some: bytes = read(CHUNK_BYTES, decode_content=True)
-    except Exception as error:  # urllib3's own errors, which requests wraps in `iter_content` only
-        raise wire.ConnectionError(error) from error
-    return some
+        data = json.loads(answer.raw)
+    except (ValueError, RecursionError):
+        data = None
+    envelope: Mapping[str, Any] = data if isinstance(data, dict) else {}
+    error, details = envelope.get("error"), envelope.get("details")
+    nested: Mapping[str, Any] = error if isinstance(error, dict) else {}
+    start = answer.raw[:200].decode("utf-8", "replace").strip()
+    texts = [envelope.get("message"), nested.get("message"), error, start, "an answer without text"]
+    message = next(text for text in texts if isinstance(text, str) and text)
+    message = _one_line(message[:MAX_MESSAGE_CHARS])
+    code = envelope.get("code") or nested.get("code")
+    found: dict[str, Any] = {
+        "code": _one_line(code[:MAX_CODE_CHARS]) if isinstance(code, str) else "",
+        "details": details if isinstance(details, dict) else {},
+    }
+    return _error_class(answer, isinstance(data, dict), message, **found)(
+        message,
+        status=answer.status,
+        request_id=answer.request_id,
+        retry_after=_retry_after(answer.retry_after),
+        **found,
+    )
+
+
+def _error_class(
+    answer: Answer, has_envelope: bool, message: str, code: str, details: Mapping[str, Any]
+) -> type[FlexpriceError]:
+    status = answer.status
+    if status in (401, 403):
+        return AuthenticationError
+    if status == 404 and not has_envelope:  # "404 page not found" as text/plain
+        return RouteNotFound
+    if status == 404:
+        no_customer = "lookup_key" in details or message.startswith("Customer with ")
+        return CustomerNotFound if no_customer else NotFound
+    # Flexprice's documentation has 400 where its server answers 409 for a customer who exists.
+    exists = code == "already_exists" or "already exists" in message.lower()
+    creates_customer = (answer.method, answer.path) == ("POST", "/customers")
+    if status == 409 or (status == 400 and exists and creates_customer):
+        return Conflict
+    # "Unable to create customer in Razorpay", "Unable to create payment link in Razorpay" or "Unable to
+    # connect to Razorpay".
+    provider = answer.method == "POST" and message.startswith("Unable to ") and "Razorpay" in message
+    if status in (400, 500) and provider:
+        return ProviderError
+    return InvalidRequest if 400 <= status < 500 and status != 429 else ServerError
+
+
+def _one_line(text: str) -> str:
+    """Replace everything that is not printable with a space, so that the text fits a log line."""
+    return "".join(char if char.isprintable() else " " for char in text)
+
+
+def _retry_after(header: str) -> timedelta | None:
+    """Read `Retry-After`: seconds or an HTTP date; None for anything else."""
+    try:
+        seconds = float(header)
+    except ValueError:
+        seconds = _seconds_until(header)
+    possible = math.isfinite(seconds) and 0 <= seconds < timedelta.max.total_seconds()
+    return timedelta(seconds=seconds) if possible else None
+
+
+def _seconds_until(header: str) -> float:
+    try:
+        moment = parsedate_to_datetime(header)
+    except (ValueError, TypeError):
+        return math.nan
+    moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return max(0.0, (moment - datetime.now(UTC)).total_seconds())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -9,10 +10,8 @@ from urllib.parse import quote
 
 import requests
 
-from ._failures import Answer, unreadable
-from ._json import clean_text, parse_json
-from ._lists import ObjectList, read_list
-from ._transport import EventHooks, Transport, header_value
+from ._json import Fields, parse_json, printable_id, text, whole
+from ._transport import Answer, EventHooks, Transport, header_value, unreadable
 from .exceptions import UnreadableResponse
 from .models import (
     CheckoutSession,
@@ -26,6 +25,7 @@ from .models import (
     Subscription,
 )
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 Timeout = float | tuple[float, float]
 """Seconds to read, or (seconds to connect, seconds to read)."""
@@ -34,6 +34,19 @@ CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 4.0  # with the time to connect, a page has its answer within 6 s
 CANCEL_READ_TIMEOUT_S = 10.0  # Flexprice first cancels the link at the payment provider
 CREATE_READ_TIMEOUT_S = 25.0  # hanging up early aborts the server's own clean-up
+
+PAGE_SIZE = 100  # of a list; Flexprice allows 1 to 1000
+MAX_PAGES = 100
+
+
+class ObjectList(list[T]):
+    """A list of objects, and how many more could not be read.
+
+    `unreadable` counts the objects that were left out, because they could not be read or because the list was
+    too long. If you conclude "there is none" from a list, treat `unreadable > 0` as "unknown".
+    """
+
+    unreadable: int = 0
 
 
 class Client:
@@ -74,8 +87,8 @@ class Client:
             default a pooled session with the environment's proxy and certificates; a loopback address is
             never asked through a proxy.
         :param event_hooks: `{"request": [f], "response": [g]}`. Each `f(ApiRequest)` is called before a call
-            and may add headers; what it raises stops the call. Each `g(ApiResponse)` is called after it; what
-            it raises is logged.
+            and may add headers, or replace the random `X-Request-ID`; what it raises stops the call. Each
+            `g(ApiResponse)` is called after it; what it raises is logged.
         :param max_concurrent: calls under way at once, in all threads. One more raises `NotSent` at once, so
             that a server that hangs cannot take all threads. Give it half of your server's threads.
         :raises ValueError: the key or the environment id cannot be sent as a header, or another setting is
@@ -144,7 +157,7 @@ class Client:
         :raises Conflict: a customer with this external id exists: get it instead.
         :raises InvalidRequest: Flexprice refuses a field, such as an email address that it cannot parse.
         """
-        body: dict[str, Any] = {"external_id": external_id, "name": clean_text(name), "email": email}
+        body: dict[str, Any] = {"external_id": external_id, "name": text(name), "email": email}
         if metadata:
             body["metadata"] = dict(metadata)
         return self._one("POST", "/customers", Customer.from_json, timeout, body=body)
@@ -176,7 +189,7 @@ class Client:
         :param metadata: all of it; texts only.
         :raises CustomerNotFound: there is no published customer with this external id.
         """
-        given = {"name": clean_text(name) if name else None, "email": email, "metadata": metadata}
+        given = {"name": text(name) if name else None, "email": email, "metadata": metadata}
         body = {key: value for key, value in given.items() if value is not None}
         params = {"external_customer_id": external_id}
         return self._one("PUT", "/customers", Customer.from_json, timeout, body=body, params=params)
@@ -334,13 +347,49 @@ class Client:
         read: Callable[[Mapping[str, Any]], T],
         timeout: Timeout | None,
     ) -> ObjectList[T]:
-        limits = _both_timeouts(timeout, self._timeout)
+        """Read all pages, each object once, and leave out objects that cannot be read.
 
-        def fetch(page: Mapping[str, Any]) -> Answer:
-            sent = {"params": page} if method == "GET" else {"body": page}
-            return self._transport.send(method, path, limits, **sent)
+        The offset in an answer has two meanings (docs/flexprice-contract.md#a4), so it is counted here.
+        """
+        limits, place = _both_timeouts(timeout, self._timeout), "params" if method == "GET" else "body"
+        found: dict[str, T] = {}
+        bad = offset = total = 0
+        for _ in range(MAX_PAGES):
+            page = {**query, "limit": PAGE_SIZE, "offset": offset}
+            answer = self._transport.send(method, path, limits, **{place: page})
+            items, total = _page(answer)
+            for item in items:
+                try:
+                    one = read(item)
+                except UnreadableResponse as error:
+                    bad += 1
+                    name = printable_id(item.get("id")) if isinstance(item, Mapping) else ""
+                    log.warning("Left out an unreadable object of Flexprice's (id %s): %s.", name, error)
+                else:
+                    found[item["id"]] = one  # every object has a readable id
+            offset += len(items)
+            if not items or offset >= total:
+                break
+        else:
+            log.warning("A list of Flexprice's is cut after %d of %d objects.", offset, total)
+            bad += total - offset
+        if bad and not found:
+            raise unreadable(answer, "no object of the list can be read")
+        objects = ObjectList(found.values())
+        objects.unreadable = bad
+        return objects
 
-        return read_list(fetch, query, read)
+
+def _page(answer: Answer) -> tuple[list[Any], int]:
+    """Return the items of a page and the length of the whole list. An empty Go slice may come as null."""
+    try:
+        fields = Fields(parse_json(answer.raw, tolerant=True), "the list")
+        items, total = fields.data.get("items", 0), fields.inner("pagination").required("total", whole)
+    except UnreadableResponse as error:
+        raise unreadable(answer, error.message) from None
+    if not isinstance(items, list | None):
+        raise unreadable(answer, "a list without items")
+    return items or [], total
 
 
 def _both_timeouts(timeout: Timeout | None, default: tuple[float, float]) -> tuple[float, float]:

@@ -44,7 +44,7 @@ class FlexpriceError(Exception):
     :param status: the HTTP status of the answer; 0 when there was none.
     :param code: Flexprice's code, such as `validation_error`; empty when there is none.
     :param details: Flexprice's details, such as `{"lookup_key": "user-42"}`; often empty.
-    :param request_id: the answer's `X-Request-ID`, which Flexprice's support can search for.
+    :param request_id: the call's `X-Request-ID`, which Flexprice's support can search for.
     :param retry_after: how long the answer asks the caller to wait; None when it does not say.
     :param retryable: whether the same request may be sent again. None: what the class says.
     """

@@ -1,10 +1,12 @@
-"""Verify that a webhook comes from Flexprice: signatures by Svix (Standard Webhooks, scheme v1).
+"""Verify that a webhook comes from Flexprice, and read its event.
+
+Signatures are made by Svix (Standard Webhooks, scheme v1).
 
 The package `standardwebhooks` computes the signature. What it would trip over on malformed input (it lets
 ValueError, binascii.Error and UnicodeDecodeError escape) is checked here first, and so is the time window,
 because it can only look at the wall clock.
 
-Source: docs/flexprice-contract.md#e4.
+Sources: docs/flexprice-contract.md#e4 and #e2.
 """
 
 from __future__ import annotations
@@ -14,15 +16,15 @@ import binascii
 import hashlib
 import hmac
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import NamedTuple
 
 from standardwebhooks import Webhook
 
-from .exceptions import REASONS, InvalidSecret, InvalidSignature
-
-__all__ = ["REASONS", "TOLERANCE", "SharedHeader", "WebhookVerifier", "check_secret", "is_signed"]
+from ._json import Fields, identifier, identifier_or_empty, parse_json
+from .exceptions import InvalidSecret, InvalidSignature
+from .models import CheckoutSession
 
 TOLERANCE = timedelta(minutes=5)  # both ways, as Svix and Standard Webhooks have it
 MIN_SECRET_BYTES = 24  # Standard Webhooks asks for 24 to 64 random bytes
@@ -37,12 +39,6 @@ _BASE64 = re.compile(r"[A-Za-z0-9+/]+={0,2}")
 _ID = re.compile(r"[!-\-/-~]{1,255}")
 _TIMESTAMP = re.compile(r"[1-9][0-9]{0,10}")
 _TOKEN = re.compile(r"(v[0-9]{1,2}[a-z]?),([A-Za-z0-9+/=_-]{1,512})")
-
-
-class _Stamp(NamedTuple):
-    message_id: str
-    sent_at: datetime
-    signatures: tuple[bytes, ...]
 
 
 def check_secret(secret: str) -> None:
@@ -85,19 +81,22 @@ class WebhookVerifier:
         :param now: for tests; UTC if it has no zone.
         :raises InvalidSignature: in every other case, whatever the input.
         """
-        stamp = _read_stamp(headers)
-        text = _read_body(body)
-        if not self._signed(stamp, text):
+        message_id, sent_at, signatures = _read_headers(headers)
+        try:
+            text = body.decode("utf-8")
+        except (UnicodeDecodeError, AttributeError):
+            raise InvalidSignature("malformed_body") from None
+        signed = [webhook.sign(message_id, sent_at, text).removeprefix("v1,") for webhook in self._webhooks]
+        expected = [base64.b64decode(one) for one in signed]
+        if not any(hmac.compare_digest(one, given) for one in expected for given in signatures):
             raise InvalidSignature("no_match")
-        _check_age(stamp.sent_at, now)
-        return stamp.message_id
-
-    def _signed(self, stamp: _Stamp, text: str) -> bool:
-        expected = [
-            base64.b64decode(webhook.sign(stamp.message_id, stamp.sent_at, text).removeprefix("v1,"))
-            for webhook in self._webhooks
-        ]
-        return any(hmac.compare_digest(one, given) for one in expected for given in stamp.signatures)
+        now = now or datetime.now(UTC)
+        age = (now if now.tzinfo else now.replace(tzinfo=UTC)) - sent_at
+        if age > TOLERANCE:
+            raise InvalidSignature("stale", f"{age.total_seconds():.0f} s old")
+        if -age > TOLERANCE:
+            raise InvalidSignature("future", f"{-age.total_seconds():.0f} s ahead")
+        return message_id
 
 
 class SharedHeader:
@@ -128,58 +127,32 @@ def _digest(value: str) -> bytes:
     return hashlib.sha256(value.encode("utf-8", "surrogatepass")).digest()
 
 
-def _check_age(sent_at: datetime, now: datetime | None) -> None:
-    now = now or datetime.now(UTC)
-    if now.tzinfo is None:
-        now = now.replace(tzinfo=UTC)
-    age = now - sent_at
-    if age > TOLERANCE:
-        raise InvalidSignature("stale", f"{age.total_seconds():.0f} s old")
-    if -age > TOLERANCE:
-        raise InvalidSignature("future", f"{-age.total_seconds():.0f} s ahead")
-
-
-def _read_body(body: bytes) -> str:
-    try:
-        return body.decode("utf-8")
-    except (UnicodeDecodeError, AttributeError):
-        raise InvalidSignature("malformed_body") from None
-
-
-def _read_stamp(headers: Mapping[str, str]) -> _Stamp:
-    message_id, timestamp, signature = _pick_family(headers)
-    for name, value, form in (("id", message_id, _ID), ("timestamp", timestamp, _TIMESTAMP)):
-        if not form.fullmatch(value):
-            raise InvalidSignature("malformed_header", name)
-    return _Stamp(message_id, datetime.fromtimestamp(int(timestamp), UTC), _read_signatures(signature))
-
-
-def _pick_family(headers: Mapping[str, str]) -> tuple[str, str, str]:
-    """Return the three values of one complete family; the two families are never mixed."""
-    found = _lower_names(headers.items())
-    for family in _FAMILIES:
-        message_id, timestamp, signature = (found.get(f"{family}-{part}", "") for part in _PARTS)
-        if message_id and timestamp and signature:
-            return message_id, timestamp, signature
-    raise InvalidSignature("missing_header", ", ".join(_missing(found)))
-
-
-def _missing(found: Mapping[str, str]) -> list[str]:
-    """Return what is missing of the family that is there in part, else of the first one."""
-    families = ([f"{family}-{part}" for part in _PARTS] for family in _FAMILIES)
-    return min(([name for name in names if not found.get(name)] for names in families), key=len)
-
-
-def _lower_names(items: Iterable[tuple[str, str]]) -> dict[str, str]:
+def _read_headers(headers: Mapping[str, str]) -> tuple[str, datetime, tuple[bytes, ...]]:
+    """Return id, time and signatures of one complete family; the two families are never mixed."""
     found: dict[str, str] = {}
-    for name, value in items:
+    for name, value in headers.items():
         lower = name.lower() if isinstance(name, str) else ""
         if lower not in _NAMES:
             continue
         if not isinstance(value, str) or found.get(lower, value) != value:
             raise InvalidSignature("malformed_header", f"{lower}, twice")
         found[lower] = value
-    return found
+    for family in _FAMILIES:
+        message_id, timestamp, signature = (found.get(f"{family}-{part}", "") for part in _PARTS)
+        if message_id and timestamp and signature:
+            break
+    else:
+        raise InvalidSignature("missing_header", ", ".join(_missing(found)))
+    for name, value, form in (("id", message_id, _ID), ("timestamp", timestamp, _TIMESTAMP)):
+        if not form.fullmatch(value):
+            raise InvalidSignature("malformed_header", name)
+    return message_id, datetime.fromtimestamp(int(timestamp), UTC), _read_signatures(signature)
+
+
+def _missing(found: Mapping[str, str]) -> list[str]:
+    """Return what is missing of the family that is there in part, else of the first one."""
+    families = ([f"{family}-{part}" for part in _PARTS] for family in _FAMILIES)
+    return min(([name for name in names if not found.get(name)] for names in families), key=len)
 
 
 def _read_signatures(header: str) -> tuple[bytes, ...]:
@@ -206,3 +179,43 @@ def _strict_base64(encoded: str) -> bytes | None:
     except (binascii.Error, ValueError):
         return None
     return decoded if base64.b64encode(decoded).decode("ascii") == encoded else None
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A webhook's body (docs/flexprice-contract.md#e2).
+
+    Flexprice builds the body when it delivers it, so `type` and the status inside can disagree
+    (docs/flexprice-contract.md#e3). Of everything but sessions only the ids are kept. `order_ref` is the
+    reference that you gave as idempotency key, where the body holds it: sessions in webhooks do not,
+    subscriptions do.
+    """
+
+    type: str
+    session: CheckoutSession | None = None
+    payment_id: str = ""
+    object_id: str = ""
+    customer_id: str = ""
+    order_ref: str | None = None
+
+    @classmethod
+    def from_body(cls, body: bytes) -> Event:
+        """Read an event from the raw body of a webhook.
+
+        :raises UnreadableResponse: it is not an event, or one of a session that cannot be read.
+        """
+        fields = Fields(parse_json(body), "event")
+        kind = fields.required("event_type", identifier)
+        group = "checkout_session" if kind.startswith("checkout.session.") else kind.partition(".")[0]
+        # The object is under its own name, or under `data`, where Flexprice's guide has it.
+        named = (fields.data.get(name) for name in (group, "data"))
+        entity = next((value for value in named if isinstance(value, Mapping)), {})
+        ids = {name: identifier_or_empty(entity.get(name)) for name in ("id", "customer_id", "payment_id")}
+        ids |= {f"{group}_id": ids["id"]} if group in ("customer", "payment") else {}
+        session, metadata = None, entity.get("metadata")
+        if group == "checkout_session":
+            session = CheckoutSession.from_json(entity, partial=True)
+            ids["payment_id"] = session.payment_id or ""
+        reference = metadata.get("order_ref") if isinstance(metadata, Mapping) else None
+        reference = identifier_or_empty(reference) or (session and session.idempotency_key)
+        return cls(kind, session, ids["payment_id"], ids["id"], ids["customer_id"], reference or None)

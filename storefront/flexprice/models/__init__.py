@@ -2,14 +2,13 @@
 
 Every class reads the vendor's JSON with `from_json(data)`, which raises `UnreadableResponse` when a field
 that is relied on is missing or has another form. Unknown fields are ignored, unknown words of an enumeration
-kept. Amounts are `Decimal` in major units (rupees, not paise); times are aware and in UTC; currencies are in
-lower case. An id or a status longer than 255 characters is unreadable; names are cut to 255.
+kept. Amounts are `Decimal` in major units (rupees, not paise), below 10 to the 20th and of 40 characters at
+most; times are aware and in UTC; currencies are in lower case. An id or a status longer than 255 characters
+is unreadable; names are cut to 255.
 """
 
-from .billing import Invoice, Payment, Refund, Subscription
 from .catalog import Customer, Entitlement, Environment, Plan, Price, Tier
-from .checkout import CheckoutSession, CheckoutSessionRequest
-from .event import Event
+from .sale import CheckoutSession, CheckoutSessionRequest, Invoice, Payment, Refund, Subscription
 
 __all__ = [
     "CheckoutSession",
@@ -17,7 +16,6 @@ __all__ = [
     "Customer",
     "Entitlement",
     "Environment",
-    "Event",
     "Invoice",
     "Payment",
     "Plan",

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from .._json import Fields
+from .._json import Fields, flag, identifier, label, money, text, time, whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,10 @@ class Customer:
         """
         fields = Fields(data, "customer")
         return cls(
-            id=fields.required_id("id"),
-            external_id=fields.required_id("external_id"),
-            name=fields.name("name"),
-            email=fields.text("email"),
+            id=fields.required("id", identifier),
+            external_id=fields.required("external_id", identifier),
+            name=fields.get("name", label, ""),
+            email=fields.get("email", text, ""),
             metadata=fields.metadata(),
         )
 
@@ -56,9 +56,9 @@ class Tier:
         """
         fields = Fields(data, "tier")
         return cls(
-            unit_amount=fields.money_or("unit_amount", Decimal(0)),
-            flat_amount=fields.money_or("flat_amount", Decimal(0)),
-            up_to=fields.optional_integer("up_to"),
+            unit_amount=fields.get("unit_amount", money, Decimal(0)),
+            flat_amount=fields.get("flat_amount", money, Decimal(0)),
+            up_to=fields.get("up_to", whole, None),
         )
 
 
@@ -77,16 +77,12 @@ class Price:
     billing_model: str = "FLAT_FEE"
     billing_cadence: str = "RECURRING"
     billing_period: str = ""
-    invoice_cadence: str = ""
     min_quantity: Decimal | None = None
     trial_period_days: int = 0
     display_name: str = ""
-    display_amount: str = ""
     start_date: datetime | None = None
     end_date: datetime | None = None
     billing_period_count: int = 1
-    price_unit_type: str = ""
-    lookup_key: str = ""
     tiers: tuple[Tier, ...] = ()
     package_size: int = 1  # of a PACKAGE price: `amount` is for this many units
 
@@ -106,27 +102,26 @@ class Price:
         :raises UnreadableResponse: a field that is relied on cannot be read.
         """
         fields = Fields(data, "price")
-        kind = fields.required_id("type").upper()
+        kind = fields.required("type", identifier).upper()
+        amount = (
+            fields.required("amount", money) if kind == "FIXED" else fields.get("amount", money, Decimal(0))
+        )
         return cls(
-            id=fields.required_id("id"),
-            amount=fields.money("amount") if kind == "FIXED" else fields.money_or("amount", Decimal(0)),
-            currency=fields.required_id("currency").lower(),
+            id=fields.required("id", identifier),
+            amount=amount,
+            currency=fields.required("currency", identifier).lower(),
             type=kind,
-            billing_model=fields.upper("billing_model"),
-            billing_cadence=fields.upper("billing_cadence"),
-            billing_period=fields.upper("billing_period"),
-            invoice_cadence=fields.upper("invoice_cadence"),
-            min_quantity=fields.optional_money("min_quantity"),
-            trial_period_days=fields.integer("trial_period_days"),
-            display_name=fields.name("display_name"),
-            display_amount=fields.name("display_amount"),
-            start_date=fields.time("start_date"),
-            end_date=fields.time("end_date"),
-            billing_period_count=fields.integer("billing_period_count", 1),
-            price_unit_type=fields.name("price_unit_type"),
-            lookup_key=fields.name("lookup_key"),
+            billing_model=fields.get("billing_model", label, "").upper(),
+            billing_cadence=fields.get("billing_cadence", label, "").upper(),
+            billing_period=fields.get("billing_period", label, "").upper(),
+            min_quantity=fields.get("min_quantity", money, None),
+            trial_period_days=fields.get("trial_period_days", whole, 0),
+            display_name=fields.get("display_name", label, ""),
+            start_date=fields.get("start_date", time, None),
+            end_date=fields.get("end_date", time, None),
+            billing_period_count=fields.get("billing_period_count", whole, 1),
             tiers=fields.many("tiers", Tier.from_json),
-            package_size=fields.inner("transform_quantity").integer("divide_by", 1),
+            package_size=fields.inner("transform_quantity").get("divide_by", whole, 1),
         )
 
 
@@ -143,7 +138,6 @@ class Entitlement:
     usage_limit: int | None = None
     usage_reset_period: str = ""
     static_value: str = ""
-    is_soft_limit: bool = False
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Entitlement:
@@ -153,13 +147,12 @@ class Entitlement:
         """
         fields = Fields(data, "entitlement")
         return cls(
-            feature_name=fields.inner("feature").name("name"),
-            feature_type=fields.name("feature_type"),
-            is_enabled=fields.flag("is_enabled"),
-            usage_limit=fields.optional_integer("usage_limit"),
-            usage_reset_period=fields.name("usage_reset_period"),
-            static_value=fields.name("static_value"),
-            is_soft_limit=fields.flag("is_soft_limit"),
+            feature_name=fields.inner("feature").get("name", label, ""),
+            feature_type=fields.get("feature_type", label, ""),
+            is_enabled=fields.get("is_enabled", flag, False),
+            usage_limit=fields.get("usage_limit", whole, None),
+            usage_reset_period=fields.get("usage_reset_period", label, ""),
+            static_value=fields.get("static_value", label, ""),
         )
 
 
@@ -173,7 +166,6 @@ class Plan:
 
     id: str
     name: str
-    lookup_key: str = ""
     description: str = ""
     display_order: int = 0
     metadata: Mapping[str, str] = field(default_factory=dict)
@@ -189,15 +181,14 @@ class Plan:
         """
         fields = Fields(data, "plan")
         return cls(
-            id=fields.required_id("id"),
-            name=fields.name("name"),
-            lookup_key=fields.name("lookup_key"),
-            description=fields.text("description"),
-            display_order=fields.integer("display_order"),
+            id=fields.required("id", identifier),
+            name=fields.get("name", label, ""),
+            description=fields.get("description", text, ""),
+            display_order=fields.get("display_order", whole, 0),
             metadata=fields.metadata(),
             prices=fields.many("prices", Price.from_json),
             entitlements=fields.many("entitlements", Entitlement.from_json),
-            environment_id=fields.id("environment_id"),
+            environment_id=fields.get("environment_id", identifier, ""),
         )
 
 
@@ -216,5 +207,5 @@ class Environment:
         :raises UnreadableResponse: a field that is relied on cannot be read.
         """
         fields = Fields(data, "environment")
-        kind = fields.required_id("type").lower()
-        return cls(id=fields.required_id("id"), name=fields.name("name"), type=kind)
+        kind = fields.required("type", identifier).lower()
+        return cls(id=fields.required("id", identifier), name=fields.get("name", label, ""), type=kind)

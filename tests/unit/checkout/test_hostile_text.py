@@ -70,6 +70,30 @@ def test_invoice_with_any_text_is_read(sell: Any, the_order: Any, text: str) -> 
     assert len(the_order().invoice_number) <= 255
 
 
+LONG_AMOUNTS = {  # the column holds 40 characters
+    "40 characters": ("499." + "0" * 36, State.FULFILLED),
+    "41 characters": ("499." + "0" * 37, State.PAID),
+    "20 digits": ("9" * 20, State.FULFILLED),
+    "21 digits": ("9" * 21, State.PAID),
+    "5,000 digits": ("9" * 5000, State.PAID),
+    "an exponent": ("1e99", State.PAID),
+    "a small number": ("1e-99", State.PAID),
+}
+
+
+@pytest.mark.parametrize(("total", "state"), LONG_AMOUNTS.values(), ids=LONG_AMOUNTS)
+def test_invoice_total_of_any_length_breaks_nothing(
+    sell: Any, the_order: Any, asha: Any, caplog: Any, total: str, state: State
+) -> None:
+    """One that no column holds is unreadable: the paid order waits, and is for a person if it stays so."""
+    sell({}, {"invoice_number": "INV-1", "total": total})
+    order = the_order()
+    assert order.state == state
+    assert order.invoice_total_text == (total if state == State.FULFILLED else None)
+    assert "DataError" not in caplog.text
+    assert asha.get(f"/orders/{order.ref}/success").status_code == 200
+
+
 @pytest.mark.parametrize("length", [255, 256, 5000])
 @pytest.mark.parametrize("field", ["id", "customer_id", "checkout_invoice_id", "checkout_payment_id"])
 def test_session_with_a_long_id_is_no_error(

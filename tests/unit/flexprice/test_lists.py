@@ -10,7 +10,8 @@ import pytest
 import responses
 from responses import matchers
 
-from storefront.flexprice import UnreadableResponse, _lists
+from storefront.flexprice import UnreadableResponse
+from storefront.flexprice import client as client_module
 from tests.unit.flexprice.samples import ENTITLEMENT, PLAN, PRICE, REFUND, URL, page
 
 SEARCH = f"{URL}/plans/search"
@@ -147,7 +148,7 @@ def endless(plans):
 
 
 def test_a_list_too_long_is_cut(server, client, monkeypatch):
-    monkeypatch.setattr(_lists, "MAX_PAGES", 3)
+    monkeypatch.setattr(client_module, "MAX_PAGES", 3)
     server.add_callback(responses.POST, SEARCH, endless(10**9))
     plans = client.list_plans()
     assert (len(plans), plans.unreadable, len(server.calls)) == (300, 10**9 - 300, 3)

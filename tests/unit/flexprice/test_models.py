@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from contextlib import suppress
 from dataclasses import FrozenInstanceError, fields
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from decimal import Decimal
 from itertools import product
 
@@ -43,11 +43,10 @@ from tests.unit.flexprice.samples import (
 
 def test_a_session_is_read():
     session = CheckoutSession.from_json(SESSION)
-    assert (session.status, session.terminal, session.stale) == ("pending", False, False)
+    assert (session.status, session.terminal) == ("pending", False)
     assert session.payment_url == "https://rzp.io/rzp/AbC123"
     assert session.expires_at == datetime(2026, 9, 1, 10, 15, 1, 500_000, tzinfo=UTC)
     assert (session.invoice_id, session.payment_id) == ("inv_01", "pay_01")
-    assert session.next_poll_after == timedelta(seconds=2)
 
 
 @pytest.mark.parametrize("action", [None, {}, {"type": "", "url": ""}, {"url": None}])
@@ -73,13 +72,6 @@ def test_a_session_is_terminal_by_field_or_status(status, field, terminal):
     assert session.terminal is terminal
 
 
-@pytest.mark.parametrize(
-    ("sent", "pause"), [(0, None), (-5, None), (10**15, timedelta(hours=1)), (None, None)]
-)
-def test_the_poll_delay_is_bounded(sent, pause):
-    assert CheckoutSession.from_json(SESSION | {"next_poll_after_ms": sent}).next_poll_after == pause
-
-
 BROKEN = [
     (CheckoutSession, SESSION, "id", None),
     (CheckoutSession, SESSION, "id", ""),
@@ -93,7 +85,6 @@ BROKEN = [
     (CheckoutSession, SESSION, "terminal", "yes"),
     (CheckoutSession, SESSION, "payment_action", "https://rzp.io"),
     (CheckoutSession, SESSION, "metadata", []),
-    (CheckoutSession, SESSION, "next_poll_after_ms", "2000"),
     (Customer, {"id": "cust_01", "external_id": "user-42"}, "external_id", None),
     (Plan, PLAN, "prices", {}),
     (Plan, PLAN, "prices", "none"),
@@ -218,14 +209,12 @@ def test_a_session_event_without_a_session_is_unreadable(parts):
 
 def test_a_subscription_event_carries_our_reference():
     found = event("subscription.cancelled", subscription=SUBSCRIPTION)
-    assert found.subscription is not None
     assert (found.object_id, found.order_ref) == ("subs_01", "ord_1001")
 
 
 def test_a_refund_event_may_lack_most():
     found = event("refund.succeeded", refund={"id": "ref_01", "payment_id": "pay_01"})
-    assert found.refund is not None
-    assert (found.object_id, found.refund.payment_id) == ("ref_01", "pay_01")
+    assert (found.object_id, found.payment_id) == ("ref_01", "pay_01")
 
 
 def test_other_events_keep_ids_only():
@@ -346,7 +335,6 @@ def test_a_price_keeps_its_dates():
     [
         (Plan, PLAN, "name", "name"),
         (Price, PRICE, "display_name", "display_name"),
-        (Price, PRICE, "display_amount", "display_amount"),
         (Customer, CUSTOMER, "name", "name"),
     ],
 )
@@ -406,7 +394,7 @@ SAMPLES = [
     (CheckoutSession, SESSION | {"failure_reason": "x", "payment": {"status": "x"}}),
     (Customer, CUSTOMER),
     (Plan, PLAN | {"description": "x", "environment_id": "env_01"}),
-    (Price, PRICE | {"price_unit_type": "FIAT", "lookup_key": "x", "min_quantity": "1"}),
+    (Price, PRICE | {"min_quantity": "1"}),
     (Entitlement, ENTITLEMENT | {"static_value": "x"}),
     (Subscription, SUBSCRIPTION),
     (Invoice, INVOICE | {"invoice_number": "INV-1", "invoice_type": "x", "billing_reason": "x"}),

@@ -51,12 +51,13 @@ def test_request_hooks_see_the_call_and_add_headers(server):
     seen = []
 
     def name_it(request):
-        seen.append((request.method, request.path, dict(request.headers)))
+        seen.append((request.method, request.path, request.headers["X-Request-ID"]))
         request.headers["X-Request-ID"] = "ours-1"
 
     server.get(f"{URL}/payments/pay_01", json=PAYMENT)
     Client(URL, KEY, event_hooks={"request": [name_it]}).get_payment("pay_01")
-    assert seen == [("GET", "/payments/pay_01", {})]
+    ((method, path, random_id),) = seen
+    assert (method, path, len(random_id)) == ("GET", "/payments/pay_01", 32)
     assert server.calls[0].request.headers["X-Request-ID"] == "ours-1"
     assert server.calls[0].request.headers["x-api-key"] == KEY
 
@@ -72,12 +73,29 @@ def test_response_hooks_see_how_it_went(server):
         client.get_checkout_session("cs_01")
     with pytest.raises(APITimeout):
         client.get_plan("plan_01")
-    assert [(call.method, call.resource, call.status, call.request_id) for call in seen] == [
-        ("GET", "payments", 200, "01REQ"),
-        ("GET", "checkout", 500, ""),
-        ("GET", "plans", 0, ""),
+    assert [(call.method, call.resource, call.status) for call in seen] == [
+        ("GET", "payments", 200),
+        ("GET", "checkout", 500),
+        ("GET", "plans", 0),
     ]
     assert all(0 <= call.seconds < 5 for call in seen)
+
+
+def test_every_call_has_a_request_id_of_its_own(server, caplog):
+    """Flexprice logs and returns it: a call without an answer can be found there too."""
+    caplog.set_level(logging.INFO, logger="storefront.flexprice")
+    seen: list[ApiResponse] = []
+    client = Client(URL, KEY, event_hooks={"response": [seen.append]})
+    server.get(f"{URL}/payments/pay_01", json=PAYMENT, headers={"X-Request-ID": "01REQ"})
+    server.get(f"{URL}/plans/plan_01", body=requests.ReadTimeout("x"))
+    client.get_payment("pay_01")
+    with pytest.raises(APITimeout) as caught:
+        client.get_plan("plan_01")
+    first, lost = [call.request.headers["X-Request-ID"] for call in server.calls]
+    assert first != lost
+    assert [call.request_id for call in seen] == ["01REQ", lost]
+    assert caught.value.request_id == lost
+    assert f"(request {lost})" in caplog.text
 
 
 def test_a_request_hook_can_stop_the_call(server):
