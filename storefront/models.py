@@ -35,6 +35,7 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
     session_key: Mapped[str] = mapped_column(String(32), unique=True, default=random_key)
     is_operator: Mapped[bool] = mapped_column(default=False)
     created_at: Mapped[datetime]
+    deleted_at: Mapped[datetime | None]  # name, email and password are gone; orders refer to the row
 
     def get_id(self) -> str:
         return self.session_key
@@ -54,6 +55,23 @@ class PasswordReset(db.Model):  # type: ignore[name-defined]
     used_at: Mapped[datetime | None]
 
     user: Mapped[User | None] = relationship()
+
+
+class EmailChange(db.Model):  # type: ignore[name-defined]
+    """A link to confirm another email address: single use, kept as a hash, valid until `expires_at`."""
+
+    __tablename__ = "email_changes"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
+    new_email: Mapped[str] = mapped_column(String(320))
+    nonce: Mapped[str] = mapped_column(String(32), default=random_key)  # makes the token, with SECRET_KEY
+    token_hash: Mapped[str] = mapped_column(String(64), unique=True)
+    created_at: Mapped[datetime]
+    expires_at: Mapped[datetime]
+    used_at: Mapped[datetime | None]
+
+    user: Mapped[User] = relationship()
 
 
 class Order(OrderMixin, db.Model):  # type: ignore[name-defined]

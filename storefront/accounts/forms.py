@@ -93,6 +93,26 @@ class PasswordForm(FlaskForm):
     )
 
 
+class CurrentPasswordForm(FlaskForm):
+    current_password = PasswordField(
+        lazy("Current password"),
+        [
+            InputRequired(lazy("Enter your current password.")),
+            Length(max=200, message=lazy("Use at most %(max)d characters.")),
+        ],
+    )
+
+
+class ChangeEmailForm(EmailForm, CurrentPasswordForm):
+    current_password = PasswordField(  # with an id of its own beside the other forms of the page
+        lazy("Current password"), [InputRequired(lazy("Enter your current password."))], id="email-password"
+    )
+
+
+class ChangePasswordForm(CurrentPasswordForm, PasswordForm):
+    pass
+
+
 class SignInForm(EmailForm):
     password = PasswordField(
         lazy("Password"),

@@ -3,6 +3,7 @@
 import hashlib
 
 from flask import Response, request
+from flask_login import current_user
 
 from storefront.accounts.service import normalize_email
 from storefront.extensions import client_network, limiter
@@ -16,6 +17,11 @@ def account() -> str:
 
 def account_from_here() -> str:
     return f"{account()} {client_network()}"
+
+
+def signed_in() -> str:
+    """The user; their network before a sign-in."""
+    return str(current_user.id) if current_user.is_authenticated else client_network()
 
 
 def refused(response: Response) -> bool:
@@ -35,4 +41,6 @@ sign_ups = limiter.limit("20 per hour", key_func=client_network, deduct_when=don
 sign_up_mistakes = limiter.limit("120 per hour", key_func=client_network, deduct_when=refused)
 reset_emails = limiter.limit("3 per hour", key_func=account)
 reset_requests = limiter.limit("20 per hour", key_func=client_network)
+own_password_guesses = limiter.limit("10 per 15 minutes", key_func=signed_in, deduct_when=refused)
+email_changes = limiter.limit("5 per hour", key_func=signed_in, deduct_when=done)
 new_passwords = limiter.limit("20 per hour", key_func=client_network)

@@ -17,7 +17,7 @@ from werkzeug.security import check_password_hash, generate_password_hash
 from storefront.accounts.signals import password_reset_requested
 from storefront.checkout.context import db_now
 from storefront.extensions import db
-from storefront.models import PasswordReset, User, random_key
+from storefront.models import EmailChange, PasswordReset, User, random_key
 
 RESET_LIFETIME = timedelta(hours=1)
 # The most frequent passwords of the published lists that are long enough for our form.
@@ -120,8 +120,7 @@ def request_reset(email: str) -> None:
     )
     reset = add_reset(user)
     if user:
-        app = cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
-        password_reset_requested.send(app, user=user, reset=reset)
+        password_reset_requested.send(current_app_object(), user=user, reset=reset)
     db.session.commit()
 
 
@@ -134,13 +133,13 @@ def add_reset(user: User | None) -> PasswordReset:
         created_at=now,
         expires_at=now + RESET_LIFETIME,
     )
-    reset.token_hash = _hash(token_of(reset))
+    reset.token_hash = hash_token(token_of(reset))
     db.session.add(reset)
     db.session.flush()
     return reset
 
 
-def token_of(reset: PasswordReset) -> str:
+def token_of(reset: PasswordReset | EmailChange) -> str:
     """The token of the link. It needs SECRET_KEY: the database alone holds a nonce and a hash."""
     key = str(current_app.config["SECRET_KEY"]).encode()
     digest = hmac.new(key, b"password reset " + reset.nonce.encode(), hashlib.sha256).digest()
@@ -151,7 +150,7 @@ def find_reset(token: str) -> PasswordReset | None:
     """The reset of this link, while the link works."""
     return db.session.scalar(
         select(PasswordReset).where(
-            PasswordReset.token_hash == _hash(token),
+            PasswordReset.token_hash == hash_token(token),
             PasswordReset.user_id.is_not(None),
             PasswordReset.used_at.is_(None),
             PasswordReset.expires_at > db_now(),
@@ -181,7 +180,12 @@ def reset_password(token: str, password_hash: str) -> bool:
     return True
 
 
-def _hash(token: str) -> str:
+def current_app_object() -> Flask:
+    """The app itself: the sender of our signals."""
+    return cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]
+
+
+def hash_token(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 

@@ -4,3 +4,12 @@ from blinker import Namespace
 
 # user, reset: sent inside the transaction that stores the reset; receivers add rows and call nobody.
 password_reset_requested = Namespace().signal("password-reset-requested")
+
+# user, change: sent inside the transaction that stores the change of address.
+email_change_requested = Namespace().signal("email-change-requested")
+
+# user, old_email: sent inside the transaction that changes the address.
+email_changed = Namespace().signal("email-changed")
+
+# user: sent inside the transaction that removes name and address; receivers remove what they keep of both.
+account_deleted = Namespace().signal("account-deleted")

@@ -67,9 +67,10 @@ def _phase_of_open(order: OrderMixin, page: str, watched_s: int, now: datetime) 
         return "checking"
     if order.expires_at and order.expires_at < now:
         return "overdue"
-    if watched_s >= SLOW_AFTER_S:
-        return "slow"
-    return "waiting"
+    open_for_s = (now - order.status_changed_at).total_seconds()
+    if page == "failure" and open_for_s < min(watched_s, SLOW_AFTER_S):
+        return "ready_to_pay"  # the customer was waiting here when the payment page was opened
+    return "slow" if watched_s >= SLOW_AFTER_S else "waiting"
 
 
 def poll_delay_s(watched_s: int) -> int:

@@ -6,7 +6,7 @@ from sqlalchemy import ForeignKey, String, Text, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from storefront.extensions import db
-from storefront.models import Order, PasswordReset, User, random_key
+from storefront.models import EmailChange, Order, PasswordReset, User, random_key
 
 
 class Email(db.Model):  # type: ignore[name-defined]
@@ -20,6 +20,8 @@ class Email(db.Model):  # type: ignore[name-defined]
     user_id: Mapped[int] = mapped_column(ForeignKey("users.id"), index=True)
     order_id: Mapped[int | None] = mapped_column(ForeignKey("checkout_orders.id"))
     password_reset_id: Mapped[int | None] = mapped_column(ForeignKey("password_resets.id"))
+    email_change_id: Mapped[int | None] = mapped_column(ForeignKey("email_changes.id"))
+    recipient: Mapped[str | None] = mapped_column(String(320))  # None: the user's own address
     message_key: Mapped[str] = mapped_column(String(32), unique=True, default=random_key)  # of the Message-ID
     created_at: Mapped[datetime]
     expires_at: Mapped[datetime]  # not sent after this
@@ -32,6 +34,12 @@ class Email(db.Model):  # type: ignore[name-defined]
     user: Mapped[User] = relationship()
     order: Mapped[Order | None] = relationship()
     password_reset: Mapped[PasswordReset | None] = relationship()
+    email_change: Mapped[EmailChange | None] = relationship()
+
+    @property
+    def to(self) -> str:
+        """Where it is sent."""
+        return self.recipient or self.user.email
 
     @property
     def state(self) -> str:

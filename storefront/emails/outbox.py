@@ -7,14 +7,15 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import delete, select
 
+from storefront.accounts.changes import CHANGE_LIFETIME
 from storefront.accounts.service import RESET_LIFETIME
 from storefront.checkout import State, Trigger
 from storefront.checkout.context import db_now
 from storefront.emails.models import Email
 from storefront.extensions import db
-from storefront.models import Order, PasswordReset, User
+from storefront.models import EmailChange, Order, PasswordReset, User
 
 LIFETIME = timedelta(days=5)  # a mail server that is away for longer has lost its emails
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(hours=1)
@@ -24,6 +25,8 @@ KINDS = {State.FULFILLED: "welcome", State.REFUNDED: "refunded", State.PAID_LATE
 def enqueue_for_order(_app: Flask, order: Order, to_state: State, trigger: Trigger, **_: Any) -> None:
     """Owe the email of this transition, once for each order and kind."""
     kind = "payment_failed" if trigger == Trigger.PAYMENT_FAILED else KINDS.get(to_state)
+    if order.user.deleted_at is not None:  # there is no address any more
+        return
     if kind is None or trigger == Trigger.CLOSED:  # closed by hand: the operator writes what there is to say
         return
     known = select(Email.id).where(Email.order_id == order.id, Email.kind == kind)
@@ -34,6 +37,22 @@ def enqueue_for_order(_app: Flask, order: Order, to_state: State, trigger: Trigg
 def enqueue_password_reset(_app: Flask, user: User, reset: PasswordReset, **_: Any) -> None:
     """Owe the email with the link; a link that has expired is not sent."""
     add(Email(kind="password_reset", user_id=user.id, password_reset_id=reset.id), RESET_LIFETIME)
+
+
+def enqueue_email_change(_app: Flask, user: User, change: EmailChange, **_: Any) -> None:
+    """Owe the email with the link, to the new address."""
+    of = {"user_id": user.id, "email_change_id": change.id, "recipient": change.new_email}
+    add(Email(kind="confirm_email", **of), CHANGE_LIFETIME)
+
+
+def enqueue_email_changed(_app: Flask, user: User, old_email: str, **_: Any) -> None:
+    """Tell the old address that it is no longer the account's."""
+    add(Email(kind="email_changed", user_id=user.id, recipient=old_email), LIFETIME)
+
+
+def remove_all(_app: Flask, user: User, **_: Any) -> None:
+    """The account is deleted: what was emailed to it is removed, and nothing more is sent."""
+    db.session.execute(delete(Email).where(Email.user_id == user.id))
 
 
 def add(email: Email, lifetime: timedelta) -> None:

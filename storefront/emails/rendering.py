@@ -33,18 +33,21 @@ class Rendered(NamedTuple):
 
 def render(email: Email) -> Rendered:
     """Render the templates of its kind; raises whatever they raise."""
-    base, order, reset = settings().storefront_url, email.order, email.password_reset
+    base, order = settings().storefront_url, email.order
+    reset, change = email.password_reset, email.email_change
     with force_locale(LOCALE):
         context: dict[str, object] = {
             "shop_name": settings().shop_name,
             # A name is a stranger's words until the owner of the address has used a link sent there.
-            "name": email.user.name if email.user.email_confirmed_at else "",
+            "name": email.user.name if email.user.email_confirmed_at and not email.recipient else "",
             "order": order,
             "facts": facts_of(order) if order else [],
             "account_url": f"{base}/account",
             "members_url": f"{base}/members",
             "plan_url": f"{base}/plans/{order.plan_id}" if order else base,
+            "receipt_url": f"{base}/orders/{order.ref}/receipt" if order else "",
             "reset_url": f"{base}/reset-password/{service.token_of(reset)}" if reset else "",
+            "confirm_url": f"{base}/account/email/{service.token_of(change)}" if change else "",
         }
         parts = [_text(email.kind, name, context) for name in ("subject.txt", "body.txt", "body.html")]
     return Rendered(" ".join(parts[0].split()), parts[1], parts[2])

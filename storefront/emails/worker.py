@@ -72,7 +72,7 @@ def deliver(email: Email) -> None:
     message = smtp.compose(
         sender=settings().mail_from,
         sender_name=settings().shop_name,
-        recipient=email.user.email,
+        recipient=email.to,
         message_key=email.message_key,
         **rendered._asdict(),
     )

@@ -85,7 +85,7 @@ ORDERS: dict[str, Row] = {
     "unopened": (State.PLACED, {}, {}),
     "preparing": (State.PLACED, {"session_requested_at": timedelta(0)}, {}),
     "lost": (State.PLACED, {"session_requested_at": -3 * MINUTE}, {}),
-    "waiting": (State.AWAITING_PAYMENT, OPENED, LINK),
+    "waiting": (State.AWAITING_PAYMENT, OPENED | {"status_changed_at": -3 * MINUTE}, LINK),
     "overdue": (State.AWAITING_PAYMENT, OPENED | {"expires_at": -8 * MINUTE}, LINK),
     "confirming": (State.AWAITING_PAYMENT, OPENED | CAME_BACK, LINK),
     "paid": (State.PAID, PAID, {}),
@@ -108,6 +108,7 @@ ORDERS: dict[str, Row] = {
 # The same phases in other circumstances.
 SPECIAL: dict[str, Row] = {
     "ready, invoice to come": (State.FULFILLED, FULFILLED, {"plan_id": "plan_starter"}),
+    "opened": (State.AWAITING_PAYMENT, OPENED, LINK),
     "long ago": (State.EXPIRED, OPENED | {"status_changed_at": -600 * MINUTE}, {}),
 }
 OF_LENA: dict[str, Row] = {
@@ -121,6 +122,7 @@ OF_LENA: dict[str, Row] = {
 SEEN_AS = {  # the same orders at another address
     "checking": ("waiting", "success", ""),
     "slow": ("waiting", "failure", "?since=1"),
+    "ready_to_pay": ("opened", "failure", "?since=1"),
     "another offer": ("waiting", "failure", "?other_offer=1"),
 }
 EMAILS = {"welcome": "ready", "payment_failed": "failed", "refunded": "refunded", "password_reset": ""}
@@ -235,6 +237,7 @@ class Gallery:
         return found
 
 
+WRONG = {"email": "no address", "current_password": "guess"}
 REVIEW = "/review?plan={}&currency=inr&billing_period=MONTHLY"
 NEW = {"name": "Asha", "email": "asha@example.com", "password": PASSWORD}
 PAGES = {
@@ -256,6 +259,11 @@ PAGES = {
     "review, mistakes": View(
         "usual", "asha", REVIEW.format("plan_team"), {"gstin": "27X", "billing_name": ""}, lands="/checkout"
     ),
+    "settings": View("usual", "asha", "/account/settings"),
+    "settings, long": View("usual", LENA, "/account/settings"),
+    "settings, wrong": View("usual", "asha", "/account/settings", WRONG, lands="/account/settings/email"),
+    "delete account": View("usual", "bela", "/account/delete"),
+    "delete account, active": View("usual", "asha", "/account/delete"),
     "terms": View("usual", "", "/terms"),
     "privacy": View("usual", "", "/privacy"),
     "refunds": View("usual", "", "/refunds"),

@@ -55,6 +55,7 @@ def upgrade():
         sa.Column("session_key", sa.String(length=32), nullable=False),
         sa.Column("is_operator", sa.Boolean(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("deleted_at", sa.DateTime(), nullable=True),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_users")),
         sa.UniqueConstraint("email", name=op.f("uq_users_email")),
         sa.UniqueConstraint("key", name=op.f("uq_users_key")),
@@ -139,12 +140,31 @@ def upgrade():
         batch_op.create_index(batch_op.f("ix_password_resets_user_id"), ["user_id"], unique=False)
 
     op.create_table(
+        "email_changes",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("user_id", sa.Integer(), nullable=False),
+        sa.Column("new_email", sa.String(length=320), nullable=False),
+        sa.Column("nonce", sa.String(length=32), nullable=False),
+        sa.Column("token_hash", sa.String(length=64), nullable=False),
+        sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("expires_at", sa.DateTime(), nullable=False),
+        sa.Column("used_at", sa.DateTime(), nullable=True),
+        sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_email_changes_user_id")),
+        sa.PrimaryKeyConstraint("id", name=op.f("pk_email_changes")),
+        sa.UniqueConstraint("token_hash", name=op.f("uq_email_changes_token_hash")),
+    )
+    with op.batch_alter_table("email_changes", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_email_changes_user_id"), ["user_id"], unique=False)
+
+    op.create_table(
         "emails",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("kind", sa.String(length=40), nullable=False),
         sa.Column("user_id", sa.Integer(), nullable=False),
         sa.Column("order_id", sa.Integer(), nullable=True),
         sa.Column("password_reset_id", sa.Integer(), nullable=True),
+        sa.Column("email_change_id", sa.Integer(), nullable=True),
+        sa.Column("recipient", sa.String(length=320), nullable=True),
         sa.Column("message_key", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
         sa.Column("expires_at", sa.DateTime(), nullable=False),
@@ -156,6 +176,9 @@ def upgrade():
         sa.ForeignKeyConstraint(["order_id"], ["checkout_orders.id"], name=op.f("fk_emails_order_id")),
         sa.ForeignKeyConstraint(
             ["password_reset_id"], ["password_resets.id"], name=op.f("fk_emails_password_reset_id")
+        ),
+        sa.ForeignKeyConstraint(
+            ["email_change_id"], ["email_changes.id"], name=op.f("fk_emails_email_change_id")
         ),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_emails_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_emails")),
@@ -269,6 +292,10 @@ def downgrade():
         batch_op.drop_index(batch_op.f("ix_emails_next_attempt_at"))
 
     op.drop_table("emails")
+    with op.batch_alter_table("email_changes", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_email_changes_user_id"))
+
+    op.drop_table("email_changes")
     with op.batch_alter_table("password_resets", schema=None) as batch_op:
         batch_op.drop_index(batch_op.f("ix_password_resets_user_id"))
 

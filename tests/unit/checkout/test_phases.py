@@ -32,7 +32,7 @@ def order(state: State, **values: Any) -> Any:
 
 
 def phase(state: State, page: str = "failure", watched_s: int = 30, **values: Any) -> str:
-    return phase_of(order(state, **values), page, watched_s, NOW)
+    return phase_of(order(state, **{"status_changed_at": NOW - DAY} | values), page, watched_s, NOW)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +57,16 @@ def test_placed_order_is_preparing_until_lost(requested_at: Any, expected: str) 
         ("success", 8, {}, "waiting"),
         ("failure", 119, {}, "waiting"),
         ("failure", 120, {}, "slow"),
+        (
+            "failure",
+            9,
+            {"status_changed_at": NOW - 8 * SECOND},
+            "ready_to_pay",
+        ),  # it was opened while they waited
+        ("failure", 8, {"status_changed_at": NOW - 8 * SECOND}, "waiting"),
+        ("failure", 300, {"status_changed_at": NOW - 119 * SECOND}, "ready_to_pay"),
+        ("failure", 300, {"status_changed_at": NOW - 120 * SECOND}, "slow"),
+        ("success", 9, {"status_changed_at": NOW - 8 * SECOND}, "waiting"),
         ("failure", 0, {"expires_at": NOW - SECOND}, "overdue"),
         ("failure", 500, {"expires_at": NOW - SECOND}, "overdue"),
         ("failure", 0, {"expires_at": NOW + SECOND}, "waiting"),

@@ -56,3 +56,29 @@ def test_without_emails_the_page_says_so(asha):
 def test_an_unknown_email_is_not_found(asha):
     for path in ("/emails/99", "/emails/0", "/emails/x"):
         assert asha.get(path).status_code == 404
+
+
+def test_html_is_shown_in_a_frame_with_a_policy_of_its_own(asha, email_to):
+    mine = email_to(1)
+    assert f'src="/emails/{mine}/html"' in asha.get(f"/emails/{mine}").text
+    frame = asha.get(f"/emails/{mine}/html")
+    assert "<h1" in frame.text
+    policy = frame.headers["Content-Security-Policy"]
+    assert "style-src 'unsafe-inline'; frame-ancestors 'self'" in policy
+    assert "script-src" not in policy
+    assert frame.headers["X-Frame-Options"] == "SAMEORIGIN"
+    assert "frame-ancestors 'none'" in asha.get(f"/emails/{mine}").headers["Content-Security-Policy"]
+
+
+def test_frame_of_another_user_is_not_found(asha, add_user, email_to):
+    assert asha.get(f"/emails/{email_to(add_user('ben@example.com'))}/html").status_code == 404
+
+
+def test_operator_sees_no_link_that_changes_an_account(operator, asha, rows):
+    from tests.shop_fixtures import PASSWORD
+
+    asha.post("/account/settings/email", email="new@example.com", current_password=PASSWORD)
+    email = rows(Email)[-1]
+    for path in (f"/emails/{email.id}", f"/emails/{email.id}/html"):
+        assert asha.get(path).status_code == 200
+        assert operator.get(path).status_code == 404

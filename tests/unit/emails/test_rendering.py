@@ -12,6 +12,7 @@ from storefront.models import Order, User
 from tests.shop_fixtures import NOW
 
 KINDS = ["welcome", "payment_failed", "refunded", "password_reset"]
+OF_ADDRESSES = ["confirm_email", "email_changed"]
 TEMPLATES = Path(__file__).parents[3] / "templates" / "email"
 
 
@@ -48,7 +49,16 @@ def test_every_kind_can_be_rendered(email, kind):
 
 
 def test_every_folder_of_templates_is_a_kind():
-    assert sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir()) == sorted(KINDS)
+    assert sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir()) == sorted(KINDS + OF_ADDRESSES)
+
+
+@pytest.mark.parametrize("kind", OF_ADDRESSES)
+def test_another_address_than_the_users_reads_no_name(email, kind):
+    found = email()
+    found.kind, found.order, found.recipient = kind, None, "new@example.com"
+    rendered = rendering.render(found)
+    assert rendered.text.startswith("Hello,\n")
+    assert "Asha" not in "".join(rendered)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -78,7 +88,7 @@ def test_the_welcome_email_is_a_receipt(email):
     )
     assert rendered.subject == "Your Pro plan is active"
     for part in (rendered.text, rendered.html):
-        for fact in ("Pro, 1 year", "₹1,23,456.78", "2 Sept 2026, 02:00 IST", "INV-7"):
+        for fact in ("Pro, 1 year", "₹1,23,456.78", "2 Sept 2026, 02:00 IST", "INV-7", "/receipt"):
             assert fact in part
 
 

@@ -23,6 +23,7 @@ def test_policy_names_all_that_may_be_loaded(browser: Any) -> None:
         "style-src": {"'self'"},
         "img-src": {"'self'", "data:"},
         "connect-src": {"'self'"},
+        "frame-src": {"'self'"},
         "form-action": {
             "'self'",
             "https://razorpay.com",
