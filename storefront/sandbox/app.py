@@ -36,15 +36,24 @@ def _routes() -> list[ModuleType]:
     """The route modules; each has a blueprint `bp`."""
     from .api import (
         checkout_sessions,
+        coupons,
+        customer_records,
         customers,
         features,
         invoices,
         payments,
+        plan_changes,
         plans,
+        portal,
         prices,
         refunds,
+        schedules,
+        seats,
         subscriptions,
+        usage,
+        wallets,
     )
+    from .api import settings as tenant_settings
     from .control import control_api, controls, pay, plan_admin, scenario_pages
 
     return [
@@ -57,6 +66,15 @@ def _routes() -> list[ModuleType]:
         subscriptions,
         invoices,
         payments,
+        schedules,
+        plan_changes,
+        seats,
+        wallets,
+        usage,
+        coupons,
+        customer_records,
+        portal,
+        tenant_settings,
         control_api,
         controls,
         plan_admin,
@@ -68,9 +86,9 @@ def _routes() -> list[ModuleType]:
 
 def _handlers() -> list[ModuleType]:
     """The modules that register handlers of tasks by being imported."""
-    from .engine import razorpay, session_lifecycle
+    from .engine import razorpay, renewals, session_lifecycle, trials
 
-    return [razorpay, session_lifecycle]
+    return [razorpay, renewals, session_lifecycle, trials]
 
 
 def _prepare_default_store(database: Database, settings: SandboxSettings) -> None:

@@ -1,14 +1,18 @@
 """Invoices: /v1/invoices."""
 
-from flask import jsonify
+import uuid
+
+from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Select
 
+from ..engine import invoice_preview, invoices, renewals, switches
 from ..engine.checkout import published_customer
-from ..engine.errors import not_found
-from ..store.billing_rows import Invoice
+from ..engine.errors import Refusal, invalid, not_found
+from ..store.billing_rows import Invoice, Subscription
 from ..store.database import Session
-from . import auth
+from ..store.values import ulid
+from . import auth, invoice_pdf, requests, validation
 from .search import Asked, Listing, listed, page_of
 from .serializers import billing
 
@@ -37,6 +41,90 @@ def need(session: Session, invoice_id: str) -> Invoice:
 def get(invoice_id: str) -> ResponseReturnValue:
     with auth.reading() as session:
         return jsonify(billing.invoice(session, need(session, invoice_id)))
+
+
+@bp.post("/invoices/preview")
+def preview() -> ResponseReturnValue:
+    """The next invoice as it would be, not stored. It knows of no planned cancellation or change."""
+    body = requests.json_body()
+    subscription_id = requests.text(body, "subscription_id")
+    period = (requests.moment(body.get("period_start")), requests.moment(body.get("period_end")))
+    hides_zero = requests.flag(body, "hide_zero_charges_line_items")
+    validation.required("GetPreviewInvoiceRequest", {"SubscriptionID": subscription_id})
+    with auth.reading() as session:
+        subscription = session.get(Subscription, subscription_id)
+        if subscription is None or subscription.status != "published":
+            raise not_found("Subscription not found")
+        row, lines = invoice_preview.build(session, subscription, period, hides_zero=hides_zero)
+        shown = billing.invoice_preview(session, row, lines)
+    del shown["subscription_customer_id"]
+    for line in shown.get("line_items", []):
+        line["price_unit_amount"] = "0"
+    return jsonify(shown)
+
+
+@bp.post("/invoices/<invoice_id>/compute")
+def compute(invoice_id: str) -> ResponseReturnValue:
+    """Writes a draft's lines at once, although the answer speaks of a workflow."""
+    with auth.writing() as session:
+        row = need(session, invoice_id)
+        invoices.compute(session, row)
+        renewals.plan_finalization(session, row)
+    workflow = f"wf_ComputeInvoiceWorkflow_{invoice_id}_{ulid()}"
+    started = "compute invoice workflow started"
+    return jsonify(message=started, workflow_id=workflow, run_id=str(uuid.uuid4())), 202
+
+
+@bp.post("/invoices/<invoice_id>/finalize")
+def finalize(invoice_id: str) -> ResponseReturnValue:
+    """Makes a draft final at once."""
+    with auth.writing() as session:
+        renewals.finalize(session, need(session, invoice_id))
+    return jsonify(message="invoice finalized successfully")
+
+
+@bp.post("/invoices/<invoice_id>/void")
+def void(invoice_id: str) -> ResponseReturnValue:
+    """What was paid goes to a wallet, not to the card."""
+    with auth.writing() as session:
+        invoices.void(session, need(session, invoice_id))
+    return jsonify(message="invoice voided successfully")
+
+
+@bp.post("/invoices/<invoice_id>/payment/attempt")
+def attempt_payment(invoice_id: str) -> ResponseReturnValue:
+    """Says that it was processed although nothing is paid: no saved method is charged."""
+    with auth.reading() as session:
+        row = need(session, invoice_id)
+        if row.invoice_status not in ("FINALIZED", "SKIPPED"):
+            message = "Invoice must be finalized before attempting payment"
+            raise invalid(message, invoice_id=row.id, invoice_status=row.invoice_status)
+    return jsonify(message="payment processed successfully")
+
+
+@bp.put("/invoices/<invoice_id>/payment")
+def update_payment(invoice_id: str) -> ResponseReturnValue:
+    """Sets the payment status by hand; refused for an invoice that was paid by a payment."""
+    body = requests.json_body()
+    status, amount = requests.text(body, "payment_status"), requests.decimal(body.get("amount"))
+    with auth.writing() as session:
+        row = need(session, invoice_id)
+        invoices.set_payment_status(session, row, status, amount)
+        return jsonify(billing.invoice(session, row))
+
+
+@bp.get("/invoices/<invoice_id>/pdf")
+def pdf(invoice_id: str) -> ResponseReturnValue:
+    """The bytes; `?url=true` asks for a link to a store of files, which there is not."""
+    with auth.reading() as session:
+        row = need(session, invoice_id)
+        if request.args.get("url", "").lower() == "true":
+            message = "s3 is not enabled but is required to generate invoice pdf url."
+            raise Refusal("system_error", message)
+        if switches.read(session, "pdf") == "unavailable":
+            raise Refusal("system_error", "template error")
+        content = invoice_pdf.render(billing.invoice(session, row))
+    return Response(content, content_type="application/pdf")
 
 
 @bp.post("/invoices/search")

@@ -16,6 +16,7 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d{1,9})?([Zz]|[+-]\d
 LARGEST_NUMBER = 2**53
 LAST_YEAR = 9990  # a subscription's period must end in a year that can be written down
 NUL = "\x00"
+CURRENCY_LENGTH = 3
 
 
 def json_body(message: str = BAD_FORMAT, *, empty: Body | None = None) -> Body:
@@ -53,6 +54,15 @@ def refuse_nul(body: Any, message: str) -> None:
     :raises Refusal: `database_error` with this message.
     """
     if NUL in json.dumps(body, ensure_ascii=False).replace("\\u0000", NUL):
+        raise Refusal("database_error", message)
+
+
+def refuse_too_long(value: str, limit: int, message: str) -> None:
+    """A text that its column does not take is a 500.
+
+    :raises Refusal: `database_error` with this message.
+    """
+    if len(value) > limit:
         raise Refusal("database_error", message)
 
 

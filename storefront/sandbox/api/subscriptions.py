@@ -4,13 +4,18 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy import Select, or_
 
+from ..engine import cancellations, subscriptions, switches
 from ..engine.checkout import published_customer
 from ..engine.errors import Refusal, invalid, not_found
 from ..store.billing_rows import Subscription
 from ..store.database import Session
-from . import auth
+from ..store.rows import Customer
+from ..store.values import decimal_text, rfc3339
+from . import auth, new_subscription, requests
 from .search import Asked, Listing, listed, page_of
 from .serializers import billing
+from .serializers.checkout import checkout_session
+from .serializers.common import Body, in_nanoseconds, without_empty
 
 bp = auth.v1("sandbox_subscriptions", __name__)
 
@@ -22,6 +27,9 @@ SUBSCRIPTIONS = Listing(
     collection_method subscription_type timezone""",
     "Failed to apply query options",
 )
+CREATED_TIMES = ("created_at", "updated_at", "expires_at")
+INVOICE_POLICIES = ("cancel_immediately_inovice_policy", "cancel_immediately_invoice_policy")
+POLICIES = ("generate_invoice", "skip")
 STATUSES = ("active", "paused", "cancelled", "incomplete", "trialing", "draft")
 EXPANSIONS = (
     *("plan", "customer", "prices", "meters", "schedule", "coupon_associations", "coupon"),
@@ -35,6 +43,83 @@ def need(session: Session, subscription_id: str) -> Subscription:
     if row is None or row.status != "published":
         raise not_found("Subscription not found")
     return row
+
+
+@bp.post("/subscriptions")
+def create() -> ResponseReturnValue:
+    """Without `checkout` active at once, billed or not; with it a draft until it is paid. Not idempotent."""
+    body = requests.json_body()
+    asked, options = new_subscription.subscription(body)
+    with auth.writing() as session:
+        customer = _customer(session, body)
+        made = subscriptions.create(session, customer, asked, options)
+        shown = _created(session, made)
+    if made.refusal:
+        raise made.refusal
+    return jsonify(shown), 201
+
+
+def _customer(session: Session, body: Body) -> Customer:
+    """By its own id, else by the external one."""
+    if customer_id := requests.text(body, "customer_id"):
+        found = session.get(Customer, customer_id)
+        if found is None or found.status != "published":
+            raise not_found(f"Customer with ID {customer_id} was not found", customer_id=customer_id)
+        return found
+    return published_customer(session, requests.text(body, "external_customer_id"))
+
+
+def _created(session: Session, made: subscriptions.Made) -> Body:
+    lines = "none" if made.was_draft else "short"
+    shown = billing.subscription(session, made.subscription, lines=lines, plan="none", customer=False)
+    shown = in_nanoseconds(shown, "created_at", "updated_at")
+    if made.invoice:
+        gated = made.checkout is not None
+        shown["latest_invoice"] = billing.invoice(
+            session, made.invoice, subscription_too=gated, customer_too=gated
+        )
+    if made.checkout:
+        shown["checkout_session"] = in_nanoseconds(checkout_session(session, made.checkout), *CREATED_TIMES)
+    return shown
+
+
+@bp.post("/subscriptions/<subscription_id>/cancel")
+def cancel(subscription_id: str) -> ResponseReturnValue:
+    """Ends a subscription now, with its period, or at a date."""
+    body = requests.json_body()
+    asked = _cancellation(body)
+    with auth.writing() as session:
+        row = need(session, subscription_id)
+        done = cancellations.cancel(session, row, asked)
+        shown = {
+            "subscription_id": row.id,
+            "cancellation_type": asked.type,
+            "effective_date": rfc3339(done.effective_date),
+            "status": row.subscription_status,
+            "reason": asked.reason,
+            "proration_details": done.details,
+            "total_credit_amount": decimal_text(done.credit),
+            "message": done.message,
+            "processed_at": rfc3339(session.now()),
+        }
+    return jsonify(without_empty(shown, "reason"))
+
+
+def _cancellation(body: Body) -> cancellations.Request:
+    """Legacy reads the misspelt policy only; the newest generation reads either."""
+    names = ("cancellation_type", "reason", "proration_behavior", *INVOICE_POLICIES)
+    kind, reason, behavior, misspelt, correct = (requests.text(body, name) for name in names)
+    with auth.reading() as session:
+        policy = misspelt if switches.is_legacy(session) else misspelt or correct
+    if policy and policy not in POLICIES:
+        raise invalid("Cancel immediately invoice policy must be generate_invoice or skip")
+    return cancellations.Request(
+        kind,
+        reason,
+        requests.moment(body.get("cancel_at")),
+        prorates=behavior == "create_prorations",
+        generates_invoice=policy == POLICIES[0],
+    )
 
 
 @bp.get("/subscriptions/<subscription_id>")

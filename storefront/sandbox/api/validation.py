@@ -1,6 +1,7 @@
 """What the requests about customers and checkout sessions must look like before anything is looked up."""
 
 import re
+from collections.abc import Mapping
 from decimal import Decimal
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -80,6 +81,21 @@ def _is_timezone(name: str) -> bool:
 
 def _go_name(name: str) -> str:
     return "".join("ID" if part == "id" else part.capitalize() for part in name.split("_"))
+
+
+def required(request_name: str, fields: Mapping[str, object]) -> None:
+    """:raises Refusal: a required field is empty; details are keyed by Go field names."""
+    text = "Key: '{0}.{1}' Error:Field validation for '{1}' failed on the 'required' tag"
+    if missing := {name: text.format(request_name, name) for name, value in fields.items() if not value}:
+        raise invalid("Request validation failed", **missing)
+
+
+def one_of(request_name: str, fields: dict[str, tuple[str, tuple[str, ...]]]) -> None:
+    """:raises Refusal: a field has none of its values; details are keyed by Go field names."""
+    text = "Key: '{0}.{1}' Error:Field validation for '{1}' failed on the 'oneof' tag"
+    wrong = [name for name, (value, allowed) in fields.items() if value not in allowed]
+    if wrong:
+        raise invalid("Request validation failed", **{n: text.format(request_name, n) for n in wrong})
 
 
 SESSION_TEXTS = (

@@ -16,7 +16,7 @@ from ..store.control_rows import Event, StoreState
 from ..store.database import Condition, Session, empty_store, new_secret
 from ..store.rows import ProviderLink
 from ..store.values import rfc3339
-from . import request_log, seeding
+from . import clock_targets, request_log, seeding
 from .access import answer, asked, control, number, one_of
 from .clock_targets import GO_ON, TARGETS
 
@@ -167,8 +167,9 @@ def _walk_until(target: str, thing: str) -> int:
         raise invalid("No such until", allowed_values=list(TARGETS))
     sent = 0
     for _ in range(MAX_STOPS):
-        with auth.reading() as session:
+        with auth.writing() as session:
             moment = TARGETS[target](session, thing)
+            clock_targets.before(session, target, thing)
         sent += _walk(moment)
         if target == "session_expiry":
             sweep_now()

@@ -9,7 +9,7 @@ from ..api import auth
 from ..api.serializers import billing
 from ..delivery import queue
 from ..delivery.modes import MODES
-from ..engine import outcomes, overrides, provider, razorpay, session_lifecycle, subscriptions, switches
+from ..engine import cancellations, outcomes, overrides, provider, razorpay, session_lifecycle, switches
 from ..engine.errors import not_found
 from ..store.billing_rows import Payment, Subscription
 from ..store.control_rows import Delivery, Event, Override
@@ -212,7 +212,9 @@ def cancel_subscription(subscription_id: str) -> ResponseReturnValue:
         row = session.get(Subscription, subscription_id)
         if row is None or row.subscription_status != "active":
             raise not_found("Subscription not found")
-        subscriptions.end(session, row, at_period_end=asked().get("at_period_end") in (True, "yes"))
+        at_period_end = asked().get("at_period_end") in (True, "yes")
+        kind = "end_of_period" if at_period_end else "immediate"
+        cancellations.cancel(session, row, cancellations.Request(kind))
         body = billing.subscription(session, row)
     return answer({"subscription": body})
 

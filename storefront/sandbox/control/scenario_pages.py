@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 
 from ..api import auth
 from ..api.serializers.common import Body
-from ..engine import overrides, subscriptions, switches
+from ..engine import cancellations, overrides, switches
 from ..engine.errors import not_found
 from ..store.billing_rows import Subscription
 from ..store.control_rows import Delivery, LogLine, Override, ScenarioRun
@@ -223,7 +223,7 @@ def end_subscriptions() -> ResponseReturnValue:
 def _end(session: Session, which: Any) -> int:
     found = session.all(Subscription, Subscription.subscription_status == "active", which)
     for row in found:
-        subscriptions.end(session, row, at_period_end=False)
+        cancellations.end_now(session, row, reason="")
     return len(found)
 
 

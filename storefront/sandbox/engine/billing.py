@@ -67,34 +67,48 @@ def new_line(
     session: Session, subscription: Subscription, plan: Plan, price: Price, start: datetime
 ) -> SubscriptionLine:
     """Attaches a price to a subscription. A one-time price ends as it begins."""
+    return session.add(a_line(session, subscription, plan, price, start))
+
+
+def a_line(
+    session: Session, subscription: Subscription, plan: Plan, price: Price, start: datetime
+) -> SubscriptionLine:
+    """A line that is not stored."""
     now, begins = session.now(), max(start, milliseconds(price.start_date))
-    return session.add(
-        SubscriptionLine(
-            id=new_id("subs_line"),
-            subscription_id=subscription.id,
-            customer_id=subscription.customer_id,
-            entity_id=plan.id,
-            plan_display_name=plan.name,
-            price_id=price.id,
-            price_type=price.type,
-            display_name=price.display_name,
-            quantity=price.min_quantity or Decimal(1),
-            currency=price.currency,
-            billing_period=price.billing_period,
-            billing_period_count=price.billing_period_count,
-            invoice_cadence=price.invoice_cadence,
-            start_date=begins,
-            end_date=begins if price.billing_period == ONE_TIME else None,
-            created_at=now,
-            updated_at=now,
-        )
+    return SubscriptionLine(
+        id=new_id("subs_line"),
+        subscription_id=subscription.id,
+        customer_id=subscription.customer_id,
+        entity_id=plan.id,
+        plan_display_name=plan.name,
+        price_id=price.id,
+        price_type=price.type,
+        display_name=price.display_name,
+        quantity=price.min_quantity or Decimal(1),
+        currency=price.currency,
+        billing_period=price.billing_period,
+        billing_period_count=price.billing_period_count,
+        invoice_cadence=price.invoice_cadence,
+        start_date=begins,
+        end_date=begins if price.billing_period == ONE_TIME else None,
+        created_at=now,
+        updated_at=now,
     )
 
 
 def new_subscription(
-    session: Session, customer: Customer, plan: Plan, currency: str, period: str, start: datetime
+    session: Session,
+    customer: Customer,
+    plan: Plan,
+    currency: str,
+    period: str,
+    start: datetime,
+    count: int = 1,
 ) -> Subscription:
-    """A draft with its first period and without lines."""
+    """A draft with its first period and without lines.
+
+    :param count: how many of these periods make up one.
+    """
     now, start = session.now(), milliseconds(start)
     return session.add(
         Subscription(
@@ -103,10 +117,11 @@ def new_subscription(
             plan_id=plan.id,
             currency=currency.lower(),
             billing_period=period,
+            billing_period_count=count,
             billing_anchor=start,
             start_date=start,
             current_period_start=start,
-            current_period_end=period_end(start, start, period),
+            current_period_end=period_end(start, start, period, count),
             timezone=customer.timezone,
             created_at=now,
             updated_at=now,
@@ -120,8 +135,11 @@ def setting(session: Session, key: str, name: str, default: int) -> int:
     return int((found.value if found else {}).get(name, default))
 
 
-def due_date(session: Session, after: datetime) -> datetime:
-    return after + timedelta(days=setting(session, "invoice_config", "due_date_days", DUE_DATE_DAYS))
+def due_date(session: Session, after: datetime, days: int | None = None) -> datetime:
+    """:param days: instead of those of the settings."""
+    if days is None:
+        days = setting(session, "invoice_config", "due_date_days", DUE_DATE_DAYS)
+    return after + timedelta(days=days)
 
 
 def new_invoice(session: Session, subscription: Subscription, reason: str) -> Invoice:
@@ -183,35 +201,44 @@ def add_invoice_line(
     amount: Decimal,
 ) -> InvoiceLine:
     """A charge for one line of the subscription. Call `total` when all are there."""
+    return session.add(an_invoice_line(session, invoice, line, period, amount))
+
+
+def an_invoice_line(
+    session: Session,
+    invoice: Invoice,
+    line: SubscriptionLine,
+    period: tuple[datetime, datetime],
+    amount: Decimal,
+) -> InvoiceLine:
+    """A charge that is not stored."""
     now = session.now()
     kind = "Fixed Charge" if line.price_type == "FIXED" else "Usage Charge"
-    return session.add(
-        InvoiceLine(
-            id=new_id("inv_line"),
-            invoice_id=invoice.id,
-            customer_id=invoice.customer_id,
-            subscription_id=invoice.subscription_id,
-            subscription_line_item_id=line.id,
-            entity_id=line.entity_id,
-            entity_type=line.entity_type,
-            plan_display_name=line.plan_display_name,
-            display_name=line.display_name,
-            price_id=line.price_id,
-            price_type=line.price_type,
-            amount=amount,
-            quantity=line.quantity if line.price_type == "FIXED" else Decimal(0),
-            currency=invoice.currency,
-            period_start=period[0],
-            period_end=period[1],
-            meta={"description": f"{line.display_name} ({kind})"},
-            created_at=now,
-            updated_at=now,
-        )
+    return InvoiceLine(
+        id=new_id("inv_line"),
+        invoice_id=invoice.id,
+        customer_id=invoice.customer_id,
+        subscription_id=invoice.subscription_id,
+        subscription_line_item_id=line.id,
+        entity_id=line.entity_id,
+        entity_type=line.entity_type,
+        plan_display_name=line.plan_display_name,
+        display_name=line.display_name,
+        price_id=line.price_id,
+        price_type=line.price_type,
+        amount=amount,
+        quantity=line.quantity if line.price_type == "FIXED" else Decimal(0),
+        currency=invoice.currency,
+        period_start=period[0],
+        period_end=period[1],
+        meta={"description": f"{line.display_name} ({kind})"},
+        created_at=now,
+        updated_at=now,
     )
 
 
 def total(session: Session, invoice: Invoice) -> None:
-    """Sums the lines up; what was paid before is taken off what remains."""
+    """Sums the lines up, less the discount; what was paid before is taken off what remains."""
     lines = session.all(InvoiceLine, InvoiceLine.invoice_id == invoice.id)
     invoice.subtotal = sum((line.amount for line in lines), Decimal(0))
     invoice.total = max(invoice.subtotal - invoice.total_discount + invoice.total_tax, Decimal(0))
@@ -228,7 +255,7 @@ def finalize(session: Session, invoice: Invoice) -> None:
     invoice.invoice_number = f"INV-{now:%Y%m}-{state.invoice_sequence:05d}"
     invoice.invoice_status = "FINALIZED"
     invoice.finalized_at = invoice.updated_at = now
-    invoice.version += 2
+    invoice.version += 3 if invoice.invoice_type == "SUBSCRIPTION" else 1
 
 
 def settle(session: Session, invoice: Invoice, amount: Decimal, *, by: str = "") -> None:

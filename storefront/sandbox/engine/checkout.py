@@ -1,14 +1,16 @@
 """A checkout session, from the request to a link that can be paid."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
-from ..store.billing_rows import Invoice, Payment, Subscription
+from ..store.billing_rows import Invoice, Payment, Subscription, SubscriptionLine
 from ..store.database import Session
 from ..store.rows import CheckoutSession, Customer, Plan, Price, ProviderLink
 from ..store.values import new_id
-from . import billing, provider, session_lifecycle, switches
+from . import billing, coupons, provider, session_lifecycle, switches
 from .errors import Refusal, invalid, not_found
 from .events import publish
 from .periods import period_end
@@ -37,8 +39,17 @@ class Options:
 
 
 @dataclass(frozen=True)
+class LineOverride:
+    """Another quantity or amount for one price of the plan."""
+
+    price_id: str
+    quantity: Decimal | None = None
+    amount: Decimal | None = None
+
+
+@dataclass(frozen=True)
 class SubscriptionRequest:
-    """The parameters of a subscription to be sold."""
+    """The parameters of a subscription to be sold; those below `metadata` are POST /subscriptions' own."""
 
     plan_id: str
     currency: str
@@ -47,6 +58,14 @@ class SubscriptionRequest:
     end_date: datetime | None = None
     lookup_key: str = ""
     metadata: dict[str, str] | None = None
+    billing_period_count: int = 1
+    trial_period_days: int | None = None  # None: as the prices say
+    collection_method: str = "charge_automatically"
+    payment_behavior: str = "default_active"
+    payment_terms: str = ""
+    proration_behavior: str = "none"
+    overrides: tuple[LineOverride, ...] = ()
+    coupon_codes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -192,15 +211,25 @@ def first_invoice(
     on the invoice. One-time prices are attached and not charged.
     """
     lines = [(price, billing.new_line(session, subscription, plan, price, start)) for price in prices]
+    return first_invoice_of(session, subscription, lines)
+
+
+def first_invoice_of(
+    session: Session, subscription: Subscription, lines: Sequence[tuple[Price, SubscriptionLine]]
+) -> Invoice:
+    """The same, for prices that are attached."""
     invoice = billing.new_invoice(session, subscription, "SUBSCRIPTION_CYCLE")
-    whole_end = period_end(start, start, subscription.billing_period)
-    following = (whole_end, period_end(start, whole_end, subscription.billing_period))
+    start, unit = subscription.start_date, subscription.billing_period
+    count = subscription.billing_period_count
+    whole_end = period_end(start, start, unit, count)
+    following = (whole_end, period_end(start, whole_end, unit, count))
     for price, line in lines:
         if _is_charged(subscription, price, whole_end):
             ahead = price.invoice_cadence == "ADVANCE"
             period = following if ahead else (start, whole_end)
             amount = billing.line_amount(price, line.quantity)
             billing.add_invoice_line(session, invoice, line, period, amount)
+    coupons.discount(session, invoice, subscription)
     billing.total(session, invoice)
     return invoice
 

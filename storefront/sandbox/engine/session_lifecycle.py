@@ -7,7 +7,7 @@ from ..store.control_rows import Task
 from ..store.database import Session
 from ..store.rows import CheckoutSession, ProviderLink
 from ..store.values import new_id, random_text
-from . import billing, seats, subscriptions, switches, wallets
+from . import billing, renewals, seats, switches, wallets
 from .errors import invalid
 from .events import publish
 from .scheduler import handles, schedule
@@ -32,7 +32,6 @@ def complete(
     payment, invoice = session.need(Payment, checkout.payment_id), session.need(Invoice, checkout.invoice_id)
     if payment.payment_status != "SUCCEEDED":
         billing.finalize(session, invoice)
-        invoice.version += 1
         succeed(session, payment, gateway_payment_id)
         _publish(session, times, ("invoice.update.finalized", invoice.id), ("payment.updated", payment.id))
     if manner == HALF_DONE:
@@ -64,7 +63,7 @@ def _deliver_what_was_sold(session: Session, checkout: CheckoutSession, times: i
     subscription.updated_at = session.now()
     wallets.grant_plan_credits(session, subscription, times)
     _publish(session, times, ("subscription.activated", subscription.id))
-    subscriptions.activated(session, subscription)
+    renewals.plan(session, subscription)
 
 
 def book_without_session(session: Session, payment: Payment, gateway_payment_id: str) -> None:

@@ -8,8 +8,11 @@ from decimal import Decimal
 from ..store.billing_rows import Subscription, Wallet, WalletTransaction
 from ..store.database import Session
 from ..store.rows import CreditGrant
-from ..store.values import new_id
+from ..store.values import new_id, random_text
 from .events import publish
+
+PRORATION_WALLET = "Proration Credit Wallet"
+PRORATION_TEXT = "Proration credit from subscription change"
 
 
 def grant_plan_credits(session: Session, subscription: Subscription, times: int = 1) -> None:
@@ -44,6 +47,34 @@ def wallet_of(session: Session, customer_id: str, currency: str, name: str = "")
     session.add(wallet)
     publish(session, "wallet.created", wallet.id)
     return wallet
+
+
+def prepaid(session: Session, customer_id: str, currency: str, name: str = PRORATION_WALLET) -> Wallet:
+    """The customer's first prepaid wallet of this currency; made with that name if there is none."""
+    kind = (Wallet.wallet_type == "PRE_PAID", Wallet.wallet_status == "active", Wallet.currency == currency)
+    found = session.first(Wallet, Wallet.customer_id == customer_id, *kind)
+    if found:
+        return found
+    made = wallet_of(session, customer_id, currency, name)
+    if name == PRORATION_WALLET:
+        made.meta = {"created_for": "proration_credit", "source": "subscription_change"}
+    return made
+
+
+def top_up(
+    session: Session,
+    wallet: Wallet,
+    amount: Decimal,
+    description: str = PRORATION_TEXT,
+    reason: str = "SUBSCRIPTION_CREDIT_GRANT",
+    metadata: dict[str, str] | None = None,
+) -> WalletTransaction:
+    """Credits money that is not paid back: unused time, a voided invoice."""
+    row = credit(session, wallet, amount, description, f"wallet_topup-{random_text(16).lower()}", reason)
+    source = {"source": "subscription_change_proration", "customer_id": wallet.customer_id}
+    row.meta = metadata or source
+    publish(session, "wallet.transaction.created", row.id)
+    return row
 
 
 def credit(

@@ -207,6 +207,7 @@ class Schedule(Record, kw_only=True):
     executed_at: Mapped[datetime | None] = mapped_column(default=None)
     cancelled_at: Mapped[datetime | None] = mapped_column(default=None)
     error_message: Mapped[str] = mapped_column(default="")
+    result: Mapped[Json | None] = mapped_column(default=None)  # of an executed plan change
 
 
 class Wallet(Record, kw_only=True):
@@ -220,7 +221,7 @@ class Wallet(Record, kw_only=True):
     credit_balance: Mapped[Decimal] = mapped_column(default=ZERO)
     wallet_status: Mapped[str] = mapped_column(default="active")
     wallet_type: Mapped[str] = mapped_column(default="PRE_PAID")
-    config: Mapped[Json | None] = mapped_column(default=None)
+    meta: Mapped[Json | None] = mapped_column("metadata", JSON(none_as_null=True), default=None)
 
 
 class WalletTransaction(Record, kw_only=True):
@@ -236,6 +237,7 @@ class WalletTransaction(Record, kw_only=True):
     description: Mapped[str] = mapped_column(default="")
     transaction_reason: Mapped[str] = mapped_column(default="SUBSCRIPTION_CREDIT_GRANT")
     reference_id: Mapped[str] = mapped_column(default="")
+    meta: Mapped[Json | None] = mapped_column("metadata", JSON(none_as_null=True), default=None)
 
 
 class Coupon(Record, kw_only=True):

@@ -1,6 +1,7 @@
 """The sandbox's own rows: stores, messages and their deliveries, what is due, what was arranged, the log."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import JSON, Float, Index, Integer, String, Text
@@ -165,3 +166,13 @@ class Setting(Base, kw_only=True):
 
     key: Mapped[str] = mapped_column(String(64), primary_key=True)
     value: Mapped[Json] = mapped_column(JSON)
+
+
+class Usage(Base, kw_only=True):
+    """How much of a feature a customer used, as it was set by a test."""
+
+    __tablename__ = "usage"
+
+    customer_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    feature_id: Mapped[str] = mapped_column(String(64), primary_key=True)
+    value: Mapped[Decimal]

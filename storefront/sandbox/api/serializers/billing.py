@@ -1,13 +1,25 @@
 """Subscriptions, invoices, payments, refunds, schedules."""
 
+from collections.abc import Sequence
+from datetime import datetime
+
 from ...engine.catalog import prices_of
-from ...store.billing_rows import Invoice, InvoiceLine, Payment, Refund, Subscription, SubscriptionLine
+from ...store.billing_rows import (
+    Invoice,
+    InvoiceLine,
+    Payment,
+    Refund,
+    Schedule,
+    Subscription,
+    SubscriptionLine,
+)
 from ...store.database import Session
 from ...store.rows import Customer, Plan, Price
 from ...store.values import decimal_text, optional_time, rfc3339
 from . import catalog
 from .common import NO_END, Body, row_fields, without_empty
 
+SECONDS_A_DAY = 86_400
 SUBSCRIPTION_NAMES = (
     *("id", "customer_id", "plan_id", "lookup_key", "subscription_status", "currency", "billing_cycle"),
     *("cancel_at_period_end", "billing_cadence", "billing_period", "billing_period_count", "version"),
@@ -111,9 +123,17 @@ INVOICE_OPTIONAL = (
 )
 
 
-def invoice(session: Session, row: Invoice, *, lines: bool = True, subscription_too: bool = True) -> Body:
+def invoice(
+    session: Session,
+    row: Invoice,
+    *,
+    lines: bool | Sequence[InvoiceLine] = True,
+    subscription_too: bool = True,
+    customer_too: bool = True,
+) -> Body:
     """An invoice with its customer.
 
+    :param lines: those of a preview, which are not stored.
     :param subscription_too: embed the subscription, as a GET does (SUBSCRIPTION invoices only).
     """
     body: Body = {name: getattr(row, name) for name in INVOICE_TEXTS}
@@ -121,16 +141,27 @@ def invoice(session: Session, row: Invoice, *, lines: bool = True, subscription_
     body |= {name: optional_time(getattr(row, name)) for name in INVOICE_TIMES}
     body |= {"is_manually_edited": False, "metadata": row.meta, **row_fields(row)}
     body["overpaid_amount"] = decimal_text(row.overpaid_amount) if row.overpaid_amount is not None else None
-    body["subscription_customer_id"] = row.customer_id if row.subscription_id else ""
+    is_subscription = row.invoice_type == "SUBSCRIPTION"
+    body["subscription_customer_id"] = row.customer_id if is_subscription else ""
     if lines:
-        own = session.all(InvoiceLine, InvoiceLine.invoice_id == row.id)
+        own = lines_of(session, row) if lines is True else lines
         body["line_items"] = [invoice_line(line) for line in own]
     body = without_empty(body, *INVOICE_OPTIONAL)
     owner = session.get(Subscription, row.subscription_id) if subscription_too else None
-    if owner and row.invoice_type == "SUBSCRIPTION":
+    if owner and is_subscription:
         body["subscription"] = subscription(session, owner)
-    customer = session.get(Customer, row.customer_id)
+    customer = session.get(Customer, row.customer_id) if customer_too else None
     return body | ({"customer": catalog.customer(customer)} if customer else {})
+
+
+def lines_of(session: Session, row: Invoice) -> Sequence[InvoiceLine]:
+    return session.all(InvoiceLine, InvoiceLine.invoice_id == row.id)
+
+
+def invoice_preview(session: Session, row: Invoice, lines: Sequence[InvoiceLine], **options: bool) -> Body:
+    """An invoice that is not stored: without number, key and sequence."""
+    body = invoice(session, row, lines=lines, subscription_too=False, **options)
+    return body | {"invoice_number": None, "idempotency_key": None, "billing_sequence": None}
 
 
 def invoice_line(row: InvoiceLine) -> Body:
@@ -177,6 +208,29 @@ def payment(session: Session, row: Payment, *, invoice_number: bool = True) -> B
         body["invoice_number"] = paid.invoice_number if paid else ""
     body |= row_fields(row, environment=False, status=False) | {"environment_id": ""}
     return without_empty(body, *PAYMENT_OPTIONAL)
+
+
+def schedule(row: Schedule, now: datetime) -> Body:
+    """A planned change as lists show it; only a plan change shows its configuration."""
+    is_pending, left = row.schedule_status == "pending", (row.scheduled_at - now).total_seconds()
+    body: Body = {
+        "id": row.id,
+        "subscription_id": row.subscription_id,
+        "schedule_type": row.schedule_type,
+        "scheduled_at": rfc3339(row.scheduled_at),
+        "status": row.schedule_status,
+        "configuration": row.configuration if row.schedule_type == "plan_change" else None,
+        "executed_at": optional_time(row.executed_at),
+        "cancelled_at": optional_time(row.cancelled_at),
+        "execution_result": row.result,
+        "error_message": row.error_message,
+        "days_until_execution": 0 if row.executed_at else int(left / SECONDS_A_DAY),
+        "can_be_cancelled": is_pending and left > 0,
+        "created_at": rfc3339(row.created_at),
+        "updated_at": rfc3339(row.updated_at),
+    }
+    optional = ("configuration", "executed_at", "cancelled_at", "execution_result", "error_message")
+    return without_empty(body, *optional)
 
 
 def refund(row: Refund) -> Body:

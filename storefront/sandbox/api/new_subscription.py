@@ -1,0 +1,134 @@
+"""What POST /subscriptions must look like before anything is looked up."""
+
+import re
+
+from ..engine.checkout import LineOverride, Options, SubscriptionRequest
+from ..engine.errors import invalid
+from . import requests, validation
+from .serializers.common import Body
+
+BEHAVIORS = ("allow_incomplete", "default_incomplete", "error_if_incomplete", "default_active")
+WITH_INVOICE = ("default_active", "default_incomplete")
+TERMS = re.compile(r"(15|30|45|60|75|90) NET")
+TEXTS = (
+    *("customer_id", "external_customer_id", "plan_id", "currency", "lookup_key", "billing_period"),
+    *("billing_cadence", "billing_cycle", "payment_behavior", "collection_method", "payment_terms"),
+    "proration_behavior",
+)
+NOT_WITH_CHECKOUT = ("subscription_status", "phases", "inheritance")
+BAD_PAIR = (
+    "payment_behavior must be default_active or default_incomplete when collection_method is send_invoice"
+)
+
+
+def subscription(body: Body) -> tuple[SubscriptionRequest, Options | None]:
+    """The parts of the request, checked in Flexprice's order.
+
+    :raises Refusal: the first rule that is broken.
+    """
+    texts = {name: requests.text(body, name) for name in TEXTS}
+    metadata = requests.metadata(body) or None
+    start, end = (requests.moment(body.get(name)) for name in ("start_date", "end_date"))
+    options = _options(body)
+    count = requests.whole(body, "billing_period_count", 1) or 1
+    _check_required(texts, count)
+    collection = _collection(texts, options)
+    behavior = _behavior(texts, collection)
+    if start and end and end < start:
+        dates = {"start_date": body["start_date"], "end_date": body["end_date"]}
+        raise invalid("End date must be after start date", **dates)
+    requests.refuse_nul(body, "Failed to create subscription")
+    asked = SubscriptionRequest(
+        texts["plan_id"],
+        texts["currency"],
+        texts["billing_period"],
+        start,
+        end,
+        texts["lookup_key"],
+        metadata,
+        count,
+        _trial_days(body),
+        collection,
+        behavior,
+        _terms(texts["payment_terms"]),
+        texts["proration_behavior"] or "none",
+        _overrides(body),
+        _codes(body),
+    )
+    return asked, options
+
+
+def _options(body: Body) -> Options | None:
+    given = requests.an_object(body, "checkout")
+    if not given:
+        return None
+    for name in NOT_WITH_CHECKOUT:
+        if body.get(name):
+            raise invalid(f"{name} is not allowed with checkout")
+    return validation.options(given)
+
+
+def _check_required(texts: dict[str, str], count: int) -> None:
+    fields = {"PlanID": texts["plan_id"], "Currency": texts["currency"]}
+    validation.required("CreateSubscriptionRequest", fields | {"BillingPeriod": texts["billing_period"]})
+    if len(texts["currency"].encode()) != requests.CURRENCY_LENGTH:
+        text = "Key: 'CreateSubscriptionRequest.Currency' Error:Field validation for 'Currency' failed on the"
+        raise invalid("Request validation failed", Currency=f"{text} 'len' tag")
+    if not texts["customer_id"] and not texts["external_customer_id"]:
+        raise invalid("Please provide either customer_id or external_customer_id")
+    if texts["billing_period"] not in validation.PERIODS:
+        raise invalid("Invalid billing period", billing_period=texts["billing_period"])
+    if count < 0:
+        raise invalid("Billing Period must be a valid positive number", billing_period_count=count)
+
+
+def _collection(texts: dict[str, str], options: Options | None) -> str:
+    """A checkout decides for itself; without one customers are charged automatically by default."""
+    collection = texts["collection_method"]
+    if collection and collection not in validation.COLLECTION_METHODS:
+        allowed = {"collection_method": collection, "allowed_values": validation.COLLECTION_METHODS}
+        raise invalid("Invalid collection method", **allowed)
+    if options:
+        return collection or options.collection_method
+    return collection or "charge_automatically"
+
+
+def _behavior(texts: dict[str, str], collection: str) -> str:
+    behavior = texts["payment_behavior"] or "default_active"
+    if behavior not in BEHAVIORS:
+        raise invalid("Invalid payment behavior", allowed_values=list(BEHAVIORS))
+    if collection == "send_invoice" and behavior not in WITH_INVOICE:
+        raise invalid(BAD_PAIR, collection_method=collection, payment_behavior=behavior)
+    return behavior
+
+
+def _terms(terms: str) -> str:
+    if terms and not TERMS.fullmatch(terms):
+        raise invalid("Invalid payment terms", payment_terms=terms)
+    return terms
+
+
+def _trial_days(body: Body) -> int | None:
+    """None: as the prices say."""
+    if body.get("trial_period_days") is None:
+        return None
+    days = requests.whole(body, "trial_period_days", 0)
+    if days < 0:
+        raise invalid("Use 0 to disable trial or omit to inherit from plan prices", trial_period_days=days)
+    return days
+
+
+def _overrides(body: Body) -> tuple[LineOverride, ...]:
+    return tuple(
+        LineOverride(
+            requests.text(one, "price_id"),
+            requests.decimal(one.get("quantity")),
+            requests.decimal(one.get("amount")),
+        )
+        for one in requests.objects(body, "override_line_items")
+    )
+
+
+def _codes(body: Body) -> tuple[str, ...]:
+    given = requests.objects(body, "subscription_coupons")
+    return tuple(code for one in given if (code := requests.text(one, "coupon_code")))

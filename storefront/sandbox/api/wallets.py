@@ -1,0 +1,62 @@
+"""Wallets, to be read: /v1/customers/{id}/wallets and /v1/wallets."""
+
+from flask import jsonify
+from flask.typing import ResponseReturnValue
+
+from ..engine.errors import not_found
+from ..store.billing_rows import Wallet, WalletTransaction
+from ..store.database import Session
+from ..store.values import decimal_text, rfc3339
+from . import auth
+from .search import listed
+from .serializers import wallets
+
+bp = auth.v1("sandbox_wallets", __name__)
+
+
+def _need(session: Session, wallet_id: str) -> Wallet:
+    row = session.get(Wallet, wallet_id)
+    if row is None:
+        raise not_found("Wallet not found")
+    return row
+
+
+@bp.get("/customers/<customer_id>/wallets")
+def of_customer(customer_id: str) -> ResponseReturnValue:
+    """A bare list; an unknown customer has none."""
+    with auth.reading() as session:
+        found = session.all(Wallet, Wallet.customer_id == customer_id)
+        return jsonify([wallets.wallet(row) for row in found])
+
+
+@bp.get("/wallets/<wallet_id>")
+def get(wallet_id: str) -> ResponseReturnValue:
+    with auth.reading() as session:
+        return jsonify(wallets.wallet(_need(session, wallet_id)))
+
+
+@bp.get("/wallets/<wallet_id>/balance/real-time")
+def balance(wallet_id: str) -> ResponseReturnValue:
+    """The balance less the usage that is not billed yet; there is none here."""
+    with auth.reading() as session:
+        row = _need(session, wallet_id)
+        return jsonify(
+            wallets.wallet(row)
+            | {
+                "real_time_balance": decimal_text(row.balance),
+                "real_time_credit_balance": decimal_text(row.credit_balance),
+                "balance_updated_at": rfc3339(row.updated_at),
+                "current_period_usage": "0",
+            }
+        )
+
+
+@bp.get("/wallets/<wallet_id>/transactions")
+def transactions(wallet_id: str) -> ResponseReturnValue:
+    """Newest first."""
+    order = (WalletTransaction.created_at.desc(), WalletTransaction.id.desc())
+    with auth.reading() as session:
+        _need(session, wallet_id)
+        found = session.all(WalletTransaction, WalletTransaction.wallet_id == wallet_id, order=order)
+        items = [wallets.transaction(row) for row in found]
+    return listed(items, len(items), 50, 50)
