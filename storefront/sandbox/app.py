@@ -43,6 +43,7 @@ def _routes() -> list[ModuleType]:
         invoices,
         payments,
         plan_changes,
+        plan_replacements,
         plans,
         portal,
         prices,
@@ -68,6 +69,7 @@ def _routes() -> list[ModuleType]:
         payments,
         schedules,
         plan_changes,
+        plan_replacements,
         seats,
         wallets,
         usage,
@@ -86,9 +88,9 @@ def _routes() -> list[ModuleType]:
 
 def _handlers() -> list[ModuleType]:
     """The modules that register handlers of tasks by being imported."""
-    from .engine import razorpay, renewals, session_lifecycle, trials
+    from .engine import plan_replacements, razorpay, renewals, session_lifecycle, trials
 
-    return [razorpay, renewals, session_lifecycle, trials]
+    return [plan_replacements, razorpay, renewals, session_lifecycle, trials]
 
 
 def _prepare_default_store(database: Database, settings: SandboxSettings) -> None:

@@ -122,7 +122,7 @@ def get(coupon_id: str) -> ResponseReturnValue:
 
 @bp.get("/coupons/code/<code>")
 def get_by_code(code: str) -> ResponseReturnValue:
-    """In any case of its letters."""
+    """Upper and lower case are the same."""
     with auth.reading() as session:
         return jsonify(shown(coupons.by_code(session, code)))
 

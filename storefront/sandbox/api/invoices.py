@@ -32,7 +32,7 @@ def need(session: Session, invoice_id: str) -> Invoice:
     row = session.get(Invoice, invoice_id)
     if row is None:
         raise not_found(f"invoice {invoice_id} not found", id=invoice_id)
-    if row.status != "published":
+    if row.status != "published" and row.invoice_type == "SUBSCRIPTION":
         raise not_found("Subscription not found")
     return row
 

@@ -2,7 +2,8 @@
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any
+from decimal import Decimal
+from typing import Any, TypeVar
 
 from flask import current_app, g, jsonify, request
 from flask.typing import ResponseReturnValue
@@ -12,15 +13,18 @@ from ..api.serializers.common import Body
 from ..delivery.dispatcher import Dispatcher
 from ..engine import clock, provider, razorpay, session_lifecycle, switches, time_travel
 from ..engine.errors import Refusal, invalid, not_found
-from ..store.control_rows import Event, StoreState
+from ..store.base import Record
+from ..store.control_rows import Event, StoreState, Usage
 from ..store.database import Condition, Session, empty_store, new_secret
-from ..store.rows import ProviderLink
-from ..store.values import rfc3339
+from ..store.rows import Customer, Feature, ProviderLink
+from ..store.values import decimal_text, rfc3339
 from . import clock_targets, request_log, seeding
 from .access import answer, asked, control, number, one_of
 from .clock_targets import GO_ON, TARGETS
 
 bp = control("sandbox_control_api", __name__)
+
+Rec = TypeVar("Rec", bound=Record)
 
 ACTIONS = ("pay", "decline", "cancel_link", "expire_link", "fail")
 STEPS = ("link", "customer")
@@ -278,3 +282,31 @@ def change_switches() -> ResponseReturnValue:
         for name, value in wanted.items():
             switches.change(session, name, value)
     return show_switches()
+
+
+# Usage.
+
+
+@bp.put("/usage")
+def set_usage() -> ResponseReturnValue:
+    """`{"customer", "feature", "value"}`: what reads of usage show; ids, or external id and lookup key."""
+    body = asked()
+    value = number(body, "value", 1e12)
+    with auth.writing() as session:
+        customer = _find(session, Customer, Customer.external_id, str(body.get("customer") or ""))
+        feature = _find(session, Feature, Feature.lookup_key, str(body.get("feature") or ""))
+        session.delete(Usage, Usage.customer_id == customer.id, Usage.feature_id == feature.id)
+        used = Decimal(str(value or 0))
+        session.add(Usage(customer_id=customer.id, feature_id=feature.id, value=used))
+    return answer({"customer": customer.id, "feature": feature.id, "value": decimal_text(used)})
+
+
+def _find(session: Session, model: type[Rec], column: Any, name: str) -> Rec:
+    """By id, else by this column.
+
+    :raises Refusal: there is none.
+    """
+    found = session.get(model, name) or session.first(model, column == name, model.status == "published")
+    if found is None:
+        raise not_found(f"{model.__name__} {name} was not found", name=name)
+    return found

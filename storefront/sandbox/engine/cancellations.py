@@ -14,6 +14,7 @@ from . import billing, coupons, invoices, proration, schedules, wallets
 from .errors import invalid
 from .events import publish
 from .scheduler import cancel as cancel_task
+from .scheduler import schedule as plan_task
 
 TYPES = ("immediate", "end_of_period", "scheduled_date")
 
@@ -121,12 +122,12 @@ def _planned(session: Session, subscription: Subscription, asked: Request) -> Ca
     effective = (None if at_end else asked.cancel_at) or subscription.current_period_end
     _note(session, subscription, asked, effective)
     subscription.cancel_at, subscription.cancel_at_period_end = effective, True
-    if not at_end:
-        subscription.end_date = effective
-        subscription.current_period_end = min(effective, subscription.current_period_end)
     for row in schedules.pending(session, subscription.id):
         schedules.drop(session, row)
-    configuration = None if at_end else {"type": asked.type}
+    configuration = None
+    if not at_end:
+        configuration = {"original_period_end": subscription.current_period_end.isoformat()}
+        _shorten(session, subscription, effective)
     schedules.add(session, subscription, schedules.CANCELLATION, effective, configuration)
     publish(session, "subscription.updated", subscription.id)
     when = f"{effective:%Y-%m-%d}"
@@ -134,6 +135,15 @@ def _planned(session: Session, subscription: Subscription, asked: Request) -> Ca
         message = f"Subscription will be cancelled at the end of the current period ({when})"
         return Cancelled(effective, message)
     return Cancelled(effective, f"Subscription end date set to {when}")
+
+
+def _shorten(session: Session, subscription: Subscription, ends: datetime) -> None:
+    """Pulls the period's end to the date, although the whole period was paid."""
+    subscription.end_date = ends
+    if ends < subscription.current_period_end:
+        subscription.current_period_end = ends
+        if subscription.subscription_status == "active":
+            plan_task(session, "renewal.period_end", subscription.id, ends)
 
 
 def end_now(session: Session, subscription: Subscription, reason: str) -> None:

@@ -19,7 +19,7 @@ def by_code(session: Session, code: str) -> Coupon:
     """
     found = session.first(Coupon, func.lower(Coupon.code) == code.lower(), Coupon.status == "published")
     if found is None:
-        raise not_found(f"Coupon with code '{code}' was not found", code=code)
+        raise not_found(f"Coupon with code '{code}' was not found", coupon_code=code)
     return found
 
 

@@ -32,9 +32,10 @@ def lines_of(session: Session, subscription: Subscription) -> Sequence[Subscript
 
 
 def following(subscription: Subscription, end: datetime) -> Period:
-    """The period of a subscription that begins at `end`."""
+    """The period of a subscription that begins at `end`; it does not go beyond the subscription's end."""
     count, unit = subscription.billing_period_count, subscription.billing_period
-    return end, period_end(subscription.billing_anchor, end, unit, count)
+    next_end = period_end(subscription.billing_anchor, end, unit, count)
+    return end, max(min(next_end, subscription.end_date or next_end), end)
 
 
 def charges(session: Session, subscription: Subscription, ended: Period) -> list[Charge]:
@@ -48,6 +49,8 @@ def charges(session: Session, subscription: Subscription, ended: Period) -> list
         if price is None or line.billing_period == billing.ONE_TIME or line.price_type != "FIXED":
             continue
         ahead = line.invoice_cadence == "ADVANCE"
+        if ahead and subscription.end_date and subscription.end_date <= ended[1]:
+            continue  # no period follows
         if is_running(line, ended[1]) if ahead else ran_to(line, ended):
             period = coming if ahead else ended
             due.append(Charge(line, period, billing.line_amount(price, line.quantity)))

@@ -70,8 +70,12 @@ def _change_plan(session: Session, subscription: Subscription) -> None:
         Schedule.schedule_type == "plan_change",
         Schedule.schedule_status == "pending",
     )
-    if waiting and waiting.scheduled_at <= subscription.current_period_end:
+    if waiting is None or waiting.scheduled_at > subscription.current_period_end:
+        return
+    if (waiting.configuration or {}).get("version") == "v2":
         plan_changes.execute_scheduled(session, waiting, subscription)
+    else:  # a new subscription, once this one's period has rolled
+        schedule(session, "plan.replacement", waiting.id, session.now())
 
 
 def _is_billed_already(session: Session, subscription: Subscription) -> bool:

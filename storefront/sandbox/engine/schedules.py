@@ -8,6 +8,7 @@ from ..store.billing_rows import Schedule, Subscription
 from ..store.database import Session
 from ..store.values import new_id
 from .errors import Refusal
+from .scheduler import schedule as plan_task
 
 CANCELLATION, PLAN_CHANGE = "cancellation", "plan_change"
 
@@ -68,8 +69,10 @@ def cancel(session: Session, row: Schedule) -> None:
         return
     subscription.cancel_at = subscription.cancelled_at = None
     subscription.cancel_at_period_end = False
-    if (row.configuration or {}).get("type") == "scheduled_date":
+    if original := (row.configuration or {}).get("original_period_end"):
         subscription.end_date = None
+        subscription.current_period_end = datetime.fromisoformat(original)
+        plan_task(session, "renewal.period_end", subscription.id, subscription.current_period_end)
     subscription.updated_at, subscription.updated_by = session.now(), subscription.created_by
 
 

@@ -50,7 +50,7 @@ def create(
         return _trial(session, subscription, attached, days)
     if options:
         return _pay_first(session, subscription, customer, attached, options)
-    return _bill(session, subscription, attached)
+    return _bill(session, subscription, attached, asked.opening_credit)
 
 
 def _row(
@@ -115,11 +115,12 @@ def _advance_fees(attached: Attached) -> list[tuple[SubscriptionLine, Decimal]]:
     ]
 
 
-def _bill(session: Session, subscription: Subscription, attached: Attached) -> Made:
+def _bill(session: Session, subscription: Subscription, attached: Attached, credit: Decimal) -> Made:
     """Active at once, its first ADVANCE fees on a final invoice; `incomplete` until that is paid if asked."""
-    made, fees = Made(subscription), _advance_fees(attached)
+    made, fees = Made(subscription), _less(_advance_fees(attached), credit)
     if any(amount for _, amount in fees):
-        made.invoice = renewals.opening_invoice(session, subscription, fees, "SUBSCRIPTION_CREATE")
+        reason = "SUBSCRIPTION_UPDATE" if credit else "SUBSCRIPTION_CREATE"
+        made.invoice = renewals.opening_invoice(session, subscription, fees, reason)
     is_unpaid = made.invoice is not None and made.invoice.payment_status != "SUCCEEDED"
     waits = is_unpaid and subscription.payment_behavior in INCOMPLETE
     subscription.subscription_status = "incomplete" if waits else "active"
@@ -127,6 +128,18 @@ def _bill(session: Session, subscription: Subscription, attached: Attached) -> M
     if not waits:
         _begin(session, subscription)
     return made
+
+
+def _less(
+    fees: list[tuple[SubscriptionLine, Decimal]], credit: Decimal
+) -> list[tuple[SubscriptionLine, Decimal]]:
+    """Fees less a credit, each down to 0; what is left of the credit is lost."""
+    lessened = []
+    for line, amount in fees:
+        taken = min(credit, amount)
+        lessened.append((line, amount - taken))
+        credit -= taken
+    return lessened
 
 
 def _begin(session: Session, subscription: Subscription) -> None:
