@@ -25,6 +25,7 @@ T = TypeVar("T")
 PAGE_TIMEOUT_S = (1.5, 2.5)  # to connect, to read: a page waits no longer than 4 s for Flexprice
 _AFTER_COMMIT = "checkout_after_commit"
 _DATABASE_CLOCK = text("SELECT clock_timestamp() AT TIME ZONE 'utc'")
+_READ_CLOCK = "checkout_clock"
 
 
 @dataclass
@@ -108,10 +109,18 @@ def load(model: Any, key: object) -> Any:
 
 
 def db_now() -> datetime:
-    """The database's clock as naive UTC: web servers and workers may disagree about the time."""
-    if session().get_bind().dialect.name == "postgresql":
-        return cast(datetime, session().scalar(_DATABASE_CLOCK))
-    return datetime.now(UTC).replace(tzinfo=None)
+    """The database's clock as naive UTC: web servers and workers may disagree about the time.
+
+    PostgreSQL is asked once in each transaction: those of the checkout are short.
+    """
+    if session().get_bind().dialect.name != "postgresql":
+        return datetime.now(UTC).replace(tzinfo=None)
+    connection = session().connection()  # another object in each transaction
+    asked, now = session().info.get(_READ_CLOCK, (None, None))
+    if asked is not connection:
+        now = session().scalar(_DATABASE_CLOCK)
+        session().info[_READ_CLOCK] = connection, now
+    return cast(datetime, now)
 
 
 def naive(moment: datetime | None) -> datetime | None:
