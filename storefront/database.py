@@ -11,6 +11,7 @@ from sqlalchemy import URL, event
 from sqlalchemy.exc import DisconnectionError, OperationalError
 
 from storefront import postgresql
+from storefront.checkout.context import release
 from storefront.extensions import db
 from storefront.settings import SettingsError
 
@@ -40,6 +41,8 @@ def init_app(app: Flask) -> None:
     """
     with app.app_context():
         engine = db.engine
+    # Runs before Flask-SQLAlchemy's own: a connection that broke in a request must not spoil its answer.
+    app.teardown_appcontext(let_go)
     if engine.dialect.name == "sqlite":
         create_private(Path(engine.url.database or ""))
         event.listen(engine, "do_connect", connect_sqlite)
@@ -53,6 +56,11 @@ def init_app(app: Flask) -> None:
             raise SettingsError([f"DATABASE_URL: {error.orig}"]) from None
         app.logger.warning("The database does not answer yet: %s", error.orig)
     engine.dispose()  # a server that forks after this shares no connection
+
+
+def let_go(_error: BaseException | None) -> None:
+    """The end of a request or a command. Raises nothing."""
+    release()
 
 
 def create_private(file: Path) -> None:

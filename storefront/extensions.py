@@ -1,10 +1,9 @@
 """The Flask extensions of the demo shop, made once and bound to each app in `create_app`."""
 
 import logging
-from ipaddress import IPv6Address, ip_address, ip_network
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from pathlib import Path
 from typing import cast
-from urllib.parse import urlsplit
 
 from flask import Flask, current_app, g, request
 from flask_babel import Babel
@@ -17,9 +16,11 @@ from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
 from storefront.checkout import Checkout
+from storefront.checkout.protection import host_of
 from storefront.settings import Settings
 
 log = logging.getLogger(__name__)
+HOLD_IPV4 = (ip_network("::ffff:0:0/96"), ip_network("64:ff9b::/96"))
 MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -54,27 +55,27 @@ def is_same_origin() -> bool:
     """Whether the browser says that this request comes from a page of this shop."""
     if site := request.headers.get("Sec-Fetch-Site"):
         return site == "same-origin"
-    origin = request.headers.get("Origin", "")
-    return origin != "" and urlsplit(origin).netloc == request.host
+    origin = host_of(request.headers.get("Origin"))
+    return origin != "" and origin == request.host
 
 
 def client_network() -> str:
     """Where the request comes from, as rate limits count it: an IPv4 address, or an IPv6 network.
 
-    A household has 2^64 addresses of IPv6, and a server that listens on IPv6 sees IPv4 as ::ffff:192.0.2.1.
-    Proxies may add a port, as in 192.0.2.1:4711 or [2001:db8::1]:443.
+    A household has 2^64 addresses of IPv6. A server that listens on IPv6 sees IPv4 as ::ffff:192.0.2.1, and
+    behind NAT64 as 64:ff9b::192.0.2.1. Proxies may add a port, as in 192.0.2.1:4711 or [2001:db8::1]:443.
     """
     text = (request.remote_addr or "").strip()
     host = text.partition("]")[0].lstrip("[") if text.startswith("[") else text
     if host.count(":") == 1:
         host = host.partition(":")[0]
     try:
-        address = ip_address(host)
+        address = ip_address(host.partition("%")[0])  # without the name of a network card
     except ValueError:
         log.warning("A client's address cannot be read: %r", text[:100])
         return "unknown"
-    if isinstance(address, IPv6Address) and address.ipv4_mapped:
-        address = address.ipv4_mapped
+    if isinstance(address, IPv6Address) and any(address in network for network in HOLD_IPV4):
+        address = IPv4Address(int(address) & 0xFFFFFFFF)
     return str(ip_network((address, 64), strict=False) if isinstance(address, IPv6Address) else address)
 
 

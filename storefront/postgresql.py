@@ -24,7 +24,10 @@ SESSION = (
 
 
 class BoundedConnection(psycopg.Connection[Any]):
-    """Closes when the server does not answer in time, so that a frozen server blocks no thread for long."""
+    """Closes when the server does not answer in time, so that a frozen server blocks no thread for long.
+
+    Its errors repeat no values, since they are logged.
+    """
 
     read_timeout_s = READ_TIMEOUT_S
 
@@ -34,6 +37,10 @@ class BoundedConnection(psycopg.Connection[Any]):
         except psycopg.errors._WaitTimeout:
             self.close()
             raise psycopg.OperationalError(f"no answer within {self.read_timeout_s:g} s") from None
+        except psycopg.Error as error:
+            # DETAIL and CONTEXT repeat the row: addresses, password hashes, session keys.
+            error.args = (error.diag.message_primary,) if error.diag.message_primary else error.args
+            raise
 
 
 class NotUtf8(psycopg.OperationalError):

@@ -15,13 +15,20 @@ from storefront.models import MAX_NAME_CHARS
 JOINERS = "\u200c\u200d"  # needed inside words of Persian, Sinhala and many other scripts, and in emoji
 
 
+DIRECTION_MARKS = dict.fromkeys(map(ord, "\u200e\u200f\u061c"))  # they show nothing themselves
+
+
 def text(field: Field) -> str:
     return field.data or ""
 
 
 def fold_spaces(name: str | None) -> str:
-    """Every kind of space (full-width, no-break, …) becomes a plain one, and several become one."""
-    folded = "".join(" " if unicodedata.category(char) == "Zs" else char for char in name or "")
+    """Every kind of space (full-width, no-break, …) becomes a plain one, and several become one.
+
+    Direction marks, which come along when a name is copied from a page in Arabic or Hebrew, are left out.
+    """
+    kept = (name or "").translate(DIRECTION_MARKS)
+    folded = "".join(" " if unicodedata.category(char) == "Zs" else char for char in kept)
     return " ".join(word for word in folded.split(" ") if word)
 
 

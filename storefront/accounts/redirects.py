@@ -7,6 +7,8 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 
+from storefront.checkout.protection import host_of
+
 
 def safe_next(target: str | None) -> str:
     """`target` when it is the address of a page of this shop, else the start page."""
@@ -25,8 +27,9 @@ def safe_next(target: str | None) -> str:
 
 def way_back() -> str:
     """The page that a sign-in leads back to: never a form's answer, nor a fragment of a page."""
-    if page := request.headers.get("HX-Current-URL"):
-        parts = urlsplit(page)
+    page = request.headers.get("HX-Current-URL")
+    if host_of(page):
+        parts = urlsplit(page or "")
         return safe_next(f"{parts.path}?{parts.query}" if parts.query else parts.path)
     return request.full_path.rstrip("?") if request.method == "GET" else url_for("accounts.show")
 

@@ -18,6 +18,14 @@ def payment_hosts(app: Flask) -> list[str]:
     return [*PAYMENT_HOSTS, *words(app.config.get("CHECKOUT_PAYMENT_HOSTS"))]
 
 
+def host_of(url: str | None) -> str:
+    """Host and port of an address that a header gives; empty when it cannot be read."""
+    try:
+        return urlsplit(url or "").netloc
+    except ValueError:
+        return ""
+
+
 def is_payment_url(url: str | None) -> bool:
     """Whether a customer may be sent there: https and a payment host, or http to one on this machine."""
     if not url or any(character in url for character in "\\\r\n\t @"):
@@ -63,8 +71,7 @@ def _same_site() -> bool:
     if fetch_site:
         return fetch_site == "same-origin"
     if origin:
-        ours = {request.host, urlsplit(str(current_app.config.get("CHECKOUT_BASE_URL") or "")).netloc}
-        return urlsplit(origin).netloc in ours - {""}
+        return host_of(origin) in {request.host, host_of(current_app.config.get("CHECKOUT_BASE_URL"))} - {""}
     return "Cookie" not in request.headers  # nobody is signed in: no one's rights can be used
 
 

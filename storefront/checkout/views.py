@@ -47,7 +47,7 @@ def plans() -> ResponseReturnValue:
 
 def plan(plan_id: str) -> ResponseReturnValue:
     customer = checkout().hooks.customer_loader()
-    mismatched_at = orders.mismatched_at(customer.key, plan_id) if customer else None
+    mismatched_at = orders.mismatched_at(customer.key, usable_id(plan_id)) if customer else None
     snapshot = ask(checkout().catalog.current, mismatched_at)
     shown = snapshot.plan(plan_id) or abort(404)
     currency = _choice("currency", list(dict.fromkeys(c for c, _ in shown.offers)))
@@ -121,7 +121,7 @@ def where_to_pay(order: OrderMixin) -> str:
 
 def _chosen_offer(customer: Customer) -> Offer:
     """From our catalog, never from the browser: the form names the offer, not its price."""
-    plan_id, form = _plan_id(), request.form
+    form, plan_id = request.form, usable_id(request.form.get("plan", ""), 400)
     mismatched_at = orders.mismatched_at(customer.key, plan_id)  # prices read before that are old
     snapshot = ask(checkout().catalog.for_sale, mismatched_at)
     plan = snapshot.plan(plan_id)
@@ -129,14 +129,14 @@ def _chosen_offer(customer: Customer) -> Offer:
     return offer or abort(404)
 
 
-def _plan_id() -> str:
-    plan_id = request.form.get("plan", "")
-    return plan_id if 0 < len(plan_id) <= 255 and plan_id.isprintable() else abort(400)
+def usable_id(text: str, status: int = 404) -> str:
+    """The text when it can be an id; PostgreSQL refuses to look for a NUL."""
+    return text if 0 < len(text) <= 255 and text.isprintable() else abort(status)
 
 
 def _plan_url() -> str:
     chosen: dict[str, Any] = {name: request.form.get(name) for name in ("currency", "billing_period")}
-    return url_for("checkout.plan", plan_id=_plan_id(), **chosen)
+    return url_for("checkout.plan", plan_id=usable_id(request.form.get("plan", ""), 400), **chosen)
 
 
 # -- coming back ------------------------------------------------------------------------------------
@@ -172,7 +172,7 @@ def status(ref: str) -> ResponseReturnValue:
 
 
 def _own_order(ref: str, customer: Customer) -> OrderMixin:
-    return orders.find_own(ref, customer.key) or abort(404)
+    return orders.find_own(usable_id(ref), customer.key) or abort(404)
 
 
 def note_return(order: OrderMixin) -> None:

@@ -1,11 +1,12 @@
 """An email in words: subject, text and HTML from templates/email/<kind>/, at the time it is sent or read."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from typing import NamedTuple
 
 from babel.dates import format_date
 from flask import current_app
-from flask_babel import force_locale, format_currency, get_locale
+from flask_babel import force_locale, get_locale
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as lazy
 
@@ -13,6 +14,7 @@ from storefront.accounts import service
 from storefront.emails.models import Email
 from storefront.extensions import settings
 from storefront.models import Order
+from storefront.money import format_money
 
 LOCALE = "en_IN"
 PERIODS = {
@@ -69,19 +71,22 @@ def _text(kind: str, name: str, context: dict[str, object]) -> str:
 
 def facts_of(order: Order) -> list[tuple[str, str]]:
     """What is known of the order, as rows of label and value."""
-    currency = order.currency.upper()
     period = PERIODS.get(order.billing_period, order.billing_period.lower())
     facts = [(_("Order"), order.short_ref), (_("Plan"), f"{order.plan_name}, {period}")]
     if order.invoice_total is not None:
-        facts.append((_("Total paid"), format_currency(order.invoice_total, currency)))
+        facts.append((_("Total paid"), _money(order, order.invoice_total)))
     else:
-        price = _("%(amount)s plus tax where it applies", amount=format_currency(order.amount, currency))
+        price = _("%(amount)s plus tax where it applies", amount=_money(order, order.amount))
         facts.append((_("Price"), price))
     if order.paid_at:
         facts.append((_("Date"), date_with_zone(order.paid_at)))
     if order.invoice_number:
         facts.append((_("Invoice"), order.invoice_number))
     return facts
+
+
+def _money(order: Order, amount: Decimal) -> str:
+    return format_money(amount, order.currency, get_locale() or LOCALE)
 
 
 def date_with_zone(when: datetime) -> str:

@@ -23,6 +23,7 @@ D = TypeVar("D")
 MAX_ID_CHARS = 255
 MAX_LABEL_CHARS = 255
 MAX_AMOUNT_CHARS = 40  # written without an exponent
+LATEST = datetime(9999, 1, 1, tzinfo=UTC)  # the last second of 9999, for "no end", fits no zone east of UTC
 AMOUNT_LIMIT = Decimal(10**20)  # sums and roundings of such amounts are exact
 IMPOSSIBLE = object()
 """Stands for a number that cannot be right: no field accepts it."""
@@ -139,7 +140,7 @@ def identifier(value: object) -> str:
 
 
 def time(value: object) -> datetime | None:
-    """An RFC 3339 time in UTC; None when it is empty or Go's zero time (year 1, "no end")."""
+    """An RFC 3339 time in UTC, at most `LATEST`; None when it is empty or Go's zero time (year 1)."""
     written = text(value)
     if not written:
         return None
@@ -152,7 +153,7 @@ def time(value: object) -> datetime | None:
         moment = datetime.fromisoformat(f"{day}T{clock}.{(fraction or '0')[:6]:0<6}{offset}").astimezone(UTC)
     except (ValueError, OverflowError):
         raise UnreadableResponse("not a possible time") from None
-    return moment if moment.year > 1 else None
+    return min(moment, LATEST) if moment.year > 1 else None
 
 
 def money(value: object) -> Decimal:

@@ -17,6 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from storefront.accounts.redirects import safe_next
+from storefront.checkout.protection import host_of
 from storefront.extensions import db, limiter, login
 from storefront.flexprice import FlexpriceError
 
@@ -185,8 +186,8 @@ def next_step(action: str) -> tuple[str, str]:
         return str(STEPS[action]), url_for(endpoints[action])
     if action == "retry" and request.method == "GET":
         return str(STEPS["retry"]), safe_next(request.full_path.rstrip("?"))
-    came_from = urlsplit(request.referrer or "")  # of this shop only: Referrer-Policy is same-origin
-    if came_from.netloc != request.host:
+    if host_of(request.referrer) != request.host:  # of this shop only: Referrer-Policy is same-origin
         return str(STEPS["plans"]), url_for("checkout.plans")
+    came_from = urlsplit(request.referrer or "")
     label = STEPS["back"] if action == "retry" else STEPS[action]
     return str(label), safe_next(f"{came_from.path}?{came_from.query}".rstrip("?"))

@@ -23,6 +23,7 @@ from werkzeug.http import parse_accept_header
 
 from storefront.checkout.offers import CENT
 from storefront.extensions import babel, settings
+from storefront.money import format_money
 
 TRANSLATIONS = Path(__file__).parents[2] / "translations"
 HOME_LOCALE = "en_IN"  # outside a request, and for visitors whose language is not known
@@ -105,7 +106,7 @@ def language_tag() -> str:
 
 def money(amount: Decimal, currency: str) -> str:
     """An amount in major units with its currency."""
-    return format_currency(amount, currency.upper(), locale=locale())
+    return format_money(amount, currency, locale())
 
 
 def price(amount: Decimal, currency: str) -> str:

@@ -3,6 +3,7 @@
 import logging
 import re
 import secrets
+from typing import Any
 
 from flask import Flask, Response, g, has_request_context, request
 
@@ -56,7 +57,14 @@ class RequestFields(logging.Filter):
 
 
 class OneLine(logging.Formatter):
-    """A message stays on one line; a traceback follows on lines of its own."""
+    """A message stays on one line; a traceback follows on lines of its own, which begin with spaces.
+
+    The message of an exception may hold text from outside: indented, it cannot pass for a line of the log.
+    """
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         return super().formatMessage(record).translate(ESCAPES)
+
+    def formatException(self, ei: Any) -> str:
+        lines = super().formatException(ei).splitlines()  # at every kind of line separator
+        return "\n".join(f"  {line.translate(ESCAPES)}" for line in lines)

@@ -25,7 +25,7 @@ from storefront.models import MAX_NAME_CHARS
 from storefront.web import billing_details
 from storefront.web.billing_details import BillingDetails
 
-NOT_SAVED = lazy("We could not save your billing details. You have not been charged. Try again.")
+NOT_SAVED = lazy("We could not save your billing details. This request did not charge you. Try again.")
 bp = Blueprint("review", __name__)
 
 

@@ -5,6 +5,7 @@ import signal
 import sqlite3
 import threading
 import time
+import traceback
 from pathlib import Path
 
 import psycopg
@@ -47,13 +48,22 @@ def test_foreign_keys_are_enforced(context):
         db.session.execute(text(f"{statement} VALUES (99, 'x', 'x', 99, '2026-09-01 10:00:00')"))
 
 
-def test_a_refused_statement_is_reported_without_its_values(context):
-    db.session.add(user(email="somebody@example.com"))
-    db.session.add(user(email="somebody@example.com"))
+@pytest.mark.parametrize(
+    "wrong", [{}, {"name": None}, {"email": "b@example.com", "session_key": "of-another-session"}],
+    ids=["address taken", "name missing", "session key taken"],
+)  # fmt: skip
+def test_a_refused_statement_is_reported_without_its_values(context, wrong):
+    """Kind: what is logged. PostgreSQL's DETAIL repeats the whole row, whatever SQLAlchemy hides."""
+    values = {"email": "a@example.com", "password_hash": "the-hash", "session_key": "of-another-session"}
+    db.session.add(user(**values))
+    db.session.commit()
+    db.session.add(user(**(values | {"session_key": "of-this-session"} | wrong)))
     with pytest.raises(IntegrityError) as raised:
         db.session.commit()
-    assert "hidden due to hide_parameters" in str(raised.value)
-    assert "2026" not in str(raised.value)
+    logged = "".join(traceback.format_exception(raised.value))
+    assert "hidden due to hide_parameters" in logged
+    for value in ("example.com", "the-hash", "session'", "-session", "2026"):
+        assert value not in logged, value
 
 
 # -- SQLite -----------------------------------------------------------------------------------------
@@ -237,6 +247,23 @@ def test_a_dropped_connection_is_replaced_before_use(context, postgres):
     others = "pid <> pg_backend_pid() AND datname <> 'postgres'"
     postgres.administer(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
     assert db.session.scalar(text("SELECT 2")) == 2
+
+
+@on_postgresql
+@pytest.mark.parametrize("path", ["/account", "/plans/x", "/nowhere"])
+def test_a_connection_lost_at_the_end_of_a_request_spoils_no_answer(app, asha, postgres, path):
+    """Kind: letting go of a session raises nothing. The connection breaks after the page was made."""
+
+    def break_connection(response):
+        pid = db.session.scalar(text("SELECT pg_backend_pid()"))
+        postgres.administer(f"SELECT pg_terminate_backend({pid})")
+        return response
+
+    whole = asha.get(path).status_code
+    app.after_request_funcs.setdefault(None, []).append(break_connection)
+    assert asha.get(path).status_code == whole
+    app.after_request_funcs[None].remove(break_connection)
+    assert asha.get(path).status_code == whole
 
 
 def test_pools_of_both_databases_ping_first_and_hide_values(env):

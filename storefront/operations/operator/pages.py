@@ -6,13 +6,14 @@ from typing import Any
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import format_currency
+from flask_babel import get_locale
 
 from storefront.checkout.context import db_now
 from storefront.checkout.orders import find_by_ref
 from storefront.checkout.states import FOR_A_PERSON, OPEN, State
 from storefront.extensions import db
 from storefront.models import Order, WebhookEvent
+from storefront.money import format_money
 from storefront.operations import audit, emails, heartbeat, webhook_rejections
 from storefront.operations.access import query_int, refuse_nul
 from storefront.operations.operator import attention, queries, timeline
@@ -59,7 +60,7 @@ def age(passed: timedelta) -> str:
 
 
 def price(amount: Any, currency: str) -> str:
-    return str(format_currency(amount, currency.upper()))
+    return format_money(amount, currency, get_locale() or "en")
 
 
 @bp.get("/")

@@ -8,7 +8,7 @@ from typing import Any
 
 from flask import Blueprint, Response, abort, render_template, request, url_for
 from flask.typing import ResponseReturnValue
-from flask_babel import format_currency
+from flask_babel import get_locale
 from flask_login import current_user
 from sqlalchemy import Select, select
 
@@ -16,6 +16,7 @@ from storefront.checkout.context import db_now
 from storefront.checkout.phases import poll_delay_s
 from storefront.extensions import db, login, settings
 from storefront.models import Order
+from storefront.money import format_money
 from storefront.operations import emails, heartbeat
 from storefront.operations.access import has_qa_token, query_int, refuse_nul
 from storefront.operations.qa.answers import answers, ask_flexprice
@@ -62,7 +63,7 @@ def require_sign_in() -> ResponseReturnValue | None:
 @bp.context_processor
 def variables() -> dict[str, Any]:
     return {
-        "price": lambda amount, currency: format_currency(amount, currency.upper()),
+        "price": lambda amount, currency: format_money(amount, currency, get_locale() or "en"),
         "stamp": stamp,
         "has_emails": emails.in_use(),
         "sees_all": sees_all(),

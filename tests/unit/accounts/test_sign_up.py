@@ -103,6 +103,8 @@ def test_blocked_cookies_are_named(browser, flexprice, rows):
         ("O’Brien-Łukasz Jr.", "O’Brien-Łukasz Jr."),
         ("आशा", "आशा"),
         ("Asha 👩\u200d💻", "Asha 👩\u200d💻"),
+        ("محمد\u200f علي", "محمد علي"),  # a direction mark that was copied along
+        ("\u200eדוד כהן\u061c", "דוד כהן"),
         ("x" * 80, "x" * 80),
     ],
 )

@@ -4,8 +4,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from werkzeug.exceptions import NotFound
 
-from storefront.checkout import State
+from storefront.checkout import Customer, State, views
 from storefront.checkout.views import MIN_CHECK_INTERVAL
 from storefront.extensions import checkout
 from storefront.models import Order, WebhookEvent
@@ -46,6 +47,15 @@ def test_plan_shows_its_offer(shop: Any, browser: Any) -> None:
 def test_unknown_choice_shows_the_first_offer(shop: Any, browser: Any, query: str) -> None:
     page = browser.get(f"/plans/plan_01?{query.replace('%00', '%20')}")
     assert (page.status_code, "499" in page.text) == (200, True)
+
+
+@pytest.mark.parametrize("odd", ["\x00", "x\x00", "x" * 5000, "\n", "x\u202e"])
+def test_address_that_no_row_can_have_is_404(app: Any, odd: str) -> None:
+    """Kind: text from outside, on PostgreSQL, in an app without the demo's own check of addresses."""
+    customer = Customer(key="x", name="x", email="x@example.com")
+    for find in (lambda: views._own_order(odd, customer), lambda: views.usable_id(odd)):
+        with app.test_request_context(), pytest.raises(NotFound):
+            find()
 
 
 def test_unknown_plan_is_404(shop: Any, browser: Any) -> None:

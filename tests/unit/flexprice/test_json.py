@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from zoneinfo import ZoneInfo
 
 import pytest
 
@@ -40,6 +41,15 @@ def short_repr(value):
 def test_a_time_is_read_as_utc(written, microsecond):
     assert time(written) == datetime(2026, 9, 1, 10, 15, 1, microsecond, tzinfo=UTC)
     assert time(written).utcoffset() == timedelta(0)
+
+
+@pytest.mark.parametrize(
+    "written", ["9999-12-31T23:59:59Z", "9999-12-31T23:59:59+05:30", "9999-01-01T00:00:01Z"]
+)
+def test_the_last_second_there_is_can_be_shown_in_every_zone(written):
+    """Kind: one reader for what Flexprice sends. Some write "no end" so, and pages add a zone."""
+    assert time(written) == datetime(9999, 1, 1, tzinfo=UTC)
+    assert time(written).astimezone(ZoneInfo("Pacific/Kiritimati")).year == 9999
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,21 @@ def test_unexpected_error_shows_a_reference_and_not_its_text(
     assert "Content-Security-Policy" in response.headers
 
 
+UNREADABLE = ("http://[", "https://[::1", "http://x]y/", "http://\u00bd\u2100@/", "\x80" * 300)
+
+
+@pytest.mark.parametrize("header", ["Origin", "Referer", "HX-Current-URL"])
+@pytest.mark.parametrize("value", UNREADABLE)
+def test_address_in_a_header_that_cannot_be_read_is_no_error(asha: Any, header: str, value: str) -> None:
+    """Kind: every header we read may hold anything."""
+    headers = {header: value.encode().decode("latin-1"), "HX-Request": "true"}
+    for post, path in ((True, "/sign-in"), (True, "/checkout"), (False, "/nowhere"), (False, "/account")):
+        response = asha.raw_post(path, {}, headers=headers) if post else asha.get(path, headers=headers)
+        assert response.status_code < 500, path
+    asha.post("/sign-out")
+    assert asha.get("/account", headers=headers).status_code in (302, 401)
+
+
 def test_large_form_is_refused(browser: Any) -> None:
     response = browser.raw_post(
         "/sign-in", {"email": "x" * 300_000}, headers={"Sec-Fetch-Site": "same-origin"}

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
+from storefront.money import format_money
 from storefront.web import languages
 from tests.samples import plan, price
 
@@ -62,6 +63,29 @@ def test_page_names_its_language_and_direction(browser: Any) -> None:
 def test_money(app: Flask, header: str, amount: str, currency: str, written: str) -> None:
     with app.test_request_context(headers={"Accept-Language": header}):
         assert languages.money(Decimal(amount), currency) == written
+
+
+@pytest.mark.parametrize(
+    ("amount", "currency", "written"),
+    [
+        ("499.50", "rsd", "RSD499.50"),  # the Unicode tables write these three without decimals
+        ("499.50", "lbp", "LBP499.50"),
+        ("0.99", "mmk", "MMK0.99"),
+        ("499.50", "huf", "HUF499.50"),
+        ("500", "jpy", "¥500"),
+        ("1.250", "kwd", "KWD1.250"),
+    ],
+)
+def test_the_decimals_written_are_those_charged(app: Flask, amount: str, currency: str, written: str) -> None:
+    """Kind: money as the server rounds it, to hundredths, and not as the Unicode tables round it."""
+    with app.test_request_context(headers={"Accept-Language": "en-US"}):
+        for found in (
+            languages.money(Decimal(amount), currency),
+            format_money(Decimal(amount), currency, "en"),
+        ):
+            assert found.replace("\u00a0", "") == written
+        if "." in written:
+            assert languages.price(Decimal(amount), currency).replace("\u00a0", "") == written
 
 
 def test_no_paisa_is_lost_in_a_large_amount(context: Flask) -> None:

@@ -55,3 +55,17 @@ def test_traceback_keeps_its_lines(lines: io.StringIO) -> None:
         logging.getLogger("storefront.test").exception("failed")
     assert lines.getvalue().rstrip().endswith("ValueError: why")
     assert lines.getvalue().count("\n") > 3
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r", "\x85", "\u2028", "\x0b"])
+def test_text_in_an_exception_cannot_forge_a_line(lines: io.StringIO, end: str) -> None:
+    """Kind: one formatter for what is logged. Lines of a traceback are indented."""
+    try:
+        raise ValueError(f"no number: 'x{end}2026-09-01 10:00:00 INFO paid [- -] forged\x1b[2K'")
+    except ValueError:
+        logging.getLogger("storefront.test").exception("failed")
+    first, *others = lines.getvalue().splitlines()
+    assert "failed" in first
+    assert others
+    assert all(line.startswith("  ") for line in others)
+    assert "\x1b" not in lines.getvalue()

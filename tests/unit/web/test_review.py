@@ -127,7 +127,7 @@ def test_nothing_is_ordered_when_details_cannot_be_saved(
     known(status=503)
     answer = asha.post("/checkout", **OFFER, **UNCHANGED | {"gstin": GSTIN})
     assert answer.status_code == 503
-    assert "You have not been charged." in answer.text
+    assert "This request did not charge you." in answer.text
     assert f'value="{GSTIN}"' in answer.text
     assert rows(Order) == []
 
