@@ -6,6 +6,8 @@ database, so they also reach one in a container. FLEXPRICE_API_KEY, if set, name
 Exit codes: 0 done, 1 refused, 2 wrong usage, 3 no sandbox answers.
 """
 
+import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,18 +44,37 @@ def main(context: click.Context) -> None:
         server.main()
 
 
+SERVE_OPTIONS = {
+    "--generation": ("SANDBOX_GENERATION", "`newest` or `legacy`."),
+    "--seed": ("SANDBOX_SEED", "A JSON or YAML file with plans, or `demo`."),
+    "--database": ("SANDBOX_DATABASE_URL", "An SQLAlchemy URL; in memory if left out."),
+    "--webhook-url": ("SANDBOX_WEBHOOK_URL", "Where messages of the default store go."),
+    "--url": ("SANDBOX_URL", "Where browsers find it; payment links begin with it."),
+}
+
+
+def _serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    for option, (variable, text) in reversed(SERVE_OPTIONS.items()):
+        command = click.option(option, variable.lower(), metavar="TEXT", help=f"{text} [{variable}]")(command)
+    return command
+
+
 @main.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", default=8001, show_default=True)
-@click.option("--generation", type=click.Choice(["newest", "legacy"]), default="newest", show_default=True)
-@click.option("--seed", default="", help="A JSON or YAML file with plans, or `demo`.")
-@click.option("--database", default="sqlite://", show_default=True, help="An SQLAlchemy URL.")
-@click.option("--webhook-url", default="", help="Where messages of the default store go.")
-def serve(host: str, port: int, generation: str, seed: str, database: str, webhook_url: str) -> None:
-    """Serve, and print where, with which key and secret, and a first call."""
+@click.option("--host", default="127.0.0.1", show_default=True, envvar="SANDBOX_HOST")
+@click.option("--port", default=8001, show_default=True, envvar="SANDBOX_PORT")
+@_serve_options
+def serve(host: str, port: int, **given: str | None) -> None:
+    """Serve, and print where, with which key and secret, and a first call.
+
+    It reads the same environment variables as the server without a command; options win.
+    """
     from . import server
 
-    server.serve_alone(host, port, generation, seed, database, webhook_url)
+    options = {name.upper(): value for name, value in given.items() if value is not None}
+    try:
+        server.serve_alone(host, port, {**os.environ, **options})
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
 
 
 @main.command()

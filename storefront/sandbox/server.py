@@ -5,6 +5,8 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Mapping
+from dataclasses import replace
 from types import FrameType
 
 from waitress import serve  # type: ignore[import-untyped]
@@ -14,6 +16,8 @@ from .app import create_app
 from .settings import SandboxSettings
 
 THREADS = 8
+ANY_ADDRESS = ("0.0.0.0", "::")  # noqa: S104 - compared only
+ALONE = {"SANDBOX_DATABASE_URL": "sqlite://", "SANDBOX_WEBHOOK_URL": "", "SANDBOX_SEED": ""}
 FIRST_CALL = """
   URL      {url}/v1
   key      {key}
@@ -49,19 +53,14 @@ def main() -> None:
     run(SandboxSettings.from_env(), "127.0.0.1", int(os.environ.get("SANDBOX_PORT") or 8001))
 
 
-def serve_alone(host: str, port: int, generation: str, seed: str, database: str, webhook_url: str) -> None:
-    """Serves with nothing set, and prints how to make the first call."""
-    url = os.environ.get("SANDBOX_URL", "").rstrip("/")
-    hosts = tuple(os.environ.get("SANDBOX_ALLOWED_HOSTS", "").replace(",", " ").split())
-    settings = SandboxSettings(
-        database_url=database,
-        url=url,
-        webhook_url=webhook_url,
-        generation=generation,
-        seed=seed,
-        allowed_hosts=hosts,
-    )
-    shown = url or f"http://{'127.0.0.1' if host == '0.0.0.0' else host}:{port}"  # noqa: S104 - compared only
+def serve_alone(host: str, port: int, given: Mapping[str, str]) -> None:
+    """Serves in memory, empty and without an endpoint unless told otherwise, and prints a first call.
+
+    :param given: settings by the names of their environment variables.
+    """
+    settings = SandboxSettings.from_env({**ALONE, "SANDBOX_PORT": str(port), **given})
+    settings = replace(settings, url=given.get("SANDBOX_URL", "").rstrip("/"))
+    shown = settings.url or f"http://{'127.0.0.1' if host in ANY_ADDRESS else host}:{port}"
     secret = " ".join(settings.webhook_secrets)
     print(FIRST_CALL.format(url=shown, key=settings.api_key, secret=secret), flush=True)
     run(settings, host, port)

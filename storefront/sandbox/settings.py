@@ -40,8 +40,9 @@ class SandboxSettings:
 
     @property
     def shop_url(self) -> str:
-        """Where the shop's pages are: where its webhooks go, unless set."""
-        return self.shop or "{0.scheme}://{0.netloc}".format(urlsplit(self.webhook_url))
+        """Where the shop's pages are: where its webhooks go, unless set. Empty if neither is known."""
+        found = urlsplit(self.webhook_url)
+        return self.shop or (f"{found.scheme}://{found.netloc}" if found.netloc else "")
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> "SandboxSettings":

@@ -18,7 +18,7 @@ from ..store.control_rows import Delivery, LogLine, Override, ScenarioRun
 from ..store.database import Session
 from ..store.rows import CheckoutSession, Plan
 from ..store.values import rfc3339
-from .access import answer, control
+from .access import HOME, answer, control
 from .console import page_policy, wants_page
 from .evidence import Since
 from .scenarios import GROUPS, SCENARIOS, Scenario
@@ -169,7 +169,7 @@ def start(key: str) -> ResponseReturnValue:
         _end(session, _bought_for_passed(session))  # first: its messages are not part of the scenario
         start_scenario(session, key)
     if request.form.get("then") == "shop":
-        return redirect(auth.settings().shop_url, 303)
+        return redirect(auth.settings().shop_url or HOME, 303)
     return answer({"started": key})
 
 

@@ -45,6 +45,7 @@ log = logging.getLogger(__name__)
 VERSION = Table("sandbox_version", MetaData(), Column("version", Integer, nullable=False))
 BUSY_TIMEOUT_S = 15
 POOL_SIZE = 20
+MIN_MEMORY_BYTES = 256 * 1024 * 1024
 STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,47}")
 
 Row = TypeVar("Row", bound=Base)
@@ -327,7 +328,8 @@ def _temporary_folder() -> Path:
     SQLite's own in-memory databases cannot be used by several threads at once.
     """
     memory = Path("/dev/shm")  # noqa: S108 - the folder below it is private
-    folder = Path(tempfile.mkdtemp(prefix="flexprice-sandbox-", dir=memory if memory.is_dir() else None))
+    large = memory.is_dir() and shutil.disk_usage(memory).free > MIN_MEMORY_BYTES  # Docker gives 64 MB
+    folder = Path(tempfile.mkdtemp(prefix="flexprice-sandbox-", dir=memory if large else None))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return folder
 
