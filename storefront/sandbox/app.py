@@ -55,7 +55,7 @@ def _routes() -> list[ModuleType]:
         wallets,
     )
     from .api import settings as tenant_settings
-    from .control import control_api, controls, pay, plan_admin, scenario_pages
+    from .control import control_api, controls, pay, plan_admin, reference, scenario_pages
 
     return [
         customers,
@@ -80,6 +80,7 @@ def _routes() -> list[ModuleType]:
         control_api,
         controls,
         plan_admin,
+        reference,
         console,
         scenario_pages,
         pay,

@@ -18,7 +18,9 @@ from storefront.sandbox.store.base import Record
 from storefront.sandbox.store.billing_rows import Invoice, Payment, Subscription
 from storefront.sandbox.store.rows import CheckoutSession, Customer, Plan, Price, ProviderLink
 from tests.conftest import NewDatabase
+from tests.sandbox import described
 
+UNREADABLE = {"unexpected": [True]}
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 KEY = "sk_sandbox_tests"
 
@@ -102,6 +104,15 @@ class _Handler(BaseHTTPRequestHandler):
         pass
 
 
+def hold_to_description(method: str, path: str, answer: requests.Response) -> None:
+    """What a described route answers in JSON is as openapi.json says."""
+    if described.operation(method, path.partition("?")[0]) is None or not answer.text.startswith(("{", "[")):
+        return
+    body = described.parsed(answer.text)
+    if body is not None and body != UNREADABLE:  # a fault may cut an answer short, or say nonsense
+        assert described.differences(method, path, answer.status_code, body) == []
+
+
 class Client:
     """Calls the sandbox over HTTP, as the shop and a browser would."""
 
@@ -112,9 +123,11 @@ class Client:
 
     def call(self, method: str, path: str, body: Any = None, **options: Any) -> requests.Response:
         options.setdefault("headers", self.headers)
-        return self.http.request(
+        answer = self.http.request(
             method, self.base + path, json=body, timeout=5, allow_redirects=False, **options
         )
+        hold_to_description(method, path, answer)
+        return answer
 
     def get(self, path: str, **options: Any) -> requests.Response:
         return self.call("GET", path, **options)

@@ -168,8 +168,8 @@ def _details(body: Body) -> Body:
         told["meta"] = requests.metadata(body)
     if isinstance(body.get("transform_quantity"), dict):
         told["transform_quantity"] = body["transform_quantity"]
-    if isinstance(body.get("tiers"), list):
-        told["tiers"] = body["tiers"]
+    if tiers := _objects(body, "tiers"):
+        told["tiers"] = tiers
     return told
 
 
