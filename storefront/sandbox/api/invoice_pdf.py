@@ -1,5 +1,7 @@
 """An invoice as a PDF."""
 
+from importlib.util import find_spec
+
 from .serializers.common import Body
 
 AMOUNTS = (
@@ -10,6 +12,11 @@ AMOUNTS = (
     ("Due", "amount_remaining"),
 )
 LATIN = "latin-1"  # what the built-in fonts have; see `_plain`
+
+
+def is_possible() -> bool:
+    """Whether fpdf2 is installed: the extra `pdf` of the wheel."""
+    return find_spec("fpdf") is not None
 
 
 def render(invoice: Body) -> bytes:

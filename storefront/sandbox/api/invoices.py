@@ -121,7 +121,7 @@ def pdf(invoice_id: str) -> ResponseReturnValue:
         if request.args.get("url", "").lower() == "true":
             message = "s3 is not enabled but is required to generate invoice pdf url."
             raise Refusal("system_error", message)
-        if switches.read(session, "pdf") == "unavailable":
+        if switches.read(session, "pdf") == "unavailable" or not invoice_pdf.is_possible():
             raise Refusal("system_error", "template error")
         content = invoice_pdf.render(billing.invoice(session, row))
     return Response(content, content_type="application/pdf")
