@@ -15,6 +15,7 @@ from storefront.accounts.forms import EmailForm, PasswordForm, SignInForm, SignU
 from storefront.accounts.redirects import safe_next, to_sign_in
 from storefront.checkout import context
 from storefront.checkout.context import db_now
+from storefront.checkout.offers import PlanOnSale
 from storefront.extensions import checkout, db
 from storefront.flexprice import FlexpriceError
 from storefront.models import Order, PlanAccess, User
@@ -180,4 +181,12 @@ def members() -> ResponseReturnValue:
     if not granted:
         flash(_("Choose a plan to access this page."), "info")
         return redirect("/", 303)
-    return render_template("account/members.html", accesses=granted, now=db_now())
+    return render_template("account/members.html", accesses=granted, plans=plans_on_sale(), now=db_now())
+
+
+def plans_on_sale() -> dict[str, PlanOnSale]:
+    """By id, for what they include; empty while Flexprice cannot be asked."""
+    try:
+        return {plan.id: plan for plan in context.ask(context.checkout().catalog.current).plans}
+    except FlexpriceError:
+        return {}

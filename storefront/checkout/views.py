@@ -283,7 +283,7 @@ def page(template: str, **values: Any) -> str:
 
 
 def message(title: str, text: str, next_url: str, status_code: int) -> ResponseReturnValue:
-    label = "See the plan" if "/plans/" in next_url else "Continue"
+    label = "See the plan" if "/plans/" in next_url else "Try again" if status_code == 503 else "Continue"
     return page("message.html", title=title, message=text, next_url=next_url, next_label=label), status_code
 
 

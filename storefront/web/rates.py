@@ -19,11 +19,11 @@ class Rate(NamedTuple):
 
 
 def rates_of(plan: PlanOnSale, currency: str) -> list[Rate]:
-    """The usage prices in force in this currency, in the order in which the plan names them."""
+    """The usage prices in force in this currency, in the order in which Flexprice lists them."""
     now = datetime.now(UTC)
     return [
         Rate(price.display_name or plan.name, _text(price))
-        for price in reversed(plan.plan.prices)  # Flexprice lists the newest first
+        for price in plan.plan.prices
         if price.type == "USAGE" and price.currency == currency.lower() and _is_in_force(price, now)
     ]
 

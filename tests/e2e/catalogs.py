@@ -67,9 +67,9 @@ USUAL = (
         "0",
         {"Custom domain": True, "Support": "Email"},
         prices=(
-            price("25", "inr", "MONTHLY", **PACKAGE),
-            price("0", "inr", "MONTHLY", **USAGE),
             price("0.05", "inr", "MONTHLY", type="USAGE", display_name="Emails"),
+            price("0", "inr", "MONTHLY", **USAGE),
+            price("25", "inr", "MONTHLY", **PACKAGE),
         ),
     ),
 )

@@ -35,7 +35,7 @@ HEADERS = matchers.header_matcher({"x-api-key": KEY, "Accept": "application/json
 METHODS = [
     (name, method)
     for name, method in inspect.getmembers(Client, inspect.isfunction)
-    if name.startswith(("list_", "get_", "create_", "cancel_"))
+    if name.startswith(("list_", "get_", "create_", "update_", "cancel_"))
 ]
 
 
@@ -130,6 +130,23 @@ def test_create_customer_sends_its_fields(server, client):
     body = {"external_id": "user-42", "name": "Asha Rao", "email": "asha@example.test"}
     server.post(f"{URL}/customers", json=CUSTOMER, status=201, match=[matchers.json_params_matcher(body)])
     assert client.create_customer("user-42", "Asha\x00 Rao", "asha@example.test").external_id == "user-42"
+
+
+@pytest.mark.parametrize(
+    ("given", "sent"),
+    [
+        ({"metadata": {"gstin": "x"}}, {"metadata": {"gstin": "x"}}),
+        ({"name": "Asha\x00 R.", "email": "a@example.test"}, {"name": "Asha R.", "email": "a@example.test"}),
+    ],
+)
+def test_update_customer_sends_only_what_is_given(server, client, given, sent):
+    match = [
+        HEADERS,
+        matchers.query_param_matcher({"external_customer_id": "user-42"}),
+        matchers.json_params_matcher(sent),
+    ]
+    server.put(f"{URL}/customers", json=CUSTOMER | {"metadata": {"gstin": "x"}}, match=match)
+    assert client.update_customer("user-42", **given).metadata == {"gstin": "x"}
 
 
 def test_create_customer_sends_metadata_if_given(server, client):

@@ -1,5 +1,7 @@
 """Error pages: what they say, and what they never say."""
 
+import html
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -137,3 +139,46 @@ def test_stranger_gets_the_same_page_as_for_an_unknown_order(
         assert (theirs.status_code, unknown.status_code) == (404, 404)
         assert theirs.data == unknown.data
     assert asha.post(f"/orders/{ref}/cancel").status_code == 404
+
+
+# -- the next step ------------------------------------------------------------------------------------
+
+HERE = "http://127.0.0.1:8000"
+
+
+def first_button(page: str) -> tuple[str, str]:
+    """Address and label of the first button."""
+    found = re.search(r'<a class="button" href="([^"]*)">([^<]*)</a>', page)
+    assert found
+    return html.unescape(found[1]), found[2]
+
+
+def test_unknown_page_leads_to_the_plans(browser: Any) -> None:
+    assert first_button(browser.get("/nowhere").text) == ("/plans", "See all plans")
+
+
+def test_page_that_failed_can_be_tried_again(browser: Any, fail: Callable[[Exception], str]) -> None:
+    page = browser.get(fail(RuntimeError()) + "?a=1&b=2").text
+    assert first_button(page) == ("/fail?a=1&b=2", "Try again")
+
+
+@pytest.mark.parametrize(
+    ("referrer", "address", "label"),
+    [
+        (f"{HERE}/sign-in?next=/account", "/sign-in?next=/account", "Open the page again"),
+        (f"{HERE}/nowhere", "/", "Open the page again"),
+        ("https://evil.example/sign-in", "/plans", "See all plans"),
+        ("", "/plans", "See all plans"),
+    ],
+)
+def test_expired_form_leads_to_its_page(browser: Any, referrer: str, address: str, label: str) -> None:
+    browser.get("/sign-in")
+    response = browser.raw_post("/sign-in", {"email": "a"}, headers={"Referer": referrer})
+    assert response.status_code == 400
+    assert first_button(response.text) == (address, label)
+
+
+def test_refused_form_leads_back(browser: Any) -> None:
+    headers = {"Sec-Fetch-Site": "same-origin", "Referer": f"{HERE}/sign-up"}
+    response = browser.raw_post("/sign-in", {"email": "x" * 300_000}, headers=headers)
+    assert first_button(response.text) == ("/sign-up", "Go back")

@@ -155,9 +155,9 @@ def test_rates_of_a_usage_plan_are_named(context: Flask) -> None:
         )
     )
     assert pricing.rates_of(shown, "inr") == [
-        ("Emails", "₹0.001 each"),
-        ("Messages", "₹0.20 each up to 1,000 plus ₹10, then ₹0.15 each"),
         ("Storage", "₹25 per 1,000"),
+        ("Messages", "₹0.20 each up to 1,000 plus ₹10, then ₹0.15 each"),
+        ("Emails", "₹0.001 each"),
     ]
     assert pricing.rates_of(shown, "usd") == []
 
