@@ -84,7 +84,7 @@ def get(payment_id: str) -> ResponseReturnValue:
     """Reading an unsettled payment asks Razorpay, and settles it or finds its link closed."""
     with auth.reading() as session:
         row = need(session, payment_id)
-        asks = row.payment_status in ("PENDING", "PROCESSING") and row.payment_url and session.lag is None
+        asks = session.lag is None and payments.is_asked_about(session, row)
         body = billing.payment(session, row)
     if asks:
         with auth.writing() as session:

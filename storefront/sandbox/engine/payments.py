@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 
 from ..store.billing_rows import Invoice, InvoiceLine, Payment, Subscription
@@ -15,7 +16,7 @@ from .scheduler import schedule
 
 DELETABLE = ("INITIATED", "FAILED")
 TOO_MUCH = "Payment amount cannot be greater than the remaining balance on the invoice"
-PAID = ("SUCCEEDED", "OVERPAID")
+SAME_MOMENT = timedelta(seconds=2)
 
 
 @dataclass(frozen=True)
@@ -218,8 +219,25 @@ def link_declined(session: Session, payment: Payment, link: ProviderLink, reason
     add_attempt(session, payment, reason)
 
 
+def is_asked_about(session: Session, payment: Payment) -> bool:
+    """Whether a read asks Razorpay: while it is unsettled, and beside its event with `double_booking`."""
+    if not payment.payment_url:
+        return False
+    return payment.payment_status in ("PENDING", "PROCESSING") or _is_booked_twice(session, payment)
+
+
+def _is_booked_twice(session: Session, payment: Payment) -> bool:
+    """A read in the moment of Razorpay's event once booked the money a second time."""
+    if payment.succeeded_at is None or payment.booked_twice or not switches.is_on(session, "double_booking"):
+        return False
+    return session.now() - payment.succeeded_at < SAME_MOMENT
+
+
 def ask(session: Session, payment: Payment) -> None:
     """A read of an unsettled payment asks Razorpay: paid, or a link that is closed."""
+    if _is_booked_twice(session, payment):
+        payment.booked_twice = True
+        settle(session, payment)
     link = session.get(ProviderLink, payment.link_id)
     if link is None or payment.payment_status not in ("PENDING", "PROCESSING"):
         return

@@ -170,6 +170,7 @@ class Payment(Record, kw_only=True):
     voided_at: Mapped[datetime | None] = mapped_column(default=None)
     error_message: Mapped[str] = mapped_column(default="")
     attempts: Mapped[list[Any]] = mapped_column(default_factory=list)  # as shown; assign a new list
+    booked_twice: Mapped[bool] = mapped_column(default=False)  # by a read beside the event
     meta: Mapped[Json | None] = mapped_column("metadata", JSON(none_as_null=True), default=None)
 
 
