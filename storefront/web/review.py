@@ -26,6 +26,7 @@ from storefront.web import billing_details
 from storefront.web.billing_details import BillingDetails
 
 NOT_SAVED = lazy("We could not save your billing details. This request did not charge you. Try again.")
+PRICE_CHANGED = lazy("The price of this plan has changed. Check the new subtotal before you continue.")
 bp = Blueprint("review", __name__)
 
 
@@ -77,12 +78,19 @@ def show() -> ResponseReturnValue:
 
 @checkout.before_start
 def save_billing_details(customer: Customer, offer: Offer) -> ResponseReturnValue | None:
-    """Store the billing details of the review page; the page again where they cannot be stored."""
+    """Store the billing details of the review page.
+
+    :returns: the page again where something is wrong, or where it showed another price; else None.
+    """
     if "billing_name" not in request.form:
         return None
     form = BillingForm()
-    plan, offer = chosen(request.form)
-    if not form.validate():
+    plan, _shown = chosen(request.form)
+    is_valid = form.validate()
+    if request.form.get("reviewed_amount") != str(offer.amount):  # read again since the page was shown
+        form.form_errors.append(PRICE_CHANGED)
+        is_valid = False
+    if not is_valid:
         return page(plan, offer, form), 422
     try:
         if form.is_changed:

@@ -15,7 +15,13 @@ from tests.shop_fixtures import NOW
 GSTIN = "27AAPFU0939F1ZV"
 REVIEW = "/review?plan=plan_01&currency=inr&billing_period=MONTHLY"
 OFFER = {"plan": "plan_01", "currency": "inr", "billing_period": "MONTHLY"}
-UNCHANGED = {"billing_name": "Asha Rao", "gstin": "", "known_name": "Asha Rao", "known_gstin": ""}
+UNCHANGED = {
+    "billing_name": "Asha Rao",
+    "gstin": "",
+    "known_name": "Asha Rao",
+    "known_gstin": "",
+    "reviewed_amount": "499.00",
+}
 
 
 def text(html: str) -> str:
@@ -146,6 +152,16 @@ def test_mistakes_are_named(
     answer = asha.post("/checkout", **OFFER, **UNCHANGED | {field: value})
     assert answer.status_code == 422
     assert said in answer.text
+    assert rows(Order) == []
+
+
+def test_changed_price_is_shown_before_anything_is_ordered(
+    asha: Any, sold: Any, rows: Callable[..., Any]
+) -> None:
+    answer = asha.post("/checkout", **OFFER, **UNCHANGED | {"reviewed_amount": "399.00"})
+    assert answer.status_code == 422
+    assert "The price of this plan has changed." in answer.text
+    assert 'name="reviewed_amount" value="499.00"' in answer.text
     assert rows(Order) == []
 
 
