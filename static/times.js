@@ -15,7 +15,7 @@
   }
 
   function start() {
-    if (Intl.DateTimeFormat().resolvedOptions().timeZone === shopZone) return;
+    if (new Date().toLocaleString("en") === new Date().toLocaleString("en", { timeZone: shopZone })) return;
     refine();
     // The page of an order is replaced piece by piece.
     new MutationObserver(refine).observe(document.body, { childList: true, subtree: true });

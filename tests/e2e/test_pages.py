@@ -184,3 +184,18 @@ def test_recommended_plan_is_on_a_phones_first_screen(look: Any) -> None:
     page = look("plans usual")
     page.set_viewport_size({"width": 390, "height": 844})
     expect(page.get_by_role("link", name="Buy Team")).to_be_in_viewport(ratio=1)
+
+
+def test_times_are_in_the_readers_zone(visitors: Any, gallery: Any) -> None:
+    """Without script they are in the shop's zone, which is named."""
+    path = gallery.views()["receipt"].path
+    for options, zone in (
+        ({"timezone_id": "America/New_York"}, r"(EST|EDT|GMT-[45])"),
+        ({"timezone_id": "America/New_York", "java_script_enabled": False}, "IST"),
+        ({"timezone_id": "Asia/Kolkata"}, "IST"),
+    ):
+        context = visitors.context("asha", **options)
+        page = context.new_page()
+        page.goto(gallery.url + path)
+        expect(page.locator("main time").first).to_have_text(re.compile(rf"\d\d:\d\d {zone}$"))
+        context.close()

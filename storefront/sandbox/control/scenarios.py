@@ -144,7 +144,7 @@ GROUPS: dict[str, dict[str, Scenario]] = {
         ),
         "duplicate-key": Scenario(
             "Duplicate key: 409",
-            "Press Buy twice in the shop: it leads to the same payment page. Then send the bare calls.",
+            "Press Continue to payment twice: it leads to the same payment page. Then send the bare calls.",
             "409 already_exists. It does not say which session has the key.",
             evidence.refused(409, "already_exists"),
             calls=_same_key_twice,

@@ -246,3 +246,17 @@ def test_account_does_not_ask_for_a_second_payment(asha: Any, add_order: Callabl
     page = asha.get("/account").text
     assert "Please do not pay again." in page
     assert "Continue payment" not in page
+
+
+def test_members_see_what_their_plan_includes(
+    asha: Any, app: Flask, sell: Callable[..., None], add_order: Callable[..., str]
+) -> None:
+    from storefront.extensions import db
+    from storefront.models import PlanAccess
+
+    add_order(state=State.FULFILLED, paid_at=NOW, fulfilled_at=NOW)
+    with app.app_context():
+        db.session.add(PlanAccess(user_id=1, order_id=1, plan_id="plan_01", plan_name="Pro", granted_at=NOW))
+        db.session.commit()
+    sell(plan(price(), entitlements=[metered("Seats", 10, "NEVER")]))
+    assert "10 seats" in asha.get("/members").text
