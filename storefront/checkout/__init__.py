@@ -99,12 +99,7 @@ class Checkout:
         app.cli.add_command(cli)
         request_started.connect(protection.exempt_webhook, app)
 
-    def run_once(self, limit: int = 100) -> int:
-        """Do what is due: at most `limit` events and as many orders. Needs an app context.
-
-        :returns: how many were taken up.
-        """
-        return worker.run_once(limit)
+    run_once = staticmethod(worker.run_once)  # (limit=100) -> how many were taken up
 
     def ensure_customer(self, customer: Customer) -> bool:
         """Create the customer in Flexprice at sign-up, so that a purchase needs one call. Optional.

@@ -11,9 +11,9 @@ from sqlalchemy import or_, select
 
 from ..flexprice import FlexpriceError
 from . import orders, reconciliation, webhooks, worker
-from .context import checkout, commit, release, session
+from .context import ask, checkout, commit, release, rollback, session
 from .models import OrderMixin
-from .states import OPEN, State
+from .states import OPEN, TRANSITIONS, State, Trigger
 
 cli = AppGroup("checkout", help="Flexprice Checkout: run the worker, look into orders and webhook events.")
 
@@ -38,13 +38,62 @@ def reconcile(dry_run: bool) -> None:
     Order = checkout().Order
     known = or_(Order.session_requested_at.is_not(None), Order.session_id.is_not(None))
     waiting = select(Order.id).where(Order.state.in_([*OPEN, State.PAID]), known).order_by(Order.id)
-    act = reconciliation.preview if dry_run else reconciliation.reconcile
+    act = preview_orders if dry_run else reconcile_orders
     results = act(list(session().scalars(waiting)))
     for ref, before, after, problem in results:
         click.echo(f"{ref}  {before} -> {after}" + (f"  ({problem})" if problem else ""))
     click.echo(f"{len(results)} orders checked")
     if any(problem for *_, problem in results):
         raise SystemExit(1)
+
+
+def reconcile_orders(order_ids: list[int]) -> list[tuple[str, str, str, str]]:
+    """Check orders now, whatever their gaps. Each result: reference, state before, state after, error."""
+    results = []
+    for order_id in order_ids:
+        order = orders.get(order_id)
+        ref, before, problem = order.ref, order.state, ""
+        for _ in range(3):  # an open order may become paid, and a paid one fulfilled
+            state = order.state
+            try:
+                reconciliation.check_order(order_id)
+            except (FlexpriceError, orders.FulfillmentFailed) as error:
+                rollback()
+                problem = str(error)
+            order = orders.get(order_id)
+            if problem or order.state == state:
+                break
+        results.append((ref, before, order.state, problem))
+    return results
+
+
+def preview_orders(order_ids: list[int]) -> list[tuple[str, str, str, str]]:
+    """What `reconcile_orders` would do with orders: the same results, and nothing is written."""
+    results = []
+    for order_id in order_ids:
+        order = orders.get(order_id)
+        ref, before, after, problem = order.ref, order.state, order.state, ""
+        try:
+            after = _state_to_be(order)
+        except FlexpriceError as error:
+            problem = str(error)
+        results.append((ref, before, after, problem))
+    return results
+
+
+def _state_to_be(order: OrderMixin) -> str:
+    if order.state == State.PAID:
+        as_ordered = order.invoice_verified_at or not reconciliation.differences_of(
+            order, reconciliation.read_invoice(order)
+        )
+        return State.FULFILLED if as_ordered else State.HELD
+    trigger: Trigger | None
+    if order.session_id:
+        trigger = orders.trigger_for(order, ask(checkout().client.get_checkout_session, order.session_id))
+    else:
+        paid = any(found.status in ("active", "trialing") for found in orders.traces_of(order))
+        trigger = Trigger.PAYMENT_COMPLETED if paid else None
+    return TRANSITIONS.get((State(order.state), trigger), order.state) if trigger else order.state
 
 
 @cli.command("show")
@@ -62,7 +111,7 @@ def show(ref: str) -> None:
 
 
 def _order(ref: str) -> OrderMixin:
-    return orders.find_by_ref(ref) or _fail("There is no such order.")
+    return orders.find(ref=ref) or _fail("There is no such order.")
 
 
 def _fail(text: str) -> NoReturn:

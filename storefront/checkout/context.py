@@ -144,7 +144,7 @@ def update_where(model: Any, values: dict[str, Any], *conditions: Any) -> int:
     """One UPDATE of the rows that meet the conditions; how many did."""
     columns = {getattr(model, name): value for name, value in values.items()}
     statement = update(model).where(*conditions).values(columns)
-    result: Any = session().execute(statement, execution_options={"synchronize_session": False})
+    result: Any = session().execute(statement.execution_options(synchronize_session=False))
     return int(result.rowcount)
 
 
@@ -181,10 +181,6 @@ def release() -> None:
 def send(signal: NamedSignal, **values: Any) -> None:
     """Send a signal outside a transaction; a receiver that raises is logged."""
     try:
-        signal.send(app(), **values)
+        signal.send(checkout().app, **values)
     except Exception:
         log.exception("A receiver of %s failed", signal.name)
-
-
-def app() -> Flask:
-    return cast(Flask, current_app._get_current_object())  # type: ignore[attr-defined]

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
-from sqlalchemy import DateTime, String, Text
+from sqlalchemy import String, Text
 from sqlalchemy.orm import Mapped, declared_attr, mapped_column
 
 from .states import ENDED_UNPAID, OPEN, SETTLED, State
@@ -33,11 +33,6 @@ class Customer:
     email: str
 
 
-def random_ref() -> str:
-    """128 random bits as 32 hexadecimal digits: an order's reference cannot be guessed."""
-    return secrets.token_hex(16)
-
-
 class OrderMixin:
     """One purchase: at most one checkout session at Flexprice, at most one fulfillment."""
 
@@ -46,7 +41,8 @@ class OrderMixin:
         return "checkout_orders"
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    ref: Mapped[str] = mapped_column(String(32), unique=True, default=random_ref)  # also the idempotency key
+    # 128 random bits, which cannot be guessed; also the idempotency key.
+    ref: Mapped[str] = mapped_column(String(32), unique=True, default=lambda: secrets.token_hex(16))
     # "<customer key> <plan id>" while the order is open, paid or active; NULL afterwards. Unique, so that the
     # INSERT decides a double click, and the UPDATE a second payment for the same plan.
     slot: Mapped[str | None] = mapped_column(String(520), unique=True)
@@ -62,48 +58,38 @@ class OrderMixin:
     amount_text: Mapped[str] = mapped_column("amount", String(40))  # SQLite has no decimal type
     return_url: Mapped[str] = mapped_column(Text)  # the order's address, without /success or /failure
 
-    created_at: Mapped[datetime] = mapped_column(DateTime)
-    status_changed_at: Mapped[datetime] = mapped_column(DateTime)
-    session_requested_at: Mapped[datetime | None] = mapped_column(
-        DateTime
-    )  # set by the one who calls Flexprice
+    created_at: Mapped[datetime]
+    status_changed_at: Mapped[datetime]
+    session_requested_at: Mapped[datetime | None]  # set by the one who calls Flexprice
     session_id: Mapped[str | None] = mapped_column(String(255), unique=True)
     flexprice_customer_id: Mapped[str | None] = mapped_column(String(255))  # as on the session
     payment_url: Mapped[str | None] = mapped_column(Text)
-    expires_at: Mapped[datetime | None] = mapped_column(DateTime)  # "please pay by"; the link may live longer
+    expires_at: Mapped[datetime | None]  # "please pay by"; the link may live longer
     invoice_id: Mapped[str | None] = mapped_column(String(255))
     payment_id: Mapped[str | None] = mapped_column(String(255), index=True)
     subscription_id: Mapped[str | None] = mapped_column(String(255), index=True)
-    invoice_verified_at: Mapped[datetime | None] = mapped_column(DateTime)  # it charges what was ordered
-    cancel_requested_at: Mapped[datetime | None] = mapped_column(DateTime)
+    invoice_verified_at: Mapped[datetime | None]  # it charges what was ordered
+    cancel_requested_at: Mapped[datetime | None]
 
-    next_attempt_at: Mapped[datetime | None] = mapped_column(
-        DateTime, index=True
-    )  # when the worker acts next
+    next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)  # when the worker acts next
     attempts: Mapped[int] = mapped_column(default=0)  # of the worker, since the last transition
-    last_checked_at: Mapped[datetime | None] = mapped_column(DateTime)  # when Flexprice was last asked
+    last_checked_at: Mapped[datetime | None]  # when Flexprice was last asked
 
-    paid_at: Mapped[datetime | None] = mapped_column(DateTime)
-    fulfilled_at: Mapped[datetime | None] = mapped_column(DateTime)
-    revoked_at: Mapped[datetime | None] = mapped_column(
-        DateTime
-    )  # access ended after the order was fulfilled
-    access_ends_at: Mapped[datetime | None] = mapped_column(
-        DateTime
-    )  # Flexprice's `cancel_at`: end scheduled
-    refunded_at: Mapped[datetime | None] = mapped_column(DateTime)  # when a refund was first reported
+    paid_at: Mapped[datetime | None]
+    fulfilled_at: Mapped[datetime | None]
+    revoked_at: Mapped[datetime | None]  # access ended after the order was fulfilled
+    access_ends_at: Mapped[datetime | None]  # Flexprice's `cancel_at`: end scheduled
+    refunded_at: Mapped[datetime | None]  # when a refund was first reported
     invoice_number: Mapped[str | None] = mapped_column(String(255))
     invoice_total_text: Mapped[str | None] = mapped_column("invoice_total", String(40))  # with tax
-    period_end: Mapped[datetime | None] = mapped_column(DateTime)  # of the first invoice
+    period_end: Mapped[datetime | None]  # of the first invoice
     review_note: Mapped[str | None] = mapped_column(Text)  # a sentence for the operator
 
     # What the return URL claimed. Anybody can type it: shown to support, never believed.
-    returned_paid_at: Mapped[datetime | None] = mapped_column(DateTime)
+    returned_paid_at: Mapped[datetime | None]
     unverified_payment_id: Mapped[str | None] = mapped_column(String(40))
 
-    replaces: Mapped[str | None] = mapped_column(
-        String(32), unique=True
-    )  # ref of the order it takes over from
+    replaces: Mapped[str | None] = mapped_column(String(32), unique=True)  # ref of the order it follows
     replaced_by: Mapped[str | None] = mapped_column(String(32))
 
     @property
@@ -146,20 +132,17 @@ class WebhookEventMixin:
     def __tablename__(cls) -> str:
         return "checkout_webhook_events"
 
-    id: Mapped[str] = mapped_column(
-        String(300), primary_key=True
-    )  # the message id: a second copy finds it taken
+    # The message id: a second copy finds it taken.
+    id: Mapped[str] = mapped_column(String(300), primary_key=True)
     event_type: Mapped[str] = mapped_column(String(255))
     object_id: Mapped[str] = mapped_column(String(255), index=True)
     customer_id: Mapped[str] = mapped_column(String(255))  # Flexprice's
     order_ref: Mapped[str | None] = mapped_column(String(255))
     body: Mapped[str | None] = mapped_column(Text)  # of checkout.session.* only: others hold customers' data
     signed: Mapped[bool] = mapped_column(default=True)  # False: a hint, never believed
-    received_at: Mapped[datetime] = mapped_column(DateTime, index=True)
+    received_at: Mapped[datetime] = mapped_column(index=True)
     attempts: Mapped[int] = mapped_column(default=0)
-    next_attempt_at: Mapped[datetime | None] = mapped_column(
-        DateTime, index=True
-    )  # None: processed or set aside
-    processed_at: Mapped[datetime | None] = mapped_column(DateTime)
+    next_attempt_at: Mapped[datetime | None] = mapped_column(index=True)  # None: processed or set aside
+    processed_at: Mapped[datetime | None]
     outcome: Mapped[str | None] = mapped_column(Text)  # what came of it, or why it waits
     error: Mapped[str | None] = mapped_column(Text)  # traceback of the last attempt that raised

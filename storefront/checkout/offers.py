@@ -28,34 +28,10 @@ PERIODS = {  # in the order they are shown, with the longest time that one lasts
 # Razorpay (docs/flexprice-contract.md, D.6): these would be charged 10 or 100 times too much or too little.
 NOT_HUNDREDTHS = frozenset(
     [
-        "bif",
-        "clp",
-        "djf",
-        "gnf",
-        "isk",
-        "jpy",
-        "kmf",
-        "krw",
-        "pyg",
-        "rwf",
-        "ugx",
-        "uyi",
-        "vnd",
-        "vuv",
-        "xaf",
-        "xof",
-        "xpf",
-        "bhd",
-        "iqd",
-        "jod",
-        "kwd",
-        "lyd",
-        "omr",
-        "tnd",
-        "clf",
-        "uyw",
+        "bif", "clp", "djf", "gnf", "isk", "jpy", "kmf", "krw", "pyg", "rwf", "ugx", "uyi", "vnd", "vuv",
+        "xaf", "xof", "xpf", "bhd", "iqd", "jod", "kwd", "lyd", "omr", "tnd", "clf", "uyw",
     ]
-)
+)  # fmt: skip
 
 
 class Refusal(StrEnum):
@@ -190,25 +166,21 @@ def put_on_sale(plans: Iterable[Plan], now: datetime) -> Iterable[PlanOnSale]:
 
 
 def plan_on_sale(plan: Plan, now: datetime) -> PlanOnSale:
-    recurring = [price for price in plan.prices if not price.one_time and not _has_ended(price, now)]
-    keys = dict.fromkeys(
-        (price.currency, price.billing_period) for price in recurring if _has_begun(price, now)
-    )
+    lasting = [price for price in plan.prices if price.end_date is None or price.end_date > now]
+    recurring = [price for price in lasting if not price.one_time]
+    keys = dict.fromkeys((p.currency, p.billing_period) for p in recurring if _has_begun(p, now))
     return PlanOnSale(
         plan=plan,
         offers={key: make_offer(plan, recurring, *key, now) for key in keys},
-        one_time_fees=tuple(
-            p for p in plan.prices if p.one_time and _has_begun(p, now) and not _has_ended(p, now)
-        ),
+        one_time_fees=tuple(price for price in lasting if price.one_time and _has_begun(price, now)),
         has_usage=any(price.type == "USAGE" for price in recurring),
     )
 
 
 def make_offer(plan: Plan, recurring: list[Price], currency: str, period: str, now: datetime) -> Offer:
     """What the first invoice charges: each FIXED price of this currency and period that is in force now."""
-    fixed = [
-        p for p in recurring if p.type == "FIXED" and (p.currency, p.billing_period) == (currency, period)
-    ]
+    of_offer = [price for price in recurring if (price.currency, price.billing_period) == (currency, period)]
+    fixed = [price for price in of_offer if price.type == "FIXED"]
     in_force = [price for price in fixed if _has_begun(price, now)]
     # A price that begins within the first period is charged at once (docs/flexprice-contract.md, B.6).
     soon = now + PERIODS.get(period, timedelta(days=366))
@@ -234,7 +206,3 @@ def line_amount(price: Price) -> Decimal:
 
 def _has_begun(price: Price, now: datetime) -> bool:
     return price.start_date is None or price.start_date <= now
-
-
-def _has_ended(price: Price, now: datetime) -> bool:
-    return price.end_date is not None and price.end_date <= now

@@ -11,8 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm.attributes import set_committed_value
 
 from ..flexprice import CheckoutSession, NotFound, Subscription, UnreadableResponse
-from . import invoices
-from .context import after_commit, app, ask, checkout, db_now, load, naive, rollback, session, update_where
+from .context import after_commit, ask, checkout, db_now, load, naive, rollback, session, update_where
 from .models import OrderMixin
 from .signals import order_needs_attention, order_transitioned
 from .states import ENDED_UNPAID, HOLDS_SLOT, OPEN, SETTLED, TRANSITIONS, State, Trigger
@@ -100,17 +99,15 @@ def apply_session(
     if (told.id, told.customer_id) != (order.session_id, order.flexprice_customer_id):
         add_review_note(order, f"News of session {told.id} names another session or customer: not believed")
         return False
-    for name, value in (("invoice_id", told.invoice_id), ("payment_id", told.payment_id)):
-        if value and value != getattr(order, name):
-            setattr(order, name, value)
+    order.invoice_id = told.invoice_id or order.invoice_id
+    order.payment_id = told.payment_id or order.payment_id
     session().flush()
     trigger = trigger_for(order, told, announced)
     if trigger is None:
         return False
-    paid: dict[str, Any] = (
-        {"paid_at": naive(told.completed_at) or db_now()} if trigger is Trigger.PAYMENT_COMPLETED else {}
-    )
-    moved = transition(order, trigger, by=by, notify=notify, **paid)
+    paid_at = naive(told.completed_at) or db_now()
+    values: dict[str, Any] = {"paid_at": paid_at} if trigger is Trigger.PAYMENT_COMPLETED else {}
+    moved = transition(order, trigger, by=by, notify=notify, **values)
     if trigger is Trigger.COMPLETION_OVERWRITTEN and order.state == State.FULFILLED:
         add_review_note(order, "Fulfilled, but Flexprice overwrote the completed session: it will not renew")
     return moved
@@ -182,13 +179,10 @@ def transition(
         if change(order, written, state=seen.state, review_note=seen.review_note, **only_if or {}):
             log.info("order %s: %s -> %s (%s, by %s)", order.ref, seen.state, after, trigger, by)
             if notify:
-                moved: dict[str, Any] = {
-                    "from_state": State(seen.state),
-                    "to_state": after,
-                    "trigger": trigger,
-                    "by": by,
-                }
-                order_transitioned.send(app(), order=order, **moved)
+                app, before = checkout().app, State(seen.state)
+                order_transitioned.send(
+                    app, order=order, from_state=before, to_state=after, trigger=trigger, by=by
+                )
             _alert(order, written.get("review_note"), by)
             return True
     session().refresh(order)
@@ -254,17 +248,6 @@ def fulfill(order: OrderMixin, *, by: str) -> bool:
     return fulfilled
 
 
-def verify_invoice(order: OrderMixin, invoice: invoices.Invoice, *, by: str) -> bool:
-    """Does the session charge what was ordered? If not, the order leaves the way to fulfillment."""
-    differences = invoices.differences(order, invoice)
-    if not differences:
-        invoices.record(order, invoice)
-        order.invoice_verified_at = db_now()
-        return True
-    transition(order, Trigger.INVOICE_MISMATCH, by=by, review_note=f"Not what was ordered: {differences}")
-    return False
-
-
 def revoke(order: OrderMixin, *, by: str, reason: str) -> bool:
     """Access has ended: `on_revoke` runs once, in this transaction. False when it has ended already."""
     ended = change(order, {"revoked_at": db_now(), "slot": None}, state=State.FULFILLED, revoked_at=None)
@@ -287,21 +270,14 @@ def refund_seen(order: OrderMixin, *, by: str) -> None:
 def release_for_fulfillment(order: OrderMixin, *, by: str) -> bool:
     """An operator lets an order that is held or stuck be fulfilled as it is; the worker does so."""
     now = db_now()
-    accepted: dict[str, Any] = {
-        "invoice_verified_at": now,
-        "paid_at": order.paid_at or now,
-        "review_note": f"Released by {by}",
-    }
-    return transition(order, Trigger.RELEASED, by=by, **accepted)
+    accepted: dict[str, Any] = {"invoice_verified_at": now, "paid_at": order.paid_at or now}
+    return transition(order, Trigger.RELEASED, by=by, review_note=f"Released by {by}", **accepted)
 
 
 def confirm_refund(order: OrderMixin, *, by: str) -> bool:
     """An operator has seen to it that the money went back."""
-    refunded: dict[str, Any] = {
-        "refunded_at": order.refunded_at or db_now(),
-        "review_note": f"Refund confirmed by {by}",
-    }
-    return transition(order, Trigger.REFUND_CONFIRMED, by=by, **refunded)
+    note, refunded_at = f"Refund confirmed by {by}", order.refunded_at or db_now()
+    return transition(order, Trigger.REFUND_CONFIRMED, by=by, review_note=note, refunded_at=refunded_at)
 
 
 def close(order: OrderMixin, *, by: str) -> bool:
@@ -317,21 +293,10 @@ def get(order_id: int) -> OrderMixin:
     return found
 
 
-def find_by_ref(ref: str) -> OrderMixin | None:
-    return _find(ref=ref)
-
-
-def find_by_session(session_id: str) -> OrderMixin | None:
-    return _find(session_id=session_id)
-
-
-def find_by_slot(slot: str) -> OrderMixin | None:
-    return _find(slot=slot)
-
-
-def find_own(ref: str, customer_key: str) -> OrderMixin | None:
-    """A stranger's order is not found, exactly like one that does not exist."""
-    return _find(ref=ref, customer_key=customer_key)
+def find(**columns: str) -> OrderMixin | None:
+    """The order that has these values in unique columns, such as `ref`, `session_id` or `slot`."""
+    found: OrderMixin | None = session().scalar(select(checkout().Order).filter_by(**columns))
+    return found
 
 
 def owned_plans(customer_key: str) -> set[str]:
@@ -347,11 +312,6 @@ def mismatched_at(customer_key: str, plan_id: str) -> datetime | None:
     of_plan = (Order.customer_key == customer_key, Order.plan_id == plan_id)
     differed = Order.state.in_([State.MISMATCHED, State.HELD, State.REFUNDED])
     return session().scalar(select(func.max(Order.status_changed_at)).where(*of_plan, differed))
-
-
-def _find(**columns: str) -> OrderMixin | None:
-    found: OrderMixin | None = session().scalar(select(checkout().Order).filter_by(**columns))
-    return found
 
 
 def change(order: OrderMixin, values: dict[str, Any], **as_it_was: Any) -> bool:

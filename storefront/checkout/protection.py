@@ -32,57 +32,43 @@ def is_payment_url(url: str | None) -> bool:
         return False
     try:
         parts = urlsplit(url)
-        where, hostname = parts.netloc.lower(), parts.hostname
+        where, local = parts.netloc.lower(), parts.hostname in LOOPBACK
     except ValueError:
         return False
-    for host in payment_hosts(current_app):
-        if where == host.lower() and (
-            parts.scheme == "https" or (parts.scheme == "http" and hostname in LOOPBACK)
-        ):
-            return True
-        if parts.scheme == "https" and where.endswith(f".{host.lower()}") and hostname not in LOOPBACK:
-            return True
-    return False
-
-
-def base_url() -> str:
-    """Scheme and host for return addresses: of this request where CHECKOUT_ALLOWED_HOSTS names its host."""
-    config = current_app.config
-    if not config.get("CHECKOUT_BASE_URL") or request.host in words(config.get("CHECKOUT_ALLOWED_HOSTS")):
-        return f"{request.scheme}://{request.host}"
-    return str(config["CHECKOUT_BASE_URL"]).rstrip("/")
+    hosts = [host.lower() for host in payment_hosts(current_app)]
+    if local:
+        return where in hosts and parts.scheme in ("http", "https")
+    return parts.scheme == "https" and any(where == host or where.endswith(f".{host}") for host in hosts)
 
 
 def return_url(ref: str) -> str:
-    """The order's address without /success or /failure, as the payment page leads back to it."""
-    return base_url() + url_for("checkout.success", ref=ref).removesuffix("/success")
+    """The order's address without /success or /failure, as the payment page leads back to it.
+
+    Its host is that of this request where CHECKOUT_ALLOWED_HOSTS names it, else CHECKOUT_BASE_URL's.
+    """
+    config, base = current_app.config, f"{request.scheme}://{request.host}"
+    if config.get("CHECKOUT_BASE_URL") and request.host not in words(config.get("CHECKOUT_ALLOWED_HOSTS")):
+        base = str(config["CHECKOUT_BASE_URL"]).rstrip("/")
+    return base + url_for("checkout.success", ref=ref).removesuffix("/success")
 
 
 def check_origin() -> None:
     """Refuse a form of another site. Runs before each POST of the blueprint but the webhook."""
-    if request.method != "POST" or request.endpoint == "checkout.webhook":
-        return
-    if not _same_site() and not _has_csrf_token():
+    if request.method == "POST" and request.endpoint != "checkout.webhook" and not _is_own_form():
         abort(403)
 
 
-def _same_site() -> bool:
+def _is_own_form() -> bool:
     fetch_site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
     if fetch_site:
         return fetch_site == "same-origin"
     if origin:
         return host_of(origin) in {request.host, host_of(current_app.config.get("CHECKOUT_BASE_URL"))} - {""}
-    return "Cookie" not in request.headers  # nobody is signed in: no one's rights can be used
-
-
-def _has_csrf_token() -> bool:
-    """No header tells where the form came from: then a valid token of Flask-WTF does, if your app has it."""
-    if (
-        "Sec-Fetch-Site" in request.headers
-        or "Origin" in request.headers
-        or "csrf" not in current_app.extensions
-    ):
+    if "Cookie" not in request.headers:
+        return True  # nobody is signed in: no one's rights can be used
+    if "csrf" not in current_app.extensions:
         return False
+    # No header tells where the form came from: then a valid token of Flask-WTF does, if your app has it.
     from flask_wtf.csrf import ValidationError, validate_csrf
 
     try:
@@ -100,10 +86,11 @@ def exempt_webhook(app: Flask, **_: object) -> None:
 
 def secure_headers(response: Response) -> Response:
     """For the checkout's own pages. A header that your app sets afterwards wins."""
-    hosts = " ".join(_sources(payment_hosts(current_app)))
-    policy = (
-        f"form-action 'self' {hosts}; frame-ancestors 'none'; base-uri 'self'"  # Chromium holds the 303 to it
-    )
+    sources = ["'self'"]  # Chromium holds the 303 to the payment page to them
+    for host in payment_hosts(current_app):
+        local = urlsplit(f"//{host}").hostname in LOOPBACK
+        sources += [f"http://{host}"] if local else [f"https://{host}", f"https://*.{host}"]
+    policy = f"form-action {' '.join(sources)}; frame-ancestors 'none'; base-uri 'self'"
     response.headers.setdefault("Content-Security-Policy", policy)
     response.headers.setdefault("Referrer-Policy", "same-origin")  # order addresses stay here
     response.headers.setdefault("X-Content-Type-Options", "nosniff")
@@ -113,12 +100,3 @@ def secure_headers(response: Response) -> Response:
         response.add_etag()
         response.make_conditional(request)
     return response
-
-
-def _sources(hosts: list[str]) -> list[str]:
-    """As a CSP names them; of a host on this machine both schemes are allowed."""
-    local = [host for host in hosts if urlsplit(f"//{host}").hostname in LOOPBACK]
-    others = [host for host in hosts if host not in local]
-    return [f"http://{host}" for host in local] + [
-        s for host in others for s in (f"https://{host}", f"https://*.{host}")
-    ]

@@ -1,6 +1,7 @@
 """The click: place the order, then open its checkout session at Flexprice. Both commit."""
 
 import logging
+import secrets
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -18,9 +19,9 @@ from ..flexprice import (
     NotSent,
 )
 from .context import ask, backoff, checkout, commit, db_now, rollback, session
-from .models import Customer, OrderMixin, random_ref
+from .models import Customer, OrderMixin
 from .offers import Offer
-from .orders import change, find_by_slot, find_payment, get, record_session, slot_of, traces_of, transition
+from .orders import change, find, find_payment, get, record_session, slot_of, traces_of, transition
 from .states import State, Trigger
 
 log = logging.getLogger(__name__)
@@ -30,20 +31,20 @@ FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=10), timedelta(minutes=10)
 MAX_SESSION_ATTEMPTS = 10  # to create the session; then a person is asked
 
 
-class AlreadyOwned(Exception):
-    """The customer has this plan, or has paid for it. `order`: the one that says so."""
+class OrderExists(Exception):
+    """No new order is placed. `order`: the one that is in the way."""
 
     def __init__(self, order: OrderMixin) -> None:
         super().__init__(order.ref)
         self.order = order
 
 
-class OpenOrderExists(Exception):
-    """The plan has an open order for another currency, billing period or price. `order`: that one."""
+class AlreadyOwned(OrderExists):
+    """The customer has this plan, or has paid for it."""
 
-    def __init__(self, order: OrderMixin) -> None:
-        super().__init__(order.ref)
-        self.order = order
+
+class OpenOrderExists(OrderExists):
+    """The plan has an open order for another currency, billing period or price."""
 
 
 def place_order(
@@ -68,7 +69,7 @@ def place_order(
         else:
             log.info("order %s placed: %s, %s %s", order.ref, order.plan_name, order.amount, order.currency)
             return order, True
-        if first := find_by_slot(slot_of(customer.key, offer.plan_id)):
+        if first := find(slot=slot_of(customer.key, offer.plan_id)):
             return _continue(first, offer), claim_session_request(first)
     raise taken or AssertionError  # no order holds the slot: a constraint of the host's
 
@@ -76,7 +77,7 @@ def place_order(
 def _new_order(
     customer: Customer, offer: Offer, return_url: Callable[[str], str], values: dict[str, Any]
 ) -> OrderMixin:
-    now, ref = db_now(), random_ref()
+    now, ref = db_now(), secrets.token_hex(16)
     order: OrderMixin = checkout().Order(
         ref=ref, slot=slot_of(customer.key, offer.plan_id), state=State.PLACED,
         created_at=now, status_changed_at=now, return_url=return_url(ref),
@@ -93,14 +94,12 @@ def _continue(order: OrderMixin, offer: Offer) -> OrderMixin:
     if not order.is_open:
         raise AlreadyOwned(order)
     same = (order.currency, order.billing_period) == (offer.currency, offer.billing_period)
-    if not same or (order.amount != offer.amount and not _reprice(order, offer)):
+    if same and order.amount != offer.amount:  # while no session was asked for, today's price counts
+        today = {"amount_text": str(offer.amount)}
+        same = change(order, today, state=State.PLACED, session_requested_at=None)
+    if not same:
         raise OpenOrderExists(order)
     return order
-
-
-def _reprice(order: OrderMixin, offer: Offer) -> bool:
-    """The price changed since the first click. While no session was asked for, today's price counts."""
-    return change(order, {"amount_text": str(offer.amount)}, state=State.PLACED, session_requested_at=None)
 
 
 def claim_session_request(order: OrderMixin) -> bool:
@@ -132,11 +131,20 @@ def open_session(order: OrderMixin, *, by: str) -> None:
 
 
 def _create_session(order: OrderMixin) -> CheckoutSession:
-    request, customer = session_request(order), customer_of(order)
+    request = CheckoutSessionRequest(
+        customer_external_id=order.customer_key,
+        plan_id=order.plan_id,
+        currency=order.currency,
+        billing_period=order.billing_period,
+        idempotency_key=order.ref,
+        success_url=f"{order.return_url}/success",
+        failure_url=f"{order.return_url}/failure",
+        cancel_url=f"{order.return_url}/failure",
+    )
     try:
         return ask(checkout().client.create_checkout_session, request)
     except CustomerNotFound:
-        create_customer(customer)
+        create_customer(Customer(order.customer_key, order.customer_name or "", order.customer_email or ""))
         return ask(checkout().client.create_checkout_session, request)
 
 
@@ -152,23 +160,6 @@ def find_earlier_payment(order: OrderMixin, *, by: str) -> bool:
     except NoAnswer as error:
         raise NotSent(f"earlier payments cannot be searched: {error}") from error
     return find_payment(order, found, by=by)
-
-
-def session_request(order: OrderMixin) -> CheckoutSessionRequest:
-    return CheckoutSessionRequest(
-        customer_external_id=order.customer_key,
-        plan_id=order.plan_id,
-        currency=order.currency,
-        billing_period=order.billing_period,
-        idempotency_key=order.ref,
-        success_url=f"{order.return_url}/success",
-        failure_url=f"{order.return_url}/failure",
-        cancel_url=f"{order.return_url}/failure",
-    )
-
-
-def customer_of(order: OrderMixin) -> Customer:
-    return Customer(order.customer_key, order.customer_name or "", order.customer_email or "")
 
 
 def create_customer(customer: Customer) -> None:
@@ -190,11 +181,8 @@ def _not_opened(order: OrderMixin, error: FlexpriceError, by: str) -> None:
     again = error.retryable or isinstance(error, AuthenticationError)
     if again and order.attempts < MAX_SESSION_ATTEMPTS:
         later = db_now() + backoff(order.attempts + 1, FIRST_RETRY, LONGEST_RETRY)
-        released = {
-            "session_requested_at": None,
-            "next_attempt_at": later,
-            "attempts": max(order.attempts, 1),
-        }
+        attempts = max(order.attempts, 1)
+        released = {"session_requested_at": None, "next_attempt_at": later, "attempts": attempts}
         change(order, released, state=State.PLACED)
         return
     note = f"Flexprice did not open a session: {error.status} {error.code or error.message}"[:500]

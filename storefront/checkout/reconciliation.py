@@ -7,12 +7,21 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 
-from ..flexprice import CheckoutSession, FlexpriceError, InvalidRequest, NotFound, RouteNotFound, ServerError
-from . import invoices, orders, purchase
-from .context import ask, checkout, commit, db_now, naive, rollback
+from ..flexprice import (
+    CheckoutSession,
+    FlexpriceError,
+    InvalidRequest,
+    Invoice,
+    NotFound,
+    RouteNotFound,
+    ServerError,
+)
+from . import orders, purchase
+from .context import ask, checkout, commit, db_now, naive
 from .models import OrderMixin
-from .states import ENDED_UNPAID, TRANSITIONS, State, Trigger
+from .states import ENDED_UNPAID, State, Trigger
 
 log = logging.getLogger(__name__)
 
@@ -72,6 +81,74 @@ def _next_gap_of_active(order: OrderMixin, waited: timedelta) -> timedelta | Non
     return min(max(until_end + MINUTE, 5 * MINUTE), DAY)
 
 
+# -- the invoice -----------------------------------------------------------------------------------
+
+
+def read_invoice(order: OrderMixin) -> Invoice:
+    """The order's invoice with its subscription; no transaction stays open.
+
+    :raises NotFound: there is none (yet): a replica lags, or Flexprice deleted it.
+    :raises FlexpriceError: it could not be read.
+    """
+    client, invoice_id = checkout().client, order.invoice_id
+    if invoice_id is None and order.session_id:  # a lost answer, and the webhook did not name it
+        invoice_id = ask(client.get_checkout_session, order.session_id).invoice_id
+    elif invoice_id is None and order.subscription_id:
+        listed = ask(client.list_invoices, order.subscription_id)
+        invoice_id = next((invoice.id for invoice in listed if invoice.paid), None)
+    if invoice_id is None:
+        raise NotFound("no invoice belongs to this order (yet)")
+    invoice = ask(client.get_invoice, invoice_id)
+    if invoice.subscription is None and invoice.subscription_id:
+        return replace(invoice, subscription=ask(client.get_subscription, invoice.subscription_id))
+    return invoice
+
+
+def differences_of(order: OrderMixin, invoice: Invoice) -> str:
+    """A sentence for the operator; empty when all is as ordered. Tax is not compared."""
+    bought = invoice.subscription
+    pairs: dict[str, tuple[Any, Any]] = {
+        "amount": (f"{order.amount.normalize():f}", f"{invoice.subtotal.normalize():f}"),
+        "currency": (order.currency, invoice.currency),
+        "plan": (order.plan_id, bought.plan_id if bought else "none"),
+        "billing period": (order.billing_period, bought.billing_period if bought else "none"),
+        "customer": _customers(order, invoice),
+    }
+    return "; ".join(
+        f"{what}: ordered {ours}, charged {theirs}"
+        for what, (ours, theirs) in pairs.items()
+        if ours != theirs
+    )
+
+
+def _customers(order: OrderMixin, invoice: Invoice) -> tuple[str, str]:
+    """By our own id where Flexprice names it: its own changes when a lost customer is created again."""
+    if invoice.customer_external_id:
+        return order.customer_key, invoice.customer_external_id
+    theirs = invoice.customer_id or (invoice.subscription.customer_id if invoice.subscription else "")
+    return order.flexprice_customer_id or "none", theirs or "none"
+
+
+def record_invoice(order: OrderMixin, invoice: Invoice) -> None:
+    """The invoice names the subscription, which later news of its end is matched by."""
+    order.invoice_id, order.subscription_id = invoice.id, invoice.subscription_id or order.subscription_id
+    order.invoice_number = invoice.number or order.invoice_number
+    order.invoice_total_text, order.period_end = str(invoice.total), naive(invoice.period_end)
+
+
+def verify_invoice(order: OrderMixin, invoice: Invoice, *, by: str) -> bool:
+    """Does the session charge what was ordered? If not, the order leaves the way to fulfillment."""
+    differences = differences_of(order, invoice)
+    if not differences:
+        record_invoice(order, invoice)
+        order.invoice_verified_at = db_now()
+        return True
+    orders.transition(
+        order, Trigger.INVOICE_MISMATCH, by=by, review_note=f"Not what was ordered: {differences}"
+    )
+    return False
+
+
 # -- open orders ------------------------------------------------------------------------------------
 
 
@@ -113,7 +190,12 @@ def restart(order: OrderMixin) -> bool:
 
 def check_awaiting(order: OrderMixin) -> None:
     """The webhook may have been lost: the session is asked about for as long as the order is open."""
-    problem = None if order.invoice_verified_at else _verify_while_open(order)
+    problem: FlexpriceError | None = None
+    try:  # compare the draft invoice with the order while the customer pays
+        if not order.invoice_verified_at:
+            verify_invoice(order, read_invoice(order), by="worker")
+    except FlexpriceError as error:
+        problem = error
     if order.state != State.AWAITING_PAYMENT:
         return  # the link is withdrawn in the next turn
     try:
@@ -125,15 +207,6 @@ def check_awaiting(order: OrderMixin) -> None:
         return
     if not orders.settle(order.id, told, by="worker") and problem and not told.terminal:
         raise problem
-
-
-def _verify_while_open(order: OrderMixin) -> FlexpriceError | None:
-    """Compare the draft invoice with the order while the customer pays; what stopped that, if anything."""
-    try:
-        orders.verify_invoice(order, invoices.read(order), by="worker")
-    except FlexpriceError as error:
-        return error
-    return None
 
 
 def _session_is_gone(order: OrderMixin) -> None:
@@ -153,17 +226,11 @@ def check_paid(order: OrderMixin) -> None:
     if order.attempts >= MAX_FULFILLMENT_ATTEMPTS:
         orders.add_review_note(order, "Paid, and not fulfilled after many attempts: see the log")
         commit()
-    if not order.invoice_verified_at and not _verified(order):
-        return
-    orders.fulfill(order, by="worker")
-
-
-def _verified(order: OrderMixin) -> bool:
     try:
-        return orders.verify_invoice(order, invoices.read(order), by="worker")
+        if order.invoice_verified_at or verify_invoice(order, read_invoice(order), by="worker"):
+            orders.fulfill(order, by="worker")
     except NotFound:
         _invoice_is_gone(order)
-        return False
 
 
 def _invoice_is_gone(order: OrderMixin) -> None:
@@ -179,7 +246,7 @@ def check_fulfilled(order: OrderMixin) -> None:
     if order.subscription_id and order.revoked_at is None:
         follow_subscription(order, by="worker")
     if order.invoice_number is None and (order.invoice_id or order.session_id or order.subscription_id):
-        invoices.record(order, invoices.read(order))
+        record_invoice(order, read_invoice(order))
 
 
 def follow_subscription(order: OrderMixin, *, by: str) -> None:
@@ -252,10 +319,6 @@ def _watch(order: OrderMixin, told: CheckoutSession | None, money: str) -> None:
         orders.transition(order, Trigger.PAYMENT_UNMATCHED, by="worker")
 
 
-def check_nothing(order: OrderMixin) -> None:
-    """Nothing more is asked about it."""
-
-
 RESTING = frozenset({State.PAID_LATE, State.REFUNDED})
 CHECKS: dict[State, Callable[[OrderMixin], None]] = {
     State.PLACED: check_placed,
@@ -266,55 +329,5 @@ CHECKS: dict[State, Callable[[OrderMixin], None]] = {
     State.HELD: check_reviewed,
     State.PAID_TWICE: check_reviewed,
     State.STUCK: check_reviewed,
-    **dict.fromkeys(RESTING, check_nothing),
+    **dict.fromkeys(RESTING, lambda order: None),
 }
-
-
-# -- all at once, after an outage -------------------------------------------------------------------
-
-
-def reconcile(order_ids: list[int]) -> list[tuple[str, str, str, str]]:
-    """Check orders now, whatever their gaps. Each result: reference, state before, state after, error."""
-    results = []
-    for order_id in order_ids:
-        order = orders.get(order_id)
-        ref, before, problem = order.ref, order.state, ""
-        for _ in range(3):  # an open order may become paid, and a paid one fulfilled
-            state = order.state
-            try:
-                check_order(order_id)
-            except (FlexpriceError, orders.FulfillmentFailed) as error:
-                rollback()
-                problem = str(error)
-            order = orders.get(order_id)
-            if problem or order.state == state:
-                break
-        results.append((ref, before, order.state, problem))
-    return results
-
-
-def preview(order_ids: list[int]) -> list[tuple[str, str, str, str]]:
-    """What `reconcile` would do with orders: the same results, and nothing is written."""
-    results = []
-    for order_id in order_ids:
-        order = orders.get(order_id)
-        ref, before, after, problem = order.ref, order.state, order.state, ""
-        try:
-            after = _state_to_be(order)
-        except FlexpriceError as error:
-            problem = str(error)
-        results.append((ref, before, after, problem))
-    return results
-
-
-def _state_to_be(order: OrderMixin) -> str:
-    if order.state == State.PAID:
-        as_ordered = order.invoice_verified_at or not invoices.differences(order, invoices.read(order))
-        return State.FULFILLED if as_ordered else State.HELD
-    trigger: Trigger | None
-    if order.session_id:
-        trigger = orders.trigger_for(order, ask(checkout().client.get_checkout_session, order.session_id))
-    else:
-        paid = any(found.status in ("active", "trialing") for found in orders.traces_of(order))
-        trigger = Trigger.PAYMENT_COMPLETED if paid else None
-    return TRANSITIONS.get((State(order.state), trigger), order.state) if trigger else order.state

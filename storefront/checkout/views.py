@@ -172,7 +172,8 @@ def status(ref: str) -> ResponseReturnValue:
 
 
 def _own_order(ref: str, customer: Customer) -> OrderMixin:
-    return orders.find_own(usable_id(ref), customer.key) or abort(404)
+    """A stranger's order is not found, exactly like one that does not exist."""
+    return orders.find(ref=usable_id(ref), customer_key=customer.key) or abort(404)
 
 
 def note_return(order: OrderMixin) -> None:

@@ -144,10 +144,10 @@ def process_event(event_id: str) -> bool:
     :raises FlexpriceError: Flexprice could not be asked now.
     """
     event: WebhookEventMixin = load(checkout().WebhookEvent, event_id)
-    handler = HANDLERS.get(event.event_type) or HANDLERS.get(event.event_type.partition(".")[0], handle_other)
+    handler = HANDLERS.get(event.event_type) or HANDLERS.get(event.event_type.partition(".")[0])
     received_at = event.received_at
     try:
-        outcome = handler(event)
+        outcome = handler(event) if handler else "ignored"
     except RetryLater as error:
         _retry_later(event_id, str(error))
         return False
@@ -173,7 +173,7 @@ def _retry_later(event_id: str, why: str) -> None:
 
 def handle_session_event(event: WebhookEventMixin) -> str:
     """Believes a signed final status of our own session; asks Flexprice about everything else."""
-    order = orders.find_by_session(event.object_id)
+    order = orders.find(session_id=event.object_id)
     announced = event.event_type.rpartition(".")[2] if event.signed else ""
     told = _told_by(event, announced)
     if order and told is None and announced == "initiated":
@@ -184,21 +184,17 @@ def handle_session_event(event: WebhookEventMixin) -> str:
         raise RetryLater("Flexprice does not say so yet")  # a replica that lags
     if order is None:
         return _unknown_session(event, told)
-    return _outcome(orders.settle(order.id, told, by="webhook", announced=announced))
+    moved = orders.settle(order.id, told, by="webhook", announced=announced)
+    return "applied" if moved else "nothing new"
 
 
 def _told_by(event: WebhookEventMixin, announced: str) -> CheckoutSession | None:
     """The body was built when it was delivered, so type and status may disagree: then Flexprice is asked."""
-    if not event.signed or not event.body:
+    told = Event.from_body(event.body.encode()).session if event.signed and event.body else None
+    if told is None or not told.terminal or not told.customer_id:
         return None
-    told = Event.from_body(event.body.encode()).session
-    agrees = told and told.terminal and told.customer_id
-    ended = told and (told.status == announced or (announced, told.status) == ("cancelled", "expired"))
-    return told if agrees and ended else None
-
-
-def _outcome(moved: bool) -> str:
-    return "applied" if moved else "nothing new"
+    agrees = told.status == announced or (announced, told.status) == ("cancelled", "expired")
+    return told if agrees else None
 
 
 def _ask_session(session_id: str) -> CheckoutSession:
@@ -210,7 +206,7 @@ def _ask_session(session_id: str) -> CheckoutSession:
 
 def _unknown_session(event: WebhookEventMixin, told: CheckoutSession) -> str:
     """A session whose 201 was lost: ours only if its key and customer match an order that has none."""
-    order = orders.find_by_ref(told.idempotency_key or "")
+    order = orders.find(ref=told.idempotency_key or "")
     paid = told.status == "completed" or told.completed_at
     if order is None:
         if paid and OUR_REFERENCE.fullmatch(told.idempotency_key or ""):
@@ -243,42 +239,28 @@ def _unseen_attempt(order: OrderMixin) -> str:
 
 def handle_subscription_event(event: WebhookEventMixin) -> str:
     """Access ends when Flexprice says so; a create call whose answer was lost shows up here too."""
-    order = _order_of_subscription(event.object_id, event.order_ref)
+    Order, subscription_id, kind = checkout().Order, event.object_id, event.event_type
+    ours = or_(Order.subscription_id == subscription_id, Order.ref == event.order_ref)
+    order: OrderMixin | None = session().scalar(select(Order).where(ours).order_by(Order.id).limit(1))
     if order is None:
         return "not one of our orders"
     if order.is_open:
         if order.session_id is None and order.session_requested_at:
             orders.check_now(order)  # a trace of the lost session
         return "the order is open"
-    if order.state == State.PAID and event.event_type == "subscription.cancelled":
+    if order.state == State.PAID and kind == "subscription.cancelled":
         raise RetryLater("the order is to be fulfilled first")
-    if order.is_active and event.event_type in FOLLOWED:
-        if event.signed:
-            order.subscription_id = order.subscription_id or event.object_id
-        if order.subscription_id == event.object_id:
-            return _follow(order, ended=event.event_type == "subscription.cancelled" and event.signed)
-    return "nothing to change"
-
-
-FOLLOWED = ("subscription.cancelled", "subscription.updated")
-
-
-def _follow(order: OrderMixin, *, ended: bool) -> str:
+    followed = order.is_active and kind in ("subscription.cancelled", "subscription.updated")
+    if followed and event.signed:
+        order.subscription_id = order.subscription_id or subscription_id
+    if not followed or order.subscription_id != subscription_id:
+        return "nothing to change"
     try:
         reconciliation.follow_subscription(order, by="webhook")
     except NotFound:
-        if ended:
+        if kind == "subscription.cancelled" and event.signed:
             orders.revoke(order, by="webhook", reason="the subscription was cancelled")
     return "access ended" if order.revoked_at else "access follows the subscription"
-
-
-def _order_of_subscription(subscription_id: str, ref: str | None) -> OrderMixin | None:
-    Order = checkout().Order
-    by_ref = Order.ref == ref if ref else Order.subscription_id == subscription_id
-    found: OrderMixin | None = session().scalar(
-        select(Order).where(or_(Order.subscription_id == subscription_id, by_ref)).order_by(Order.id).limit(1)
-    )
-    return found
 
 
 def handle_refund_event(event: WebhookEventMixin) -> str:
@@ -287,8 +269,8 @@ def handle_refund_event(event: WebhookEventMixin) -> str:
     order: OrderMixin | None = session().scalar(select(Order).where(Order.payment_id == event.object_id))
     if order is None:
         return "not one of our payments"
-    order_id, failed = order.id, event.event_type == "refund.failed" and event.signed
-    if failed:
+    order_id = order.id
+    if event.event_type == "refund.failed" and event.signed:
         orders.add_review_note(order, "Flexprice could not send the money back: refund it by hand")
         return "failed refund noted"
     if not event.signed and ask(checkout().client.get_payment, event.object_id).status != "REFUNDED":
@@ -297,10 +279,6 @@ def handle_refund_event(event: WebhookEventMixin) -> str:
         orders.settle(order_id, _ask_session(order.session_id), by="webhook")
     orders.refund_seen(orders.get(order_id), by="webhook")
     return "refund noted"
-
-
-def handle_other(event: WebhookEventMixin) -> str:
-    return "ignored"
 
 
 HANDLERS: dict[str, Callable[[WebhookEventMixin], str]] = {  # by type, else by its first word

@@ -76,15 +76,12 @@ def _run(model: Any, act: Callable[[Any], bool], reschedule: Callable[..., None]
         except Exception as raised:
             rollback()
             error = raised
-            log.warning("%s %s: %s", model.__name__, row_id, raised, exc_info=_traceback_for(raised))
+            expected = isinstance(raised, FlexpriceError)
+            log.warning("%s %s: %s", model.__name__, row_id, raised, exc_info=not expected)
         if not settled:
             reschedule(row_id, until, error)
         done += 1
     return done
-
-
-def _traceback_for(error: Exception) -> bool:
-    return not isinstance(error, FlexpriceError)
 
 
 def claim_due(model: Any) -> tuple[Any, datetime] | None:

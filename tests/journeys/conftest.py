@@ -295,7 +295,7 @@ class World:
         """An operator decides about the newest order."""
         ref = self.order().ref
         with self.shop.app_context():
-            order = orders.find_by_ref(ref)
+            order = orders.find(ref=ref)
             moved = how(order, by="operator:olga@example.com")
             commit()
             return moved

@@ -8,8 +8,8 @@ from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 
+from storefront.checkout import orders
 from storefront.checkout.context import db_now
-from storefront.checkout.orders import find_by_ref
 from storefront.checkout.states import FOR_A_PERSON, OPEN, State
 from storefront.extensions import db
 from storefront.models import Order, WebhookEvent
@@ -154,6 +154,6 @@ def event() -> ResponseReturnValue:
 
 
 def the_order(ref: str) -> Order:
-    found: Any = find_by_ref(ref) or abort(404)
+    found: Any = orders.find(ref=ref) or abort(404)
     order: Order = found
     return order

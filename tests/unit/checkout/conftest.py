@@ -122,7 +122,7 @@ def act(app: Flask) -> Callable[..., Any]:
 
     def run(ref: str, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
         with app.app_context():
-            order = orders.find_by_ref(ref)
+            order = orders.find(ref=ref)
             assert order
             result = function(order, *args, **kwargs)
             commit()

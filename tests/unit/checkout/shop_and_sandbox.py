@@ -22,7 +22,7 @@ from werkzeug.test import Client as WsgiClient
 from werkzeug.test import TestResponse
 
 from storefront.accounts import service
-from storefront.checkout import orders, reconciliation
+from storefront.checkout import commands, orders
 from storefront.checkout.context import commit
 from storefront.emails.models import Email
 from storefront.extensions import checkout, db
@@ -210,7 +210,7 @@ class ShopAndSandbox:
     def decide(self, ref: str, how: Callable[..., bool]) -> bool:
         """An operator decides about an order."""
         with self.shop.app_context():
-            order = orders.find_by_ref(ref)
+            order = orders.find(ref=ref)
             moved = how(order, by="operator:olga@example.com")
             commit()
             return moved
@@ -241,7 +241,7 @@ class ShopAndSandbox:
     def reconcile(self, dry_run: bool = False) -> list[tuple[str, str, str, str]]:
         """As `flask checkout reconcile` does."""
         waiting = [order.id for order in self.orders() if order.is_open or order.state == "paid"]
-        act = reconciliation.preview if dry_run else reconciliation.reconcile
+        act = commands.preview_orders if dry_run else commands.reconcile_orders
         with self.shop.app_context():
             return act(waiting)
 

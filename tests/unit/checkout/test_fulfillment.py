@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from storefront.checkout import State, Trigger, orders
+from storefront.checkout import State, Trigger, orders, reconciliation
 from storefront.checkout.context import commit, rollback
 from storefront.checkout.signals import order_needs_attention, order_transitioned
 from storefront.emails.models import Email
@@ -53,7 +53,7 @@ def test_failing_hook_leaves_the_order_paid(
 ) -> None:
     ref = add_opened()
     fail_to_fulfill()
-    order = orders.find_by_ref(ref)
+    order = orders.find(ref=ref)
     assert order
     assert orders.settle(order.id, told("completed"), by="webhook")
     commit()
@@ -71,7 +71,7 @@ def test_failing_receiver_leaves_the_order_paid(
         raise RuntimeError("the receiver is broken")
 
     ref = add_opened()
-    order = orders.find_by_ref(ref)
+    order = orders.find(ref=ref)
     assert order
     with order_transitioned.connected_to(fail, app):
         assert orders.settle(order.id, told("completed"), by="webhook")
@@ -87,7 +87,7 @@ def test_receiver_that_breaks_the_transaction_stops_nothing(
         db.session.flush()
 
     ref = add_opened()
-    order = orders.find_by_ref(ref)
+    order = orders.find(ref=ref)
     assert order
     with order_transitioned.connected_to(break_it, app):
         orders.settle(order.id, told("completed"), by="webhook")
@@ -103,7 +103,7 @@ def test_hook_rows_that_cannot_be_written_fail(
     monkeypatch.setattr(
         checkout.hooks, "on_fulfill", lambda order: db.session.add(PlanAccess(user_id=None, plan_id="x"))
     )
-    order = orders.find_by_ref(ref)
+    order = orders.find(ref=ref)
     assert order
     orders.settle(order.id, told("completed"), by="webhook")
     commit()
@@ -163,13 +163,13 @@ def test_slot_taken_at_the_same_moment_stays_paid(
     taken = rows(Order)[1].slot
     with monkeypatch.context() as patch:
         patch.setattr(orders, "free_slot", lambda order: taken)  # as read before the other committed
-        order = orders.find_by_ref(first)
+        order = orders.find(ref=first)
         assert order
         with pytest.raises(Exception, match=r"UNIQUE|unique"):
             orders.fulfill(order, by="worker")
         rollback()
     assert [order.state for order in rows(Order)] == [State.PAID, State.FULFILLED]
-    order = orders.find_by_ref(first)
+    order = orders.find(ref=first)
     assert order
     orders.fulfill(order, by="worker")
     commit()
@@ -184,7 +184,7 @@ def test_two_paid_orders_grant_a_plan_once(app: Any, add_opened: Any, rows: Any)
     def fulfill(ref: str) -> None:
         with app.app_context():
             for turn in range(5):
-                order = orders.find_by_ref(ref)
+                order = orders.find(ref=ref)
                 assert order
                 db.session.rollback()
                 if turn == 0:
@@ -214,7 +214,7 @@ def test_verified_invoice_names_the_subscription(
 ) -> None:
     ref = add_opened(invoice_verified_at=None)
     told = Invoice.from_json(invoice_of_order(total="588.82"))
-    assert act(ref, orders.verify_invoice, told, by="worker")
+    assert act(ref, reconciliation.verify_invoice, told, by="worker")
     order = the_order()
     assert (order.invoice_verified_at is None, order.subscription_id) == (False, "subs_01")
     assert str(order.invoice_total) == "588.82"  # tax is Flexprice's
@@ -246,7 +246,7 @@ def test_other_invoice_leaves_the_way(
     ref = add_opened(state=state, invoice_verified_at=None)
     with sent(order_needs_attention) as notes:
         told = Invoice.from_json(invoice_of_order(**changes))
-        assert not act(ref, orders.verify_invoice, told, by="worker")
+        assert not act(ref, reconciliation.verify_invoice, told, by="worker")
     assert (the_order().state, the_order().invoice_verified_at) == (after, None)
     assert words in the_order().review_note
     assert len(notes) == 1

@@ -18,7 +18,7 @@ import pytest
 from flask import Flask
 from sqlalchemy import DateTime, delete, event, select, text
 
-from storefront.checkout import Customer, Offer, State, Trigger, invoices, orders, purchase, reconciliation
+from storefront.checkout import Customer, Offer, State, Trigger, orders, purchase, reconciliation
 from storefront.checkout.context import commit, db_now, rollback
 from storefront.emails.models import Email
 from storefront.extensions import checkout, db
@@ -61,7 +61,7 @@ SCENES: dict[str, tuple[dict[str, Any], dict[str, Any] | None]] = {
 
 
 def it() -> Any:
-    return orders.find_by_ref("it")
+    return orders.find(ref="it")
 
 
 def told(status: str, number: int = 1, **more: Any) -> CheckoutSession:
@@ -85,7 +85,7 @@ def apply(session: CheckoutSession, announced: str = "") -> Callable[[], object]
     """As a webhook does: by the session, whether or not an order has it yet."""
 
     def act() -> object:
-        found = orders.find_by_session(session.id)
+        found = orders.find(session_id=session.id)
         return found and orders.settle(found.id, session, by="webhook", announced=announced)
 
     return act
@@ -112,7 +112,7 @@ def find_payment() -> None:
 
 
 def end_other_access() -> None:
-    if other := orders.find_by_ref("other"):
+    if other := orders.find(ref="other"):
         orders.revoke(other, by="webhook", reason="cancelled")
 
 
@@ -141,10 +141,10 @@ ACTS: dict[str, Callable[[], object]] = {
     "payment found": find_payment,
     "refunded": lambda: orders.refund_seen(it(), by="webhook"),
     "refund failed": lambda: orders.add_review_note(it(), "Flexprice could not send the money back"),
-    "invoice differs": lambda: orders.verify_invoice(it(), an_invoice("599"), by="worker"),
-    "invoice fits": lambda: orders.verify_invoice(it(), an_invoice("499"), by="worker"),
+    "invoice differs": lambda: reconciliation.verify_invoice(it(), an_invoice("599"), by="worker"),
+    "invoice fits": lambda: reconciliation.verify_invoice(it(), an_invoice("499"), by="worker"),
     "fulfilled": lambda: orders.fulfill(it(), by="worker"),
-    "receipt": lambda: invoices.record(it(), an_invoice("499")),
+    "receipt": lambda: reconciliation.record_invoice(it(), an_invoice("499")),
     "access ends": lambda: orders.revoke(it(), by="webhook", reason="cancelled"),
     "access of the other ends": end_other_access,
     "end scheduled": schedule_end,

@@ -18,7 +18,7 @@ from storefront.checkout import State
 from storefront.emails.models import Email
 from storefront.extensions import db
 from storefront.flexprice import FlexpriceError
-from storefront.flexprice._json import clean_text
+from storefront.flexprice._json import label
 from storefront.models import Order, OrderTransition, PlanAccess, WebhookEvent
 from tests import samples
 
@@ -105,7 +105,7 @@ class Odd:
             "currency": price["currency"],
             "billing_period": price["billing_period"],
         }
-        return {name: clean_text(text)[:255] for name, text in fields.items()}
+        return {name: label(text) for name, text in fields.items()}
 
     def _answer(self, answer: Callable[[Objects], Any]) -> Callable[[Any], Any]:
         def reply(request: Any) -> tuple[int, dict[str, str], str]:

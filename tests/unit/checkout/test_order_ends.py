@@ -60,7 +60,7 @@ def test_failing_on_revoke_keeps_access(
 
     monkeypatch.setattr(checkout.hooks, "on_revoke", fail)
     ref = add_opened(state=State.FULFILLED)
-    order = orders.find_by_ref(ref)
+    order = orders.find(ref=ref)
     assert order
     with pytest.raises(RuntimeError):
         orders.revoke(order, by="worker", reason="cancelled")

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
-from storefront.checkout import State, Trigger, orders
+from storefront.checkout import State, Trigger, orders, reconciliation
 from storefront.checkout.context import commit, rollback
 from storefront.checkout.signals import order_needs_attention, order_transitioned
 from storefront.emails.models import Email
@@ -66,7 +66,7 @@ def test_rolled_back_transition_sends_no_alert(
 ) -> None:
     ref = add_opened(state=State.PAID)
     with sent(order_needs_attention) as notes:
-        order = orders.find_by_ref(ref)
+        order = orders.find(ref=ref)
         assert order
         orders.transition(order, Trigger.COMPLETION_OVERWRITTEN, by="worker")
         rollback()
@@ -224,7 +224,7 @@ def test_payment_of_a_lost_session_is_found(add_user: Any, add_order: Any, act: 
 
 
 def test_change_needs_the_columns_as_they_were(context: Any, add_opened: Any) -> None:
-    order = orders.find_by_ref(add_opened())
+    order = orders.find(ref=add_opened())
     assert order
     db.session.execute(update(Order).values(review_note="written by another"))
     assert not orders.change(order, {"attempts": 9}, review_note=None)
@@ -244,7 +244,7 @@ def test_change_needs_the_columns_as_they_were(context: Any, add_opened: Any) ->
         lambda order: orders.refund_seen(order, by="webhook"),
         lambda order: orders.close(order, by=OLGA),
         lambda order: orders.check_now(order),
-        lambda order: orders.verify_invoice(order, Invoice.from_json(invoice()), by="worker"),
+        lambda order: reconciliation.verify_invoice(order, Invoice.from_json(invoice()), by="worker"),
     ],
 )
 def test_rollback_leaves_nothing(context: Any, add_opened: Any, rows: Any, write: Any) -> None:
@@ -260,7 +260,7 @@ def test_rollback_leaves_nothing(context: Any, add_opened: Any, rows: Any, write
         ]
 
     before = everything()
-    order = orders.find_by_ref(ref)
+    order = orders.find(ref=ref)
     assert order
     write(order)
     rollback()

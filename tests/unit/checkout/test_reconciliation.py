@@ -242,7 +242,7 @@ def test_customer_begins_again_after_a_minute(
     ref = add_order(session_requested_at=now() - seconds * SECOND)
     trace = flexprice.subscription(subscription_status=found, metadata={"order_ref": ref})
     flexprice.answer("POST", "/subscriptions/search", listed(trace) if found else NOTHING)
-    order = orders.find_by_ref(ref)
+    order = orders.find(ref=ref)
     assert order
     assert reconciliation.restart(order) is made_room
     assert the_order().state == state

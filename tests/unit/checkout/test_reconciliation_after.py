@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from storefront.checkout import State, orders, reconciliation
+from storefront.checkout import State, commands, orders, reconciliation
 from storefront.flexprice import CheckoutSession, NotFound, RouteNotFound
 from storefront.models import Order
 
@@ -177,7 +177,7 @@ def test_reconcile_goes_on_until_fulfilled(
     ref = add_due()
     flexprice.answer("GET", SESSION, ended(flexprice, "completed"))
     flexprice.answer("GET", INVOICE, DOWN, 503)
-    ((found, before, after, problem),) = reconciliation.reconcile([1])
+    ((found, before, after, problem),) = commands.reconcile_orders([1])
     assert (found, before, after) == (ref, "awaiting_payment", "fulfilled")
     assert "503" in problem  # of the receipt
 
@@ -187,7 +187,7 @@ def test_reconcile_reports_what_cannot_be_asked(
 ) -> None:
     add_due()
     flexprice.answer("GET", SESSION, DOWN, 503)
-    ((_, before, after, problem),) = reconciliation.reconcile([1])
+    ((_, before, after, problem),) = commands.reconcile_orders([1])
     assert (before, after) == ("awaiting_payment", "awaiting_payment")
     assert "503" in problem
     assert len(rows(Order)) == 1
@@ -209,18 +209,18 @@ def test_preview_says_the_same_and_writes_nothing(
     if status:
         told = flexprice.session(checkout_status=status, terminal=status != "pending")
         flexprice.answer("GET", SESSION, told)
-    assert reconciliation.preview([1]) == [(ref, state, after, "")]
+    assert commands.preview_orders([1]) == [(ref, state, after, "")]
     assert the_order().state == state
 
 
 def test_gaps_never_overflow(context: Any, add_due: Any) -> None:
-    order = orders.find_by_ref(add_due(status_changed_at=datetime(1970, 1, 1), attempts=2_000_000))  # noqa: DTZ001
+    order = orders.find(ref=add_due(status_changed_at=datetime(1970, 1, 1), attempts=2_000_000))  # noqa: DTZ001
     assert order
     assert reconciliation.next_gap(order) == HOUR
 
 
 def test_payment_archived_with_its_session_is_none(context: Any, flexprice: Any, add_due: Any) -> None:
-    order = orders.find_by_ref(add_due(State.EXPIRED))
+    order = orders.find(ref=add_due(State.EXPIRED))
     assert order
     flexprice.answer("GET", PAYMENT, UNKNOWN, 404)
     assert reconciliation.money_of(order) == ""

@@ -52,7 +52,7 @@ def test_transition_is_sent_inside_the_transaction(
     context: Any, add_opened: Any, rows: Any, sent: Any
 ) -> None:
     """A receiver adds rows, which are undone with the transition."""
-    order = orders.find_by_ref(add_opened(state=State.PAID))
+    order = orders.find(ref=add_opened(state=State.PAID))
     assert order
     with sent(order_transitioned) as moves:
         orders.fulfill(order, by="worker")

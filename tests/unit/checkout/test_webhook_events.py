@@ -264,7 +264,7 @@ def test_session_recorded_during_the_question_is_ours(
     failed = flexprice.session(checkout_status="failed", terminal=True, idempotency_key=ref)
 
     def answer(_request: Any) -> tuple[int, dict[str, str], str]:
-        order = orders.find_by_ref(ref)
+        order = orders.find(ref=ref)
         assert order
         orders.record_session(order, CheckoutSession("cs_01", "cust_01", "pending"), by="customer")
         commit()

@@ -155,7 +155,7 @@ def test_order_moved_while_it_was_checked_stays_due(context: Any, add_due: Any, 
     assert claimed
     act(ref, orders.transition, Trigger.PAYMENT_COMPLETED, by="webhook")
     worker.reschedule_order(claimed[0], claimed[1], None)
-    order = orders.find_by_ref(ref)
+    order = orders.find(ref=ref)
     assert order
     assert order.next_attempt_at is not None
     assert order.next_attempt_at <= now()
