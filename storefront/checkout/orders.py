@@ -183,7 +183,8 @@ def transition(
                 order_transitioned.send(
                     app, order=order, from_state=before, to_state=after, trigger=trigger, by=by
                 )
-            _alert(order, written.get("review_note"), by)
+            if note := written.get("review_note"):
+                _alert(order, note, by)
             return True
     session().refresh(order)
     log.info("order %s stays %s: %s changes nothing", order.ref, order.state, trigger)
@@ -208,8 +209,8 @@ def _values_of(order: OrderMixin, seen: Any, trigger: Trigger, after: State) -> 
     return values
 
 
-def _alert(order: OrderMixin, note: str | None, by: str) -> None:
-    if note and not by.startswith("operator"):
+def _alert(order: OrderMixin, note: str, by: str) -> None:
+    if not by.startswith("operator"):
         log.error("order %s: %s", order.ref, note)
         after_commit(order_needs_attention, order=order, note=note)
 

@@ -119,7 +119,8 @@ def open_session(order: OrderMixin, *, by: str) -> None:
     """
     order_id = order.id
     try:
-        created = None if find_earlier_payment(order, by=by) else _create_session(order)
+        paid = order.attempts > 0 and find_earlier_payment(order, by=by)
+        created = None if paid else _create_session(order)
     except (NoAnswer, Conflict) as error:  # there may be a session: never a second request without a look
         log.warning("order %s: no answer to the create call: %s", order.ref, error)
     except FlexpriceError as error:
@@ -153,8 +154,6 @@ def find_earlier_payment(order: OrderMixin, *, by: str) -> bool:
 
     :raises FlexpriceError: when that cannot be told; NotSent without an answer, as nothing was created.
     """
-    if not order.attempts:
-        return False
     try:
         found = traces_of(order)
     except NoAnswer as error:

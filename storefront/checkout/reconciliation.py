@@ -107,26 +107,22 @@ def read_invoice(order: OrderMixin) -> Invoice:
 def differences_of(order: OrderMixin, invoice: Invoice) -> str:
     """A sentence for the operator; empty when all is as ordered. Tax is not compared."""
     bought = invoice.subscription
+    # By our own id where Flexprice names it: its own changes when a lost customer is created again.
+    customers: tuple[Any, Any] = (order.customer_key, invoice.customer_external_id)
+    if not invoice.customer_external_id:
+        customers = (order.flexprice_customer_id, invoice.customer_id or (bought and bought.customer_id))
     pairs: dict[str, tuple[Any, Any]] = {
         "amount": (f"{order.amount.normalize():f}", f"{invoice.subtotal.normalize():f}"),
         "currency": (order.currency, invoice.currency),
-        "plan": (order.plan_id, bought.plan_id if bought else "none"),
-        "billing period": (order.billing_period, bought.billing_period if bought else "none"),
-        "customer": _customers(order, invoice),
+        "plan": (order.plan_id, bought and bought.plan_id),
+        "billing period": (order.billing_period, bought and bought.billing_period),
+        "customer": customers,
     }
+    different = {what: pair for what, pair in pairs.items() if (pair[0] or None) != (pair[1] or None)}
     return "; ".join(
-        f"{what}: ordered {ours}, charged {theirs}"
-        for what, (ours, theirs) in pairs.items()
-        if ours != theirs
+        f"{what}: ordered {ours or 'none'}, charged {theirs or 'none'}"
+        for what, (ours, theirs) in different.items()
     )
-
-
-def _customers(order: OrderMixin, invoice: Invoice) -> tuple[str, str]:
-    """By our own id where Flexprice names it: its own changes when a lost customer is created again."""
-    if invoice.customer_external_id:
-        return order.customer_key, invoice.customer_external_id
-    theirs = invoice.customer_id or (invoice.subscription.customer_id if invoice.subscription else "")
-    return order.flexprice_customer_id or "none", theirs or "none"
 
 
 def record_invoice(order: OrderMixin, invoice: Invoice) -> None:

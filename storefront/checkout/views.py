@@ -249,18 +249,17 @@ def cancel_order(order: OrderMixin) -> str:
         told = ask(client.cancel_checkout_session, session_id, timeout=PAGE_TIMEOUT_S)
     except InvalidRequest:  # it has ended already: how?
         told = ask(client.get_checkout_session, session_id, timeout=PAGE_TIMEOUT_S)
-    except NotFound:  # a server without this call, or a session that was deleted
-        orders.change(orders.get(order_id), {"cancel_requested_at": None})
-        commit()
-        return "This payment cannot be cancelled. The link stays payable until it expires."
     except NoAnswer:
         orders.check_now(orders.get(order_id))
         commit()
         return "We have asked for this payment to be cancelled and are waiting for the answer."
-    except FlexpriceError:
+    except FlexpriceError as error:
         orders.change(orders.get(order_id), {"cancel_requested_at": None})
         commit()
-        raise
+        if not isinstance(error, NotFound):
+            raise
+        # A server without this call, or a session that was deleted.
+        return "This payment cannot be cancelled. The link stays payable until it expires."
     orders.settle(order_id, told, by="customer")
     commit()
     return ""

@@ -93,16 +93,32 @@ def authenticate(body: bytes, headers: dict[str, str]) -> str | None:
     return verifier.verify(body, headers)
 
 
-def store(message_id: str, event: Event, body: bytes) -> bool:
-    """Keep a signed event; False when it is known already. Commits."""
-    ours = event.type.startswith("checkout.session.")
-    return _insert(event, message_id, body=body.decode() if ours else None, signed=True)
+def store(message_id: str, event: Event, body: bytes | None) -> bool:
+    """Keep an event; False when it is known already. Commits.
+
+    :param body: None for an unsigned event: a hint.
+    """
+    now, ours = db_now(), body is not None and event.type.startswith("checkout.session.")
+    values = {
+        "id": message_id, "event_type": event.type, "object_id": _object_of(event),
+        "order_ref": event.order_ref, "customer_id": event.customer_id,
+        "body": body.decode() if body and ours else None, "signed": body is not None,
+        "received_at": now, "next_attempt_at": now,
+    }  # fmt: skip
+    try:
+        session().execute(insert(checkout().WebhookEvent).values(values))
+        after_commit(webhook_stored, event_id=message_id, event_type=event.type)
+        commit()  # before it is answered, and before it is acted upon
+    except IntegrityError:
+        rollback()  # known already
+        return False
+    return True
 
 
 def store_hint(event: Event) -> None:
     """An unsigned event only says what to ask Flexprice about: one row for each object. Commits."""
     row_id = f"hint:{event.type.partition('.')[0]}:{_object_of(event)}"[:300]
-    if not _object_of(event) or _insert(event, row_id, body=None, signed=False):
+    if not _object_of(event) or store(row_id, event, None):
         return
     Row, now = checkout().WebhookEvent, db_now()
     # Asked about before: once more, HINT_INTERVAL from now. One under way is asked about again afterwards.
@@ -110,23 +126,6 @@ def store_hint(event: Event) -> None:
     again = {"processed_at": None, "next_attempt_at": due, "received_at": now}
     update_where(Row, again, Row.id == row_id)
     commit()
-
-
-def _insert(event: Event, row_id: str, *, body: str | None, signed: bool) -> bool:
-    now = db_now()
-    values = {
-        "id": row_id, "event_type": event.type, "object_id": _object_of(event), "order_ref": event.order_ref,
-        "customer_id": event.customer_id, "body": body, "signed": signed,
-        "received_at": now, "next_attempt_at": now,
-    }  # fmt: skip
-    try:
-        session().execute(insert(checkout().WebhookEvent).values(values))
-        after_commit(webhook_stored, event_id=row_id, event_type=event.type)
-        commit()  # before it is answered, and before it is acted upon
-    except IntegrityError:
-        rollback()  # known already
-        return False
-    return True
 
 
 def _object_of(event: Event) -> str:

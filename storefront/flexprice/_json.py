@@ -105,16 +105,13 @@ class Fields:
             return ()
         if not isinstance(rows, list):
             raise UnreadableResponse(f"{self._kind} has no usable {name!r}")
-        return tuple(read(row) for row in rows if _published(row))
+        used = (None, "published")
+        return tuple(read(row) for row in rows if not isinstance(row, Mapping) or row.get("status") in used)
 
     def metadata(self) -> dict[str, str]:
         """The object's metadata, cleaned. Values that are not text are left out."""
         pairs = self.inner("metadata").data.items()
         return {text(key): text(value) for key, value in pairs if isinstance(value, str)}
-
-
-def _published(row: object) -> bool:
-    return not isinstance(row, Mapping) or row.get("status") in (None, "published")
 
 
 # -- readers of one field: each raises UnreadableResponse for another form --------------------------

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ipaddress
 import json
 import logging
-import math
 import re
 import secrets
 import threading
@@ -341,7 +340,7 @@ def status_error(answer: Answer) -> FlexpriceError:
         message,
         status=answer.status,
         request_id=answer.request_id,
-        retry_after=_retry_after(answer.retry_after),
+        retry_after=_retry_after(answer.retry_after) if answer.retry_after else None,
         **found,
     )
 
@@ -378,17 +377,10 @@ def _one_line(text: str) -> str:
 def _retry_after(header: str) -> timedelta | None:
     """Read `Retry-After`: seconds or an HTTP date; None for anything else."""
     try:
-        seconds = float(header)
-    except ValueError:
-        seconds = _seconds_until(header)
-    possible = math.isfinite(seconds) and 0 <= seconds < timedelta.max.total_seconds()
-    return timedelta(seconds=seconds) if possible else None
-
-
-def _seconds_until(header: str) -> float:
-    try:
+        if re.fullmatch(r"[0-9]{1,9}", header):
+            return timedelta(seconds=int(header))
         moment = parsedate_to_datetime(header)
     except (ValueError, TypeError):
-        return math.nan
+        return None
     moment = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-    return max(0.0, (moment - datetime.now(UTC)).total_seconds())
+    return max(timedelta(0), moment - datetime.now(UTC))
