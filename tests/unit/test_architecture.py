@@ -53,7 +53,8 @@ READS_ENVIRONMENT = {
 
 # Lines of code, without blanks, comments and docstrings.
 BUDGETS = {
-    "storefront/checkout": 2080,  # 1,300 was the aim; the promises it keeps take this many
+    "storefront/checkout": 1970,  # 1,300 was the aim; the promises it keeps take this many
+    "storefront/flexprice": 1270,
     "storefront/subscriptions": 1200,
     "storefront/flexprice/webhooks.py": 150,
     "wsgi.py": 30,

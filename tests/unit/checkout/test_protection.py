@@ -160,8 +160,8 @@ def test_policy_names_the_payment_hosts(app: Any) -> None:
     policy = headers_of(app)["Content-Security-Policy"]
     form_action = policy.partition("form-action ")[2].partition(";")[0].split()
     assert form_action == [
-        "'self'", "http://127.0.0.1:8001", "https://razorpay.com", "https://*.razorpay.com", "https://rzp.io",
-        "https://*.rzp.io",
+        "'self'", "https://razorpay.com", "https://*.razorpay.com", "https://rzp.io", "https://*.rzp.io",
+        "http://127.0.0.1:8001",
     ]  # fmt: skip
 
 
