@@ -69,8 +69,8 @@ def show() -> ResponseReturnValue:
         return redirect(url_for("accounts.sign_up", next=request.full_path), 302)
     plan, offer = chosen(request.args)
     if not offer.buyable or plan.id in orders.owned_plans(current_user.key):
-        here = url_for("checkout.plan", plan_id=plan.id, currency=offer.currency)
-        return redirect(f"{here}&billing_period={offer.billing_period}", 302)
+        chosen_too = {"currency": offer.currency, "billing_period": offer.billing_period}
+        return redirect(url_for("checkout.plan", plan_id=plan.id, **chosen_too), 302)
     known = billing_details.read(access.customer_of(current_user))
     shown = {"billing_name": known.name, "gstin": known.gstin}
     return page(plan, offer, BillingForm(**shown, known_name=known.name, known_gstin=known.gstin))
