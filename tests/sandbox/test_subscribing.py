@@ -202,7 +202,15 @@ def test_an_amount_and_a_quantity_of_ones_own(shopper: Shopper) -> None:
         ({"billing_period": "ANNUAL"}, "The entity must have at least one price to create a subscription"),
         ({"currency": "usd"}, "No prices match the subscription criteria"),
         ({"collection_method": "by_hand"}, "Invalid collection method"),
-        ({"payment_terms": "NET15"}, "Invalid payment terms"),
+        ({"payment_terms": "NET15"}, "Payment terms must be one of: 15 NET, 30 NET"),
+        (
+            {"payment_behavior": "allow_incomplete"},
+            "Only default_active and default_incomplete are supported",
+        ),
+        (
+            {"checkout": CHECKOUT, "subscription_status": "draft"},
+            "Remove subscription_status; a checkout-gated",
+        ),
         ({"trial_period_days": -1}, "Use 0 to disable trial or omit to inherit from plan prices"),
         ({"checkout": {"payment_provider": "stripe"}}, "Allowed values: razorpay"),
         ({"override_line_items": [{"price_id": "price_x"}]}, "All override price IDs must be valid prices"),

@@ -1,24 +1,27 @@
 """What POST /subscriptions must look like before anything is looked up."""
 
-import re
-
 from ..engine.checkout import LineOverride, Options, SubscriptionRequest
 from ..engine.errors import invalid
 from . import requests, validation
 from .serializers.common import Body
 
-BEHAVIORS = ("allow_incomplete", "default_incomplete", "error_if_incomplete", "default_active")
-WITH_INVOICE = ("default_active", "default_incomplete")
-TERMS = re.compile(r"(15|30|45|60|75|90) NET")
+BEHAVIORS_OF = {
+    "send_invoice": ("default_active", "default_incomplete"),
+    "charge_automatically": ("allow_incomplete", "error_if_incomplete", "default_active"),
+}
+TERMS = ["15 NET", "30 NET", "45 NET", "60 NET", "75 NET", "90 NET"]
 TEXTS = (
     *("customer_id", "external_customer_id", "plan_id", "currency", "lookup_key", "billing_period"),
     *("billing_cadence", "billing_cycle", "payment_behavior", "collection_method", "payment_terms"),
     "proration_behavior",
 )
-NOT_WITH_CHECKOUT = ("subscription_status", "phases", "inheritance")
-BAD_PAIR = (
-    "payment_behavior must be default_active or default_incomplete when collection_method is send_invoice"
-)
+NOT_WITH_CHECKOUT = {
+    "subscription_status": "Remove subscription_status; a checkout-gated subscription is created as draft "
+    "and activated once payment succeeds",
+    "phases": "Remove checkout to use phases, or remove phases to gate this subscription behind payment",
+    "inheritance": "Only grouped_invoicing_children_to_create is supported with checkout; "
+    "remove the other inheritance fields, or remove checkout",
+}
 
 
 def subscription(body: Body) -> tuple[SubscriptionRequest, Options | None]:
@@ -62,10 +65,11 @@ def _options(body: Body) -> Options | None:
     given = requests.an_object(body, "checkout")
     if not given:
         return None
-    for name in NOT_WITH_CHECKOUT:
+    found = validation.options(given)
+    for name, message in NOT_WITH_CHECKOUT.items():
         if body.get(name):
-            raise invalid(f"{name} is not allowed with checkout")
-    return validation.options(given)
+            raise invalid(message)
+    return found
 
 
 def _check_required(texts: dict[str, str], count: int) -> None:
@@ -95,16 +99,20 @@ def _collection(texts: dict[str, str], options: Options | None) -> str:
 
 def _behavior(texts: dict[str, str], collection: str) -> str:
     behavior = texts["payment_behavior"] or "default_active"
-    if behavior not in BEHAVIORS:
-        raise invalid("Invalid payment behavior", allowed_values=list(BEHAVIORS))
-    if collection == "send_invoice" and behavior not in WITH_INVOICE:
-        raise invalid(BAD_PAIR, collection_method=collection, payment_behavior=behavior)
+    allowed = BEHAVIORS_OF[collection]
+    if behavior not in allowed:
+        *most, last = allowed
+        names = f"{', '.join(most)}, and {last}" if len(most) > 1 else f"{most[0]} and {last}"
+        message = f"Only {names} are supported for {collection} collection method"
+        pair = {"collection_method": collection, "payment_behavior": behavior}
+        raise invalid(message, **pair, allowed_behaviors=list(allowed))
     return behavior
 
 
 def _terms(terms: str) -> str:
-    if terms and not TERMS.fullmatch(terms):
-        raise invalid("Invalid payment terms", payment_terms=terms)
+    if terms and terms not in TERMS:
+        message = f"Payment terms must be one of: {', '.join(TERMS)}"
+        raise invalid(message, payment_terms=terms, allowed_values=TERMS)
     return terms
 
 

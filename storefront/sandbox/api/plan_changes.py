@@ -4,7 +4,7 @@ from flask import jsonify
 from flask.typing import ResponseReturnValue
 
 from ..engine import plan_changes
-from ..engine.errors import invalid
+from ..engine.errors import Refusal, invalid
 from ..store.billing_rows import Subscription
 from ..store.database import Session
 from . import auth, requests, validation
@@ -48,6 +48,10 @@ def _shown(session: Session, row: Subscription) -> Body:
     return billing.subscription(session, row, lines="short", plan="none", customer=False)
 
 
+def no_value(message: str, allowed: tuple[str, ...], provided: str) -> Refusal:
+    return invalid(message, allowed_values=list(allowed), provided_value=provided)
+
+
 def _asked() -> plan_changes.Request:
     """In Flexprice's order: required fields, values, then what they mean together."""
     body = requests.json_body()
@@ -57,9 +61,9 @@ def _asked() -> plan_changes.Request:
         "SubscriptionChangeV2Request", {"TargetPlanID": target, "ProrationBehavior": behavior}
     )
     if behavior not in BEHAVIORS:
-        raise invalid("Proration behavior must be create_prorations or none", allowed_values=list(BEHAVIORS))
+        raise no_value("Proration behavior must be create_prorations or none", BEHAVIORS, behavior)
     if when and when not in WHEN:
-        raise invalid("Schedule type must be 'immediate', 'end_of_period'", allowed_values=list(WHEN))
+        raise no_value("Schedule type must be 'immediate', 'end_of_period'", WHEN, when)
     prorates, at_period_end = behavior == BEHAVIORS[0], when == WHEN[1]
     if prorates and at_period_end:
         raise invalid(AT_BOUNDARY)

@@ -14,7 +14,7 @@ from ..store.billing_rows import Subscription
 from ..store.database import Session
 from ..store.values import decimal_text, rfc3339
 from . import auth, requests, validation
-from .plan_changes import BEHAVIORS, WHEN
+from .plan_changes import BEHAVIORS, WHEN, no_value
 from .serializers.changes import plan_summary
 from .serializers.common import Body, without_empty
 from .subscriptions import need
@@ -81,9 +81,9 @@ def _asked() -> plan_replacements.Request:
     if count < 0:
         raise invalid("Billing Period must be a valid positive number", billing_period_count=count)
     if behavior not in BEHAVIORS:
-        raise invalid("Proration behavior must be create_prorations or none", allowed_values=list(BEHAVIORS))
+        raise no_value("Proration behavior must be create_prorations or none", BEHAVIORS, behavior)
     if when and when not in WHEN:
-        raise invalid("Schedule type must be 'immediate', 'end_of_period'", allowed_values=list(WHEN))
+        raise no_value("Schedule type must be 'immediate', 'end_of_period'", WHEN, when)
     if period not in validation.PERIODS:
         raise invalid("Invalid billing period", billing_period=period)
     metadata, prorates = requests.metadata(body) or None, behavior == BEHAVIORS[0]

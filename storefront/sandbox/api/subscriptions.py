@@ -112,7 +112,8 @@ def _cancellation(body: Body) -> cancellations.Request:
     with auth.reading() as session:
         policy = misspelt if switches.is_legacy(session) else misspelt or correct
     if policy and policy not in POLICIES:
-        raise invalid("Cancel immediately invoice policy must be generate_invoice or skip")
+        message = "Cancel immediately invoice policy must be generate_invoice or skip"
+        raise invalid(message, allowed_values=list(POLICIES), provided_value=policy)
     return cancellations.Request(
         kind,
         reason,

@@ -46,16 +46,17 @@ def _unreachable(row: Subscription, why: str) -> Refusal:
     return Refusal("already_exists", why, id=row.id, subscription_status=row.subscription_status)
 
 
-def _active(session: Session, subscription_id: str) -> Subscription:
+def _running(session: Session, subscription_id: str) -> Subscription:
+    """Active, or in a trial, whose end is the end of its first period."""
     row = _subscription(session, subscription_id)
-    if row.subscription_status != "active" or row.status != "published":
+    if row.subscription_status not in ("active", "trialing") or row.status != "published":
         raise _unreachable(row, f"A subscription that is {row.subscription_status} has no renewals")
     return row
 
 
 def period_end(session: Session, subscription_id: str) -> datetime:
     """Two minutes after the current period's end: billing has run."""
-    return _active(session, subscription_id).current_period_end + AFTER_PERIOD
+    return _running(session, subscription_id).current_period_end + AFTER_PERIOD
 
 
 def trial_end(session: Session, subscription_id: str) -> datetime:
@@ -73,7 +74,7 @@ def invoice_computed(session: Session, thing: str) -> datetime:
         return max(ended + AFTER_COMPUTING, waiting.due_at)
     if thing.startswith("inv_"):
         raise _is_past(session, thing)
-    return _active(session, thing).current_period_end + AFTER_COMPUTING
+    return _running(session, thing).current_period_end + AFTER_COMPUTING
 
 
 def invoice_finalized(session: Session, thing: str) -> datetime:
@@ -83,7 +84,7 @@ def invoice_finalized(session: Session, thing: str) -> datetime:
             return waiting.due_at + AFTER_FINALIZING
     if thing.startswith("inv_"):
         raise _is_past(session, thing)
-    row = _active(session, thing)
+    row = _running(session, thing)
     period = (row.current_period_start, row.current_period_end)
     if not any(charge.amount for charge in invoices.charges(session, row, period)):
         raise _unreachable(row, "A subscription that costs nothing has no invoices")

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from ..api.serializers import billing, catalog, checkout
-from ..api.serializers.common import ENVIRONMENT_ID, Body
+from ..api.serializers.common import ENVIRONMENT_ID, Body, without_empty
 from ..engine import overrides
 from ..engine.events import entity_of
 from ..store.billing_rows import Invoice, Payment, Refund, Subscription, Wallet, WalletTransaction
@@ -117,7 +117,7 @@ def _transaction(_session: Session, row: WalletTransaction) -> Body:
     body |= {"transaction_status": "completed"}
     body["credit_balance_before"] = decimal_text(row.credit_balance_before)
     body["credit_balance_after"] = decimal_text(row.credit_balance_after)
-    return body
+    return without_empty(body | {"metadata": row.meta}, "description", "reference_id", "metadata")
 
 
 def _feature(_session: Session, row: Feature) -> Body:

@@ -60,7 +60,9 @@ def _check(session: Session, subscription: Subscription, asked: Request) -> None
         raise invalid(message)
     _check_backdating(session, subscription, asked)
     if subscription.subscription_status == "draft":
-        raise invalid("Draft subscriptions must be activated before cancellation.")
+        message = "Draft subscriptions must be activated before cancellation."
+        draft = {"subscription_status": "draft", "operation": "cancellation"}
+        raise invalid(message, subscription_id=subscription.id, **draft)
     if subscription.subscription_status == "cancelled":
         raise invalid("The subscription is already cancelled", subscription_id=subscription.id)
     if asked.type != "immediate" and subscription.cancel_at:

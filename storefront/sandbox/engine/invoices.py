@@ -5,6 +5,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import NamedTuple
 
+from ..store.base import USER
 from ..store.billing_rows import Invoice, InvoiceLine, Payment, Subscription, SubscriptionLine
 from ..store.database import Session
 from ..store.rows import Price
@@ -15,9 +16,13 @@ from .periods import period_end
 
 Period = tuple[datetime, datetime]
 REFUND_WALLET = "Subscription Wallet"
+VOIDABLE = ("DRAFT", "FINALIZED", "SKIPPED")
+VOIDABLE_PAYMENTS = ("PENDING", "FAILED", "SUCCEEDED", "PARTIALLY_REFUNDED", "OVERPAID")
 ALLOWED_STATUS = {
-    "PENDING": ("PENDING", "SUCCEEDED", "FAILED"),
-    "FAILED": ("FAILED", "PENDING", "SUCCEEDED"),
+    "PENDING": ["PENDING", "SUCCEEDED", "OVERPAID", "FAILED"],
+    "SUCCEEDED": ["SUCCEEDED", "OVERPAID"],
+    "OVERPAID": ["OVERPAID"],
+    "FAILED": ["PENDING", "FAILED", "SUCCEEDED", "OVERPAID"],
 }
 
 
@@ -120,12 +125,15 @@ def finalize(session: Session, invoice: Invoice) -> None:
 def void(session: Session, invoice: Invoice) -> None:
     """Voids an invoice. What was paid on it goes to a wallet of the customer, not to the card.
 
-    :raises Refusal: it is skipped or voided.
+    :raises Refusal: it is voided or refunded.
     """
-    if invoice.invoice_status not in ("DRAFT", "FINALIZED"):
-        status = {"invoice_status": invoice.invoice_status, "allowed_statuses": ["DRAFT", "FINALIZED"]}
-        raise invalid(f"invoice status - {invoice.invoice_status} is not allowed", **status)
-    invoice.invoice_status = "VOIDED"
+    if invoice.invoice_status not in VOIDABLE:
+        message = f"invoice status - {invoice.invoice_status} is not allowed"
+        raise invalid(message, allowed_statuses=list(VOIDABLE))
+    if invoice.payment_status not in VOIDABLE_PAYMENTS:
+        message = f"invoice payment status - {invoice.payment_status} is not allowed"
+        raise invalid(message, allowed_statuses=list(VOIDABLE_PAYMENTS))
+    invoice.invoice_status, invoice.updated_by = "VOIDED", USER
     invoice.voided_at = invoice.updated_at = session.now()
     invoice.version += 1
     refund = invoice.amount_paid + invoice.total_prepaid_credits_applied - invoice.refunded_amount
@@ -155,11 +163,13 @@ def set_payment_status(session: Session, invoice: Invoice, status: str, amount: 
     if session.count(Payment, *paid):
         message = "Manual payment status updates are disabled for payment-based invoices."
         raise Refusal("invalid_operation", message)
-    if status not in ALLOWED_STATUS.get(invoice.payment_status, ()):
-        change = {"current_status": invoice.payment_status, "requested_status": status}
-        raise invalid("Invalid payment status transition", **change)
+    allowed = ALLOWED_STATUS.get(invoice.payment_status, [])
+    if status not in allowed:
+        message = f"invalid payment status transition from {invoice.payment_status} to {status}"
+        raise invalid(message, allowed_statuses=allowed)
     now = session.now()
-    invoice.payment_status, invoice.updated_at, invoice.version = status, now, invoice.version + 1
+    invoice.payment_status, invoice.updated_at, invoice.updated_by = status, now, USER
+    invoice.version += 1
     if status == "SUCCEEDED":
         invoice.amount_paid, invoice.amount_remaining, invoice.paid_at = invoice.amount_due, Decimal(0), now
     elif status == "FAILED":

@@ -151,7 +151,7 @@ def _trial(session: Session, subscription: Subscription, attached: Attached, day
     """Trialing, with an invoice of 0: paid at once if the customer is charged automatically, else PENDING."""
     start = subscription.start_date
     subscription.trial_start, subscription.trial_end = start, start + timedelta(days=days)
-    subscription.current_period_end = subscription.trial_end.replace(microsecond=0)
+    subscription.current_period_end = subscription.trial_end
     subscription.subscription_status = "trialing"
     fees = [(line, Decimal(0)) for line, _ in _advance_fees(attached)]
     invoice = renewals.opening_invoice(session, subscription, fees, "SUBSCRIPTION_TRIAL_START")
