@@ -1,6 +1,8 @@
-"""An invoice as a PDF."""
+"""An invoice as a PDF, with the fonts of this machine where a text needs more than Latin letters."""
 
 from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
 
 from .serializers.common import Body
 
@@ -11,7 +13,13 @@ AMOUNTS = (
     ("Total", "total"),
     ("Due", "amount_remaining"),
 )
-LATIN = "latin-1"  # what the built-in fonts have; see `_plain`
+FONT_FOLDERS = (
+    *("/usr/share/fonts", "/usr/local/share/fonts", "~/.fonts", "~/.local/share/fonts"),
+    *("/Library/Fonts", "/System/Library/Fonts", "~/Library/Fonts", "C:/Windows/Fonts"),
+)
+STYLES = ("Bold", "Oblique", "Italic", "Mono")
+MOST_FONTS = 400  # how many files are looked into
+LATIN = "latin-1"  # what the built-in font has
 
 
 def is_possible() -> bool:
@@ -26,20 +34,21 @@ def render(invoice: Body) -> bytes:
     """
     from fpdf import FPDF
 
+    texts = _texts(invoice)
     pdf = FPDF()
     pdf.add_page()
-    pdf.set_font("helvetica", size=16)
-    title = f"Invoice {invoice['invoice_number'] or '(draft)'}"
-    pdf.cell(text=_plain(title), new_x="LMARGIN", new_y="NEXT", h=10)
-    pdf.set_font("helvetica", size=10)
-    for text in _lines(invoice):
-        pdf.cell(text=_plain(text), new_x="LMARGIN", new_y="NEXT", h=6)
+    known = _use_fonts(pdf, "".join(texts))
+    for number, text in enumerate(texts):
+        pdf.set_font_size(10 if number else 16)
+        shown = "".join(letter if letter in known else "?" for letter in text)
+        pdf.cell(text=shown, new_x="LMARGIN", new_y="NEXT", h=6 if number else 10)
     return bytes(pdf.output())
 
 
-def _lines(invoice: Body) -> list[str]:
+def _texts(invoice: Body) -> list[str]:
     currency, customer = invoice["currency"].upper(), invoice.get("customer", {})
-    found = [
+    found = [f"Invoice {invoice['invoice_number'] or '(draft)'}"]
+    found += [
         f"{customer.get('name', '')} {customer.get('email', '')}",
         f"Status: {invoice['payment_status']}",
     ]
@@ -48,5 +57,39 @@ def _lines(invoice: Body) -> list[str]:
     return found + [f"{label}: {invoice[name]} {currency}" for label, name in AMOUNTS]
 
 
-def _plain(text: str) -> str:
-    return text.encode(LATIN, "replace").decode(LATIN)
+def _use_fonts(pdf: Any, text: str) -> set[str]:
+    """Sets fonts that have these characters, the built-in one if it is enough; gives back what they have."""
+    pdf.set_font("helvetica")
+    latin = set(bytes(range(256)).decode(LATIN))
+    wanted, known, names = set(text), set[str](), list[str]()
+    for path in () if wanted <= latin else _fonts():
+        found = wanted & _characters(path)
+        if found - known:
+            names.append(f"font{len(names)}")
+            pdf.add_font(names[-1], fname=path)
+            known |= found
+        if known == wanted:
+            break
+    if not names:
+        return latin
+    pdf.set_font(names[0])
+    pdf.set_fallback_fonts(names[1:], exact_match=False)
+    return known
+
+
+def _fonts() -> list[Path]:
+    """TrueType and OpenType files, regular ones first."""
+    folders = [Path(place).expanduser() for place in FONT_FOLDERS]
+    found = [path for folder in folders for path in sorted(folder.rglob("*.[to]tf"))]
+    return sorted(found, key=lambda path: any(style in path.stem for style in STYLES))[:MOST_FONTS]
+
+
+def _characters(path: Path) -> set[str]:
+    """What a font has; nothing if it cannot be read."""
+    from fontTools.ttLib import TTFont, TTLibError  # type: ignore[import-untyped]  # comes with fpdf2
+
+    try:
+        with TTFont(path, lazy=True) as font:
+            return {chr(code) for code in font.getBestCmap() or {}}
+    except (OSError, TTLibError):
+        return set()
