@@ -1,9 +1,10 @@
 """Wallets, to be read: /v1/customers/{id}/wallets and /v1/wallets."""
 
-from flask import jsonify
+from flask import jsonify, request
 from flask.typing import ResponseReturnValue
 
-from ..engine.errors import not_found
+from ..engine.checkout import published_customer
+from ..engine.errors import invalid, not_found
 from ..store.billing_rows import Wallet, WalletTransaction
 from ..store.database import Session
 from ..store.values import decimal_text, rfc3339
@@ -25,6 +26,18 @@ def _need(session: Session, wallet_id: str) -> Wallet:
 def of_customer(customer_id: str) -> ResponseReturnValue:
     """A bare list; an unknown customer has none."""
     with auth.reading() as session:
+        found = session.all(Wallet, Wallet.customer_id == customer_id)
+        return jsonify([wallets.wallet(row) for row in found])
+
+
+@bp.get("/customers/wallets")
+def of_customer_by_query() -> ResponseReturnValue:
+    """By `?id=`, or by `?lookup_key=`, the external id."""
+    customer_id, key = request.args.get("id", ""), request.args.get("lookup_key", "")
+    if not customer_id and not key:
+        raise invalid("Either id or lookup_key must be provided")
+    with auth.reading() as session:
+        customer_id = customer_id or published_customer(session, key).id
         found = session.all(Wallet, Wallet.customer_id == customer_id)
         return jsonify([wallets.wallet(row) for row in found])
 

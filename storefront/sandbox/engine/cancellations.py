@@ -10,7 +10,7 @@ from ..store.billing_rows import Subscription, SubscriptionLine
 from ..store.database import Session
 from ..store.rows import Price
 from ..store.values import decimal_text, rfc3339
-from . import billing, coupons, invoices, proration, schedules, wallets
+from . import billing, coupons, invoices, proration, schedules, usage, wallets
 from .errors import invalid
 from .events import publish
 from .scheduler import cancel as cancel_task
@@ -98,6 +98,7 @@ def _note(session: Session, subscription: Subscription, asked: Request, effectiv
 
 
 def _at_once(session: Session, subscription: Subscription, asked: Request) -> Cancelled:
+    usage.refuse_without_store(session, subscription)
     effective = asked.cancel_at or session.now()
     is_trial = subscription.subscription_status == "trialing"
     details, credit = None, Decimal(0)

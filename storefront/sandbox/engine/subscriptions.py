@@ -10,7 +10,7 @@ from ..store.billing_rows import Invoice, Subscription, SubscriptionLine
 from ..store.database import Session
 from ..store.rows import CheckoutSession, Customer, Plan, Price
 from ..store.values import new_id
-from . import billing, checkout, coupons, renewals, session_lifecycle, trials, wallets
+from . import billing, checkout, coupons, renewals, session_lifecycle, trials, usage, wallets
 from .errors import Refusal, invalid
 from .events import publish
 
@@ -171,6 +171,7 @@ def _pay_first(
     options: checkout.Options,
 ) -> Made:
     """A draft until its session is paid; with nothing to pay there is no session and it is active."""
+    usage.refuse_without_store(session, subscription)
     made = Made(subscription, was_draft=True)
     subscription.collection_method = options.collection_method
     publish(session, "subscription.draft.created", subscription.id)
