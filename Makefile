@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run operator test test-fast test-all soak bench check audit lint worker sandbox clean texts gallery pictures
+.PHONY: help run operator test test-fast test-all soak bench check audit lint worker sandbox clients clean texts gallery pictures
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -62,6 +62,9 @@ worker: $(RUN_READY)  ## run the worker alone (settings from the environment)
 
 sandbox: $(RUN_READY)  ## run the sandbox alone (its SANDBOX_ settings from the environment)
 	$(BIN)/python -m storefront.sandbox
+
+clients: $(DEV_READY)  ## run other people's clients against the sandbox: Python SDK, Node, Go, curl
+	$(BIN)/python -m tests.clients
 
 clean:  ## remove the virtual environment and caches; your data in instance/ stays
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from storefront.sandbox import create_app
+from storefront.sandbox.settings import SandboxSettings
+
 
 def test_a_trailing_slash_redirects_without_a_request_id(api: Any) -> None:
     get = api.get("/v1/plans/plan_1/")
@@ -50,6 +53,43 @@ def test_only_known_hosts_are_answered(api: Any, host: str, status: int) -> None
     for path in ("/_sandbox/clock", "/health", "/_sandbox/"):
         client = api.app.test_client()
         assert client.get(path, headers={"Host": host}).status_code == status, path
+
+
+def test_configured_hosts_are_answered() -> None:
+    settings = SandboxSettings(
+        database_url="sqlite://", url="https://pay.example", allowed_hosts=("Sandbox.Example",), seed=""
+    )
+    client = create_app(settings).test_client()
+
+    answered = {
+        host: client.get("/health", headers={"Host": host}).status_code
+        for host in ("pay.example", "sandbox.example:8001", "sandbox", "10.0.0.7", "other.example")
+    }
+
+    assert list(answered.values()) == [200, 200, 200, 200, 400]
+
+
+@pytest.mark.parametrize(
+    ("url", "begins"), [("https://pay.example", "https://pay.example"), ("", "http://box:8001")]
+)
+def test_links_begin_with_the_url_or_the_host_of_the_call(url: str, begins: str) -> None:
+    app = create_app(SandboxSettings(database_url="sqlite://", url=url, seed="demo"))
+    client = app.test_client()
+    headers = {"Host": "box:8001", "x-api-key": "sk_sandbox_default"}
+    plan = client.get("/v1/plans/lookup/starter", headers=headers).json or {}
+    client.post("/v1/customers", headers=headers, json={"external_id": "u", "name": "A"})
+    params = {"plan_id": plan["id"], "currency": "INR", "billing_period": "MONTHLY"}
+    asked = {
+        "customer_external_id": "u",
+        "action": "create_subscription",
+        "payment_provider": "razorpay",
+        "configuration": {"create_subscription_params": params},
+        "success_url": "https://shop.test/return",
+    }
+
+    session = client.post("/v1/checkout/sessions", headers=headers, json=asked).json or {}
+
+    assert session["payment_action"]["url"].startswith(f"{begins}/pay/")
 
 
 @pytest.mark.parametrize(

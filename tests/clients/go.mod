@@ -1,0 +1,3 @@
+module flexprice-sandbox-client
+
+go 1.21
