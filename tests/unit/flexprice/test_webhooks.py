@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import base64
-from datetime import UTC, datetime, timedelta
+import re
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from storefront.flexprice import (
     check_secret,
     is_signed,
 )
+from storefront.flexprice.webhooks import MAX_SIGNATURE_HEADER_CHARS, MIN_SECRET_BYTES
 
 # The test vector of docs/flexprice-contract.md#e4.
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
@@ -104,6 +106,69 @@ def test_more_than_five_minutes_are_rejected(seconds, reason):
 
 def test_a_time_without_a_zone_counts_as_utc():
     assert verify(headers(), now=SENT_AT.replace(tzinfo=None)) == MESSAGE_ID
+
+
+def test_a_time_in_another_zone_is_the_same_moment():
+    india = timezone(timedelta(hours=5, minutes=30))
+    assert verify(headers(), now=SENT_AT.astimezone(india)) == MESSAGE_ID
+
+
+def test_other_headers_between_change_nothing():
+    sent: dict[object, str] = {"Host": "shop.example.com", 5: "not a name"}
+    assert verify(sent | headers() | {"Accept": "*/*"}) == MESSAGE_ID
+
+
+def without(*names):
+    return {name: value for name, value in headers().items() if name not in names}
+
+
+@pytest.mark.parametrize(
+    ("sent", "seconds", "reason", "detail"),
+    [
+        ({}, 0, "missing_header", "svix-id, svix-timestamp, svix-signature"),
+        (without("svix-signature"), 0, "missing_header", "svix-signature"),
+        ({"webhook-id": MESSAGE_ID}, 0, "missing_header", "webhook-timestamp, webhook-signature"),
+        ({"SVIX-ID": "msg_other"} | headers(), 0, "malformed_header", "svix-id, twice"),
+        (headers(message_id="two words"), 0, "malformed_header", "id"),
+        (headers(stamp="now"), 0, "malformed_header", "timestamp"),
+        (headers("v1"), 0, "malformed_header", "signature"),
+        (headers("v1,QUJD"), 0, "malformed_header", "signature"),
+        (headers(GOOD + " v2," + "a" * 10_000), 0, "malformed_header", "signature"),
+        (headers(), 400, "stale", "400 s old"),
+        (headers(), -400, "future", "400 s ahead"),
+    ],
+)
+def test_a_rejection_says_what_is_wrong(sent, seconds, reason, detail):
+    with pytest.raises(InvalidSignature) as caught:
+        verify(sent, now=SENT_AT + timedelta(seconds=seconds))
+    assert (caught.value.reason, caught.value.detail) == (reason, detail)
+
+
+def test_the_longest_signature_header_is_read():
+    others = [f"v2,{'a' * 496}"] * 8
+    longest = " ".join([GOOD, *others, "v2,"]).ljust(MAX_SIGNATURE_HEADER_CHARS, "a")
+    assert verify(headers(longest)) == MESSAGE_ID
+    assert rejection(headers(longest + "a")) == "malformed_header"
+
+
+@pytest.mark.parametrize(
+    ("secrets", "sentence"),
+    [
+        ([], "at least one webhook secret is needed, as a list"),
+        ([""], "the webhook secret is empty or not text"),
+        (["WHSEC_" + SECRET.removeprefix("whsec_")], "the webhook secret's prefix is not exactly 'whsec_'"),
+        (["whsec_c3Rv*mVm"], "the webhook secret is not base64: a character is missing, added or foreign"),
+        (["whsec_c2hvcnQ="], f"the webhook secret has fewer than {MIN_SECRET_BYTES} bytes"),
+    ],
+)
+def test_an_impossible_secret_is_explained(secrets, sentence):
+    with pytest.raises(InvalidSecret, match=f"^{re.escape(sentence)}$"):
+        WebhookVerifier(secrets)
+
+
+def test_the_shortest_secret_is_accepted():
+    shortest = "whsec_" + base64.b64encode(b"k" * MIN_SECRET_BYTES).decode()
+    assert verify(headers(signed(secret=shortest)), secrets=[shortest]) == MESSAGE_ID
 
 
 def test_a_removed_secret_verifies_nothing():
