@@ -69,8 +69,9 @@ def show() -> ResponseReturnValue:
         return redirect(url_for("accounts.sign_up", next=request.full_path), 302)
     plan, offer = chosen(request.args)
     if not offer.buyable or plan.id in orders.owned_plans(current_user.key):
-        chosen_too = {"currency": offer.currency, "billing_period": offer.billing_period}
-        return redirect(url_for("checkout.plan", plan_id=plan.id, **chosen_too), 302)
+        currency, period = offer.currency, offer.billing_period
+        page_of_plan = url_for("checkout.plan", plan_id=plan.id, currency=currency, billing_period=period)
+        return redirect(page_of_plan, 302)
     known = billing_details.read(access.customer_of(current_user))
     shown = {"billing_name": known.name, "gstin": known.gstin}
     return page(plan, offer, BillingForm(**shown, known_name=known.name, known_gstin=known.gstin))
