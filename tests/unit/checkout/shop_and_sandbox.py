@@ -52,6 +52,9 @@ class Killed(BaseException):
     """kill -9, as far as the code can tell: nothing after this line runs."""
 
 
+ANYWHERE = dict.fromkeys(("call", "answer", "commit", "committed", "mail"), Killed)
+
+
 class Wire(BaseAdapter):
     """Carries the shop's calls to the sandbox, and goes wrong on request."""
 
@@ -61,13 +64,14 @@ class Wire(BaseAdapter):
         self.faults: dict[tuple[str, str], str] = {}  # the next call there goes wrong in this way
         self.during_create: Callable[[], object] | None = None  # done before the shop hears of its session
         self.steps_left: int | None = None  # commits and calls until the shop's process is killed
+        self.breaks: dict[str, Callable[[], BaseException]] = dict(ANYWHERE)  # or what else happens there
 
-    def step(self) -> None:
-        if self.steps_left is not None:
+    def step(self, where: str) -> None:
+        if self.steps_left is not None and where in self.breaks:
             self.steps_left -= 1
             if self.steps_left < 0:
                 self.steps_left = None
-                raise Killed
+                raise self.breaks[where]()
 
     @contextmanager
     def other_process(self) -> Iterator[None]:
@@ -79,7 +83,7 @@ class Wire(BaseAdapter):
             self.steps_left = steps
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
-        self.step()
+        self.step("call")
         call = (request.method or "", urlsplit(request.url or "").path)
         fault = self.faults.pop(call, "")
         if fault == "unreachable":
@@ -103,7 +107,7 @@ class Wire(BaseAdapter):
             raise requests.ReadTimeout(request=request)
         if fault == "hidden by a proxy":
             return self._answer(request, 502, b"<html>bad gateway</html>", {})
-        self.step()
+        self.step("answer")
         return answer
 
     def close(self) -> None:
@@ -146,10 +150,10 @@ class ShopAndSandbox:
         self.store.close()
 
     def _before_commit(self, _connection: Any) -> None:
-        self.wire.step()
+        self.wire.step("commit")
 
     def _after_commit(self, _session: Any) -> None:
-        self.wire.step()
+        self.wire.step("committed")
 
     def begin_again(self) -> None:
         """As if nothing had ever been bought."""

@@ -1,0 +1,236 @@
+"""Any value in every path part, query parameter, form field and header: no error of ours, no forged log line.
+
+Routes come from the map of the app, form fields from its pages, parameters and headers from its source:
+a new one is tried by itself. On both databases: PostgreSQL refuses NUL and numbers beyond its columns.
+"""
+
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import responses
+from flask import Flask
+
+import storefront
+from storefront.checkout import State
+from storefront.checkout.offers import Catalog
+from storefront.emails.models import Email
+from storefront.extensions import db
+from storefront.flexprice import Plan
+from storefront.models import Order, PlanAccess, WebhookEvent
+from storefront.web import request_log
+from tests.samples import plan, price
+from tests.shop_fixtures import HOME, NOW, Browser
+
+VALUES = (
+    "x" * 255, "x" * 256, "x" * 5000, "\0", "a\0b", "\ud800", "\U0001f600" * 256, "\u202egnp\u202c",
+    "a\u0301\u0327" * 300, "\r\nX-Evil: 1\r\n\r\n2026-09-01 10:00:00,000 INFO forged", "\u2028\x85\x1b[2K",
+    "<script>alert(1)</script>\"'>", "![x](https://evil.example)|`*_", "{{7*7}}{%raw%}", "%00%0d%0a",
+    str(2**31), str(2**63), "-1", "1e999", "NaN", "", "//evil.example", "\\\\evil.example", "http://[",
+    "' OR 1=1 --", "..%2f..%2fetc/passwd",
+)  # fmt: skip
+SOURCE = "\n".join(
+    file.read_text() for file in Path(storefront.__file__).parent.rglob("*.py") if "sandbox" not in file.parts
+)
+PARAMETERS = sorted(
+    {*re.findall(r'(?:args\.get|query_int)\("(\w+)"', SOURCE), "plan", "currency", "billing_period"}
+)
+HEADERS = sorted(
+    {*re.findall(r'headers\.get\("([\w-]+)"', SOURCE)}
+    | {
+        "Host",
+        "Referer",
+        "User-Agent",
+        "Cookie",
+        "Content-Type",
+        "X-Forwarded-For",
+        "svix-id",
+        "svix-signature",
+    }
+)
+LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S+ \[|  )")
+ENDS_THE_SESSION = ("/sign-out",)
+Request = dict[str, Any]
+
+
+class Forms(HTMLParser):
+    """The forms of a page that are posted: their address and fields, with the values in them."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.found: list[tuple[str, dict[str, str]]] = []
+        self.open: dict[str, str] | None = None
+        self.feed(html)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        attr = {name: value or "" for name, value in attrs}
+        if tag == "form":
+            self.open = {} if attr.get("method", "").lower() == "post" else None
+            if self.open is not None:
+                self.found.append((attr.get("action", ""), self.open))
+        if self.open is not None and tag in ("input", "select", "textarea", "button") and attr.get("name"):
+            self.open[attr["name"]] = attr.get("value") or "x"
+
+
+@pytest.fixture(autouse=True)
+def flexprice_knows_nothing() -> Iterator[None]:
+    """So that a purchase is refused, and no request leaves this machine."""
+    with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:
+        for method in ("GET", "POST", "PUT", "DELETE"):
+            mock.add(method, re.compile(".*"), json={"error": "x"}, status=404)
+        yield
+
+
+@pytest.fixture
+def known(app: Flask, add_user: Callable[..., int], add_order: Callable[..., str]) -> dict[str, str]:
+    """A shop with a plan, an operator who has orders, an event and an email: what pages need."""
+    app.extensions["checkout"].catalog = Catalog(lambda: [Plan.from_json(plan(price()))])
+    user = add_user(operator=True)
+    ref = add_order(user, state=State.FULFILLED, paid_at=NOW, fulfilled_at=NOW, invoice_total_text="499")
+    for state in (State.AWAITING_PAYMENT, State.HELD):
+        add_order(user, f"plan_{state}", state=state, session_id=f"cs_{state}", review_note="look")
+    with app.app_context():
+        order = db.session.query(Order).filter_by(ref=ref).one()
+        db.session.add(
+            PlanAccess(user_id=user, plan_id="plan_01", plan_name="Pro", order_id=order.id, granted_at=NOW)
+        )
+        db.session.add(Email(kind="welcome", user=order.user, order=order, created_at=NOW, expires_at=NOW))
+        row = {"id": "msg_1", "event_type": "x", "object_id": "x", "customer_id": "x", "received_at": NOW}
+        db.session.add(WebhookEvent(**row, outcome="failed", error="x"))
+        db.session.commit()
+    return {"ref": ref, "plan_id": "plan_01", "event_id": "msg_1", "name": "orders"}
+
+
+@pytest.fixture
+def log() -> Iterator[io.StringIO]:
+    """What the shop writes, as it writes it."""
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    handler.addFilter(request_log.RequestFields())
+    handler.setFormatter(request_log.OneLine(request_log.FORMAT))
+    logging.getLogger().addHandler(handler)
+    yield stream
+    logging.getLogger().removeHandler(handler)
+
+
+def encoded(value: str) -> str:
+    """As a browser, or somebody without one, would put it into an address."""
+    return quote(value.encode("utf-8", "surrogatepass"), safe="")
+
+
+def rules(app: Flask) -> list[Any]:
+    return [rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
+
+
+def real_path(rule: Any, known: dict[str, str]) -> str:
+    return re.sub(r"<(?:[^:>]+:)?(\w+)>", lambda part: known.get(part[1], "1"), str(rule.rule))
+
+
+def in_paths(app: Flask, values: Iterator[str]) -> Iterator[Request]:
+    for rule in rules(app):
+        if rule.arguments:
+            for method in sorted((rule.methods or set()) & {"GET", "POST"}):
+                path = re.sub(r"<[^>]+>", lambda _: encoded(next(values)), rule.rule)
+                yield {"method": method, "path": path}
+
+
+def in_queries(app: Flask, known: dict[str, str], values: Iterator[str]) -> Iterator[Request]:
+    for rule in rules(app):
+        if "GET" in (rule.methods or ()):
+            for name in PARAMETERS:
+                yield {"method": "GET", "path": f"{real_path(rule, known)}?{name}={encoded(next(values))}"}
+
+
+def in_forms(pages: list[tuple[str, str]], values: Iterator[str]) -> Iterator[Request]:
+    """Each field of each form, with the values that the page has in the others."""
+    seen = set()
+    for path, html in pages:
+        for action, fields in Forms(html).found:
+            target = action or path
+            if target.partition("?")[0] in ENDS_THE_SESSION or (target, *fields) in seen:
+                continue
+            seen.add((target, *fields))
+            for name in fields:
+                data = "&".join(
+                    f"{encoded(key)}={encoded(next(values) if key == name else value)}"
+                    for key, value in fields.items()
+                )
+                yield {"method": "POST", "path": target, "data": data}
+
+
+def in_headers(app: Flask, known: dict[str, str], values: Iterator[str]) -> Iterator[Request]:
+    """No line breaks: no server lets them into a header."""
+    few = islice(rules(app), 0, None, 4)
+    targets = [("POST", "/webhooks/flexprice"), ("POST", "/sign-in"), ("GET", "/nowhere")]
+    targets += [("GET", real_path(rule, known)) for rule in few if "GET" in (rule.methods or ())]
+    for method, path in targets:
+        for name in HEADERS:
+            value = next(values).encode("utf-8", "surrogatepass").decode("latin-1")
+            yield {"method": method, "path": path, "headers": {name: re.sub(r"[\r\n\0]", "", value)}}
+
+
+def send(browser: Browser, request: Request) -> Any:
+    headers = {"Sec-Fetch-Site": "same-origin"} | request.get("headers", {})
+    form = (
+        {"data": request["data"], "content_type": "application/x-www-form-urlencoded"}
+        if "data" in request
+        else {}
+    )
+    return browser.client.open(
+        request["path"], method=request["method"], base_url=HOME, headers=headers, **form
+    )
+
+
+@pytest.fixture
+def try_all(app: Flask, known: dict[str, str], open_browser: Callable[[], Browser], log: io.StringIO) -> Any:
+    """Sends every request with the values in turn, signed in as an operator; forms also signed out."""
+
+    def run(values: Iterator[str]) -> int:
+        signed_in, stranger = open_browser(), open_browser()
+        assert signed_in.sign_in().status_code == 303
+        stranger.get("/sign-in")
+        paths = [real_path(rule, known) for rule in rules(app) if "GET" in (rule.methods or ())]
+        count = 0
+        for browser in (signed_in, stranger):
+            pages = [(path, browser.get(path).text) for path in paths]
+            requests = [in_forms(pages, values)]
+            if browser is signed_in:
+                requests += [
+                    in_paths(app, values),
+                    in_queries(app, known, values),
+                    in_headers(app, known, values),
+                ]
+            for request in (one for kind in requests for one in kind):
+                answer = send(browser, request)
+                assert answer.status_code not in (500, 502), request
+                assert "X-Evil" not in answer.headers, request
+                count += 1
+        assert signed_in.get("/operator/").status_code == 200, "signed out on the way"
+        return count
+
+    return run
+
+
+def forged(log: io.StringIO) -> list[str]:
+    return [line for line in log.getvalue().splitlines() if not LINE.match(line)]
+
+
+def test_any_value_anywhere_is_no_error(try_all: Any, log: io.StringIO) -> None:
+    """Each place once, with the values in turn. Kind: text from outside, on both databases."""
+    assert try_all(cycle(VALUES)) > 500
+    assert forged(log) == []
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: ascii(value)[:20])
+def test_each_value_in_every_place_is_no_error(try_all: Any, log: io.StringIO, value: str) -> None:
+    """As above, with one value in all places."""
+    try_all(cycle([value]))
+    assert forged(log) == []
