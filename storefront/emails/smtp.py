@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from email.headerregistry import Address
 from email.message import EmailMessage
 from email.policy import SMTP
@@ -83,14 +83,27 @@ def send(message: EmailMessage, mail_url: str) -> None:
             raise PermanentFailure("the mail server cannot send to this address (no SMTPUTF8)") from error
 
 
+class Connection(smtplib.SMTP):
+    """Keeps a second handle of its socket, to hang up by: TLS takes the first one during its handshake."""
+
+    handle: socket.socket | None = None
+
+    def _get_socket(self, host: str, port: int, timeout: float) -> socket.socket:
+        plain: socket.socket = super()._get_socket(host, port, timeout)  # type: ignore[misc]
+        self.handle = plain.dup()
+        return plain
+
+
+class TlsConnection(smtplib.SMTP_SSL, Connection):
+    """As `Connection`, with TLS from the first byte."""
+
+
 @contextmanager
 def mail_server(mail_url: str) -> Iterator[smtplib.SMTP]:
     """A connection to the mail server, signed in. Raises as `send` does."""
     parts, context = urlsplit(mail_url), ssl.create_default_context()
     secure = parts.scheme == "smtps"
-    server = (
-        smtplib.SMTP_SSL(timeout=TIMEOUT_S, context=context) if secure else smtplib.SMTP(timeout=TIMEOUT_S)
-    )
+    server = TlsConnection(timeout=TIMEOUT_S, context=context) if secure else Connection(timeout=TIMEOUT_S)
     server._host = parts.hostname or ""  # type: ignore[attr-defined]  # what the certificate must be for
     deadline = threading.Timer(DEADLINE_S, _hang_up, [server])
     deadline.daemon = True
@@ -107,15 +120,19 @@ def mail_server(mail_url: str) -> Iterator[smtplib.SMTP]:
         _quit(server)
 
 
-def _hang_up(server: smtplib.SMTP) -> None:
+def _hang_up(server: Connection) -> None:
     """Ends whatever the connection waits for: the waiting thread sees a closed connection."""
     log.warning("The mail server was too slow: gave up after %g s", DEADLINE_S)
-    if server.sock:
-        server.sock.shutdown(socket.SHUT_RDWR)
+    if server.handle:
+        with suppress(OSError):  # it has ended by itself
+            server.handle.shutdown(socket.SHUT_RDWR)
 
 
-def _quit(server: smtplib.SMTP) -> None:
+def _quit(server: Connection) -> None:
     try:
         server.quit()
     except (smtplib.SMTPException, OSError):
         server.close()
+    finally:
+        if server.handle:
+            server.handle.close()

@@ -30,7 +30,10 @@ def make_certificate(folder: Path, name: str) -> tuple[Path, Path]:
 
 
 class MailServer(socketserver.ThreadingTCPServer):
-    """`answers` maps a command ("RCPT", "DATA", …) to what is answered; `drip` sends bytes for ever."""
+    """`answers` maps a command ("RCPT", "DATA", …) to what is answered; `drip` sends bytes for ever.
+
+    `drip_tls`: each TLS handshake begins with a long record that comes byte by byte.
+    """
 
     allow_reuse_address = True
     daemon_threads = True
@@ -44,7 +47,7 @@ class MailServer(socketserver.ThreadingTCPServer):
             self.context.load_cert_chain(*map(str, certificate))
         self.implicit_tls = implicit_tls
         self.answers: dict[str, str] = {}
-        self.drip = False
+        self.drip = self.drip_tls = False
         self.commands: list[str] = []
         self.messages: list[bytes] = []
         threading.Thread(target=self.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
@@ -100,6 +103,9 @@ class _Session(socketserver.StreamRequestHandler):
 
     def _start_tls(self) -> None:
         assert self.server.context
+        if self.server.drip_tls:
+            self.wfile.write(b"\x16\x03\x03\x3f\xff")  # a handshake record of 16 KB
+            self._drip()
         self.request = self.server.context.wrap_socket(self.request, server_side=True)
         self.rfile, self.wfile = self.request.makefile("rb"), self.request.makefile("wb", 0)
 

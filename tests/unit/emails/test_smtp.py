@@ -172,6 +172,18 @@ def test_a_server_that_drips_is_given_up(serve, monkeypatch):
     assert time.monotonic() - started < 5
 
 
+@pytest.mark.parametrize("scheme", ["smtp", "smtps"])
+def test_a_handshake_that_drips_is_given_up(serve, certificates, monkeypatch, scheme):
+    """Kind: one deadline for whatever the worker waits for, also between two reads of a TLS handshake."""
+    monkeypatch.setattr(smtp, "DEADLINE_S", 0.5)
+    server = serve(certificate=certificates["127.0.0.1"], implicit_tls=scheme == "smtps")
+    server.drip_tls = True
+    started = time.monotonic()
+    with pytest.raises((smtplib.SMTPException, OSError)):
+        smtp.send(message(), f"{scheme}://user:pw@127.0.0.1:{server.port}")
+    assert time.monotonic() - started < 8
+
+
 # -- TLS ------------------------------------------------------------------------------------------------
 
 
