@@ -39,6 +39,18 @@ def test_the_same_request_is_answered_with_the_old_payment(shopper: Shopper, inv
     assert shopper.link(invoice, amount="100")["id"] != first["id"]
 
 
+def test_the_page_takes_the_money_and_brings_the_shopper_back(shopper: Shopper, invoice: Any) -> None:
+    payment = shopper.link(invoice, metadata={"success_url": "https://shop.test/bill?n=1"})
+    page = {"payment_action": {"url": payment["payment_url"]}}
+    declined = shopper.api.page(page, "pay", method="failure@razorpay")
+
+    back = shopper.api.page(page, "pay", method="success@razorpay")
+
+    assert "shop.test" not in declined.headers.get("Location", "")
+    assert back.headers["Location"].startswith("https://shop.test/bill?n=1&razorpay_payment_id=")
+    assert shopper.invoice(invoice["id"])["payment_status"] == "SUCCEEDED"
+
+
 def test_a_part_payment_closes_the_invoice(shopper: Shopper, invoice: Any) -> None:
     paid = shopper.pay(invoice, amount="200")
 

@@ -75,6 +75,21 @@ def test_paid_first_nothing_changes_until_then_or_ever(shopper: Shopper) -> None
     assert shopper.told() == [*told, "subscription.updated", "checkout.session.completed"]
 
 
+def test_a_change_over_an_open_session_raises_its_draft_and_the_old_link_pays_it(shopper: Shopper) -> None:
+    subscription = shopper.subscribe(shopper.plan())
+    session = modify(shopper, subscription, "3", checkout=CHECKOUT).json()["checkout_session"]
+    before = shopper.invoice(session["checkout_invoice_id"])
+
+    (raised,) = modify(shopper, subscription, "2").json()["changed_resources"]["invoices"]
+
+    assert (raised["id"], raised["invoice"]["invoice_status"]) == (before["id"], "DRAFT")
+    assert float(raised["invoice"]["total"]) > float(before["total"])
+    shopper.api.control("provider", action="pay", link=session["payment_action"]["url"])
+    paid = shopper.invoice(before["id"])
+    assert (paid["payment_status"], paid["amount_remaining"]) == ("SUCCEEDED", "0")
+    assert quantity(shopper, subscription) == "2"
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [

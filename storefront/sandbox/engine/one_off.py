@@ -89,6 +89,17 @@ def draft(
     return invoice
 
 
+def extend(session: Session, invoice: Invoice, items: Sequence[Item]) -> None:
+    """Adds lines to such a draft."""
+    for item in items:
+        session.add(_line(invoice, item))
+    more = sum((item.amount for item in items), Decimal(0))
+    invoice.subtotal = invoice.total = invoice.amount_due = invoice.subtotal + more
+    invoice.amount_remaining += more
+    invoice.updated_at, invoice.version = session.now(), invoice.version + 1
+    publish(session, "invoice.update", invoice.id)
+
+
 def issue(
     session: Session, subscription: Subscription, items: Sequence[Item], effective: datetime
 ) -> Invoice:

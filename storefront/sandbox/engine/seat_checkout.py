@@ -2,11 +2,9 @@
 
 from ..store.billing_rows import Invoice, Subscription
 from ..store.database import Session
-from ..store.rows import CheckoutSession, Customer
+from ..store.rows import Customer
 from . import checkout, one_off, seats, session_lifecycle
 from .errors import Refusal
-
-OPEN = ("initiated", "pending")
 
 
 def start(
@@ -35,13 +33,7 @@ def start(
 
 
 def _refuse_second(session: Session, subscription: Subscription) -> None:
-    existing = session.first(
-        CheckoutSession,
-        CheckoutSession.subscription_id == subscription.id,
-        CheckoutSession.action == "modify_subscription",
-        CheckoutSession.checkout_status.in_(OPEN),
-        CheckoutSession.status == "published",
-    )
+    existing = seats.open_session(session, subscription)
     if existing:
         message = (
             "Complete or cancel the existing checkout before starting another payment-gated modification"

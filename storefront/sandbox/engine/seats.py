@@ -103,12 +103,35 @@ def execute(session: Session, subscription: Subscription, change: Change) -> Non
     _apply(session, subscription, change.steps, USER)
     for step in change.steps:
         if step.amount > 0:
-            items = [item(subscription, step)]
-            change.settled.append(one_off.issue(session, subscription, items, step.effective))
+            change.settled.append(_charge(session, subscription, step))
         elif step.amount < 0:
             wallet = wallets.prepaid(session, subscription.customer_id, subscription.currency)
             change.settled.append(wallets.top_up(session, wallet, -step.amount))
     publish(session, "subscription.updated", subscription.id)
+
+
+def _charge(session: Session, subscription: Subscription, step: Step) -> Invoice:
+    """An invoice of its own; while a session for another change is open, its draft is raised instead.
+
+    The session's link, for the old amount, then pays it all.
+    """
+    items, waiting = [item(subscription, step)], open_session(session, subscription)
+    if waiting is None or waiting.invoice_id is None:
+        return one_off.issue(session, subscription, items, step.effective)
+    invoice = session.need(Invoice, waiting.invoice_id)
+    one_off.extend(session, invoice, items)
+    return invoice
+
+
+def open_session(session: Session, subscription: Subscription) -> CheckoutSession | None:
+    """The open checkout session for a change of this subscription."""
+    return session.first(
+        CheckoutSession,
+        CheckoutSession.subscription_id == subscription.id,
+        CheckoutSession.action == "modify_subscription",
+        CheckoutSession.checkout_status.in_(("initiated", "pending")),
+        CheckoutSession.status == "published",
+    )
 
 
 def item(subscription: Subscription, step: Step, *, name: str = "") -> one_off.Item:

@@ -36,7 +36,7 @@ def complete(
         _publish(session, times, ("invoice.update.finalized", invoice.id), ("payment.updated", payment.id))
     if manner == HALF_DONE:
         return
-    billing.settle(session, invoice, payment.amount)
+    billing.settle(session, invoice, invoice.amount_due - invoice.amount_paid)
     _publish(session, times, ("invoice.update.payment", invoice.id))
     _deliver_what_was_sold(session, checkout, times)
     now = session.now()
