@@ -1,4 +1,4 @@
-"""An invoice as a PDF, with the fonts of this machine where a text needs more than Latin letters."""
+"""An invoice as a PDF, with the fonts of this machine where a text needs more than Latin characters."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,7 +40,7 @@ def render(invoice: Body) -> bytes:
     known = _use_fonts(pdf, "".join(texts))
     for number, text in enumerate(texts):
         pdf.set_font_size(10 if number else 16)
-        shown = "".join(letter if letter in known else "?" for letter in text)
+        shown = "".join(one if one in known else "?" for one in text)
         pdf.cell(text=shown, new_x="LMARGIN", new_y="NEXT", h=6 if number else 10)
     return bytes(pdf.output())
 
