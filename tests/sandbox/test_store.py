@@ -4,7 +4,10 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from storefront.sandbox import create_app
+from storefront.sandbox.delivery import signing
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.store.database import Database
 from storefront.sandbox.store.housekeeping import remove_unused
@@ -101,3 +104,37 @@ def test_stores_unused_for_a_day_and_beyond_a_thousand_are_removed(api: Any) -> 
     assert database.names() == ["default"]
     answer = api.post("/v1/plans/search", {}, headers={"x-api-key": "sk_sandbox_old"})
     assert answer.json()["items"] == []
+
+
+def test_a_stores_messages_go_to_its_own_endpoint_with_its_own_secret(sandbox: Any, receiver: Any) -> None:
+    key = {"x-api-key": "sk_sandbox_other"}
+    secret = "whsec_b25lIHN0b3JlJ3Mgb3duIHNlY3JldA=="
+    settings = {"webhook_url": f"{receiver.url}/other", "webhook_secret": secret}
+    assert sandbox.call("PUT", "/_sandbox/store", settings, headers=key).status_code == 200
+    sandbox.post("/_sandbox/webhooks", {"mode": "drop", "times": 0})  # of the default store alone
+    sandbox.customer()
+    sandbox.post("/v1/customers", {"external_id": "u", "name": "A"}, headers=key)
+
+    sandbox.post("/_sandbox/deliver", {}, headers=key)
+    sandbox.deliver()
+
+    ((headers, body),) = receiver.got
+    expected = signing.sign(secret, headers["svix-id"], int(headers["svix-timestamp"]), body)
+    assert headers["svix-signature"] == expected
+    for path in ("overrides", "log", "events", "deliveries"):
+        items = sandbox.get(f"/_sandbox/{path}", headers=key).json()["items"]
+        assert "user-42" not in str(items)
+    assert sandbox.get("/_sandbox/overrides", headers=key).json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["sk_live_x", "sk_sandbox_", "sk_sandbox_a b", "sk_sandbox_" + "x" * 49, "SK_SANDBOX_a", "sk_sandbox_é"],
+)
+def test_any_other_key_is_refused_and_makes_no_store(api: Any, key: str) -> None:
+    client = api.app.test_client()
+    before = api.app.extensions["sandbox"].names()
+
+    for path in ("/v1/plans/x", "/_sandbox/clock"):
+        assert client.get(path, headers={"x-api-key": key}).status_code == 401
+    assert api.app.extensions["sandbox"].names() == before
