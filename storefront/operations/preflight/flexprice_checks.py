@@ -10,6 +10,7 @@ import requests
 from storefront.checkout.context import checkout
 from storefront.checkout.offers import plan_on_sale, put_on_sale
 from storefront.flexprice import AuthenticationError, FlexpriceError, InvalidRequest, NotFound, Plan
+from storefront.operations.preflight.http import request
 from storefront.operations.preflight.result import BY_HAND, FAILS, OK, WARNING, Context, Finding
 
 MAX_SKEW_S, MAX_SKEW_REFUSED_S = 10, 120  # webhooks are refused at 300 s
@@ -116,7 +117,7 @@ def _trial_findings(plan: Plan) -> Iterable[Finding]:
 def clock(context: Context) -> Iterable[Finding]:
     """Signatures that are five minutes off are refused, so the clocks must agree."""
     try:
-        answer = requests.get(context.settings.flexprice_api_url, timeout=(2, 5), allow_redirects=False)
+        answer = request("GET", context.settings.flexprice_api_url)
         theirs = parsedate_to_datetime(answer.headers.get("Date", ""))
     except (requests.RequestException, ValueError, TypeError):
         return [Finding(WARNING, "Flexprice's clock could not be read.", CHECK_ADDRESS)]

@@ -19,6 +19,7 @@ from standardwebhooks import Webhook
 from storefront.checkout.context import rollback
 from storefront.extensions import db
 from storefront.models import WebhookEvent
+from storefront.operations.preflight.http import request
 from storefront.operations.preflight.result import FAILS, OK, WARNING, Context, Finding
 from storefront.operations.webhook_rejections import SELF_TEST
 from storefront.settings import Settings
@@ -89,7 +90,7 @@ def _post(url: str, message_id: str, sender: Sender) -> int:
     event = {"event_type": EVENT_TYPE, "storefront": {"id": message_id}}
     body = json.dumps(event, separators=(",", ":"))
     headers = {"Content-Type": "application/json"} | sender.headers(message_id, body)
-    answer = requests.post(url, data=body, headers=headers, timeout=(2, 15), allow_redirects=False)
+    answer = request("POST", url, data=body, headers=headers, read_timeout_s=15)
     return answer.status_code
 
 
@@ -137,7 +138,7 @@ def cookies_and_headers(context: Context) -> Iterable[Finding]:
     """What a browser gets: cookies and headers as they leave the proxy."""
     url = context.settings.storefront_url + "/sign-in"
     try:
-        answer = requests.get(url, timeout=(2, 5), allow_redirects=False)
+        answer = request("GET", url)
     except requests.RequestException as error:
         return [Finding(FAILS, f"{url} does not answer: {type(error).__name__}.", _fix_of(error))]
     if answer.status_code != 200:
