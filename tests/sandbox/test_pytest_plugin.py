@@ -91,10 +91,9 @@ def test_many(flexprice_store, number):
 def test_a_store_is_made_quickly(flexprice_sandbox):
     took = []
     for _ in range(30):
-        began = time.thread_time(), time.perf_counter()
+        began = time.process_time()  # the machine may have other work; the sandbox is in this process
         flexprice_sandbox.store()
-        took.append(time.perf_counter() - began[1])
-    print(f"a store took {sorted(took)[15] * 1000:.1f} ms")
+        took.append(time.process_time() - began)
     assert sorted(took)[15] < 0.020
 """
 
