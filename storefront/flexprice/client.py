@@ -6,12 +6,13 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self, TypeVar
-from urllib.parse import quote
 
 import requests
 
 from ._json import Fields, parse_json, printable_id, text, whole
 from ._transport import Answer, EventHooks, Transport, header_value, unreadable
+from .billing import BillingCalls
+from .billing import segment as _segment
 from .exceptions import UnreadableResponse
 from .models import (
     CheckoutSession,
@@ -49,7 +50,7 @@ class ObjectList(list[T]):
     unreadable: int = 0
 
 
-class Client:
+class Client(BillingCalls):
     """Flexprice's API, as far as a checkout needs it. Safe to share between threads.
 
         with Client("https://us.api.flexprice.io/v1", api_key) as client:
@@ -312,6 +313,14 @@ class Client:
         """
         return self._one("GET", f"/payments/{_segment(payment_id)}", Payment.from_json, timeout)
 
+    def list_payments(self, invoice_id: str, *, timeout: Timeout | None = None) -> ObjectList[Payment]:
+        """Return the payments of an invoice, as stored: this asks nobody and settles nothing.
+
+        Source: docs/flexprice-contract.md#j5.
+        """
+        query = {"destination_type": "INVOICE", "destination_id": invoice_id}
+        return self._list("GET", "/payments", query, Payment.from_json, timeout)
+
     def list_refunds(self, payment_id: str, *, timeout: Timeout | None = None) -> ObjectList[Refund]:
         """Return a payment's refunds. Source: docs/flexprice-contract.md#b13.
 
@@ -338,6 +347,9 @@ class Client:
             return read(parse_json(answer.raw))
         except UnreadableResponse as error:
             raise unreadable(answer, error.message) from None
+
+    def _file(self, path: str, timeout: Timeout | None) -> bytes:
+        return self._transport.send("GET", path, _both_timeouts(timeout, self._timeout)).raw
 
     def _list(
         self,
@@ -396,10 +408,3 @@ def _both_timeouts(timeout: Timeout | None, default: tuple[float, float]) -> tup
     if timeout is None:
         return default
     return timeout if isinstance(timeout, tuple) else (default[0], timeout)
-
-
-def _segment(part: str) -> str:
-    """Quote a path parameter as one segment: an empty one or dots would name another route."""
-    if not part.strip("."):
-        raise ValueError("an id in a path must not be empty or dots only")
-    return quote(part, safe="")

@@ -7,6 +7,7 @@ most; times are aware and in UTC; currencies are in lower case. An id or a statu
 is unreadable; names are cut to 255.
 """
 
+from .billing import CustomerFeature, PlanChange, Schedule
 from .catalog import Customer, Entitlement, Environment, Plan, Price, Tier
 from .sale import CheckoutSession, CheckoutSessionRequest, Invoice, Payment, Refund, Subscription
 
@@ -14,13 +15,16 @@ __all__ = [
     "CheckoutSession",
     "CheckoutSessionRequest",
     "Customer",
+    "CustomerFeature",
     "Entitlement",
     "Environment",
     "Invoice",
     "Payment",
     "Plan",
+    "PlanChange",
     "Price",
     "Refund",
+    "Schedule",
     "Subscription",
     "Tier",
 ]

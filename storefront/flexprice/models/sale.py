@@ -159,6 +159,7 @@ class Subscription:
     cancelled_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
     latest_invoice_id: str | None = None
+    plan_name: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Subscription:
@@ -185,6 +186,7 @@ class Subscription:
             cancelled_at=fields.get("cancelled_at", time, None),
             metadata=fields.metadata(),
             latest_invoice_id=fields.inner("latest_invoice").get("id", identifier, "") or None,
+            plan_name=fields.inner("plan").get("name", label, ""),
         )
 
 
@@ -278,7 +280,9 @@ class Payment:
     """One way to settle an invoice (docs/flexprice-contract.md#b12).
 
     `status` is in upper case. A declined card changes nothing: a checkout's payment stays `INITIATED`, or
-    `PENDING` on newer servers, until it succeeds.
+    `PENDING` on newer servers, until it succeeds. `payment_url` is where a link is paid; it may be missing
+    for some seconds, and stays when the link is dead. `provider_id` is the provider's own: `inv_…` says that the
+    page is that of an invoice which Flexprice copied to Razorpay (docs/flexprice-contract.md#j5).
     """
 
     id: str
@@ -288,6 +292,10 @@ class Payment:
     succeeded_at: datetime | None = None
     refunded_at: datetime | None = None
     invoice_id: str | None = None
+    failed_at: datetime | None = None
+    payment_url: str | None = None
+    provider_id: str = ""
+    idempotency_key: str = ""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Payment:
@@ -304,6 +312,10 @@ class Payment:
             succeeded_at=fields.get("succeeded_at", time, None),
             refunded_at=fields.get("refunded_at", time, None),
             invoice_id=fields.get("destination_id", identifier, "") or None,
+            failed_at=fields.get("failed_at", time, None),
+            payment_url=fields.get("payment_url", text, "") or None,
+            provider_id=fields.get("gateway_tracking_id", label, ""),
+            idempotency_key=fields.get("idempotency_key", label, ""),
         )
 
 

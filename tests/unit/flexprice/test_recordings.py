@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,6 @@ from storefront.flexprice import (
     Invoice,
     NotFound,
     ObjectList,
-    Payment,
     Plan,
     Price,
     ProviderError,
@@ -44,6 +44,8 @@ REQUEST = CheckoutSessionRequest(
     "ext_1", "plan_1", "inr", "MONTHLY", "key", "https://s", "https://f", "https://c"
 )
 
+OPEN_INVOICE = Invoice("inv_1", "FINALIZED", "PENDING", "inr", amount_remaining=Decimal(499))
+
 # What the client asks, and how.
 CALLS: dict[tuple[str, str], Callable[[Client, str], object]] = {
     ("POST", r"/checkout/sessions"): lambda client, _id: client.create_checkout_session(REQUEST),
@@ -56,6 +58,23 @@ CALLS: dict[tuple[str, str], Callable[[Client, str], object]] = {
     ("GET", r"/plans/([^/?]+)"): lambda client, id_: client.get_plan(id_),
     ("POST", r"/plans/search"): lambda client, _id: client.list_plans(),
     ("GET", r"/subscriptions/([^/?]+)"): lambda client, id_: client.get_subscription(id_),
+    ("POST", r"/subscriptions"): lambda client, _id: client.create_subscription(
+        "ext_1", "plan_1", "inr", "MONTHLY", "r-1"
+    ),
+    ("POST", r"/subscriptions/([^/]+)/cancel"): lambda client, id_: client.cancel_subscription(
+        id_, immediately=False
+    ),
+    ("GET", r"/subscriptions/([^/]+)/schedules"): lambda client, id_: client.list_schedules(id_),
+    ("POST", r"/subscriptions/schedules/([^/]+)/cancel"): lambda client, id_: client.cancel_schedule(id_),
+    ("POST", r"/subscriptions/([^/]+)/change/v2/preview"): lambda client, id_: client.preview_plan_change(
+        id_, "plan_2"
+    ),
+    ("POST", r"/subscriptions/([^/]+)/change/v2/execute"): lambda client, id_: client.plan_change_at_renewal(
+        id_, "plan_2"
+    ),
+    ("POST", r"/payments"): lambda client, _id: client.create_payment_link(OPEN_INVOICE, "k", "https://s"),
+    ("GET", r"/customers/external/([^/]+)/entitlements"): lambda client, id_: client.list_entitlements(id_),
+    ("GET", r"/customers/usage\?customer_lookup_key=(.+)"): lambda client, id_: client.list_usage(id_),
     ("POST", r"/subscriptions/search"): lambda client, _id: client.list_subscriptions("ext_1", ["active"]),
 }
 # Answers to calls that the client does not make; the objects in them are the same.
@@ -63,8 +82,6 @@ OBJECTS = {
     ("POST", r"/plans"): Plan.from_json,
     ("POST", r"/prices"): Price.from_json,
     ("GET", r"/prices/([^/?]+)"): Price.from_json,
-    ("POST", r"/payments"): Payment.from_json,
-    ("POST", r"/subscriptions"): Subscription.from_json,
     ("POST", r"/invoices/([^/]+)/finalize"): lambda _answer: None,
 }
 ERRORS = {
@@ -130,7 +147,10 @@ def test_every_recorded_answer_is_read(name: str) -> None:
         found = ask(call, answer["status"], answer["body"])
         if isinstance(found, ObjectList):
             assert (len(found), found.unreadable) == (len(answer["body"]["items"]), 0)
-        else:
+        elif isinstance(found, list):
+            (rows,) = [rows for rows in answer["body"].values() if isinstance(rows, list)][-1:]
+            assert len(found) == len(rows)
+        elif "id" in answer["body"]:
             assert found.id == answer["body"]["id"]
 
 
