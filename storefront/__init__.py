@@ -45,6 +45,7 @@ def create_app(settings: Settings | None = None) -> Flask:
 
     # Optional: delete a folder and its line, and the shop still sells.
     for package in (
+        "billing",
         "emails",
         "operations",
     ):

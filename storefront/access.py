@@ -43,15 +43,35 @@ def grant(order: Order) -> None:
     access.plan_name = order.plan_name
     access.order_id = order.id
     access.granted_at = now
-    access.revoked_at = None
+    access.revoked_at = access.suspended_at = None
 
 
 @checkout.on_revoke
 def revoke(order: Order) -> None:
     """End what this order granted; access that a later order granted stays."""
-    access = _row(order)
-    if access is not None and access.order_id == order.id:
+    access = granted_by(order)
+    if access is not None:
         access.revoked_at = db_now()
+
+
+def granted_by(order: Order) -> PlanAccess | None:
+    """What this order granted last; a planned change may have moved it to another plan."""
+    newest_first = (
+        select(PlanAccess).where(PlanAccess.order_id == order.id).order_by(PlanAccess.granted_at.desc())
+    )
+    return db.session.scalars(newest_first).first()
+
+
+def move_to(order: Order, plan_id: str, plan_name: str) -> None:
+    """The order grants another plan from now on, and no longer the one before."""
+    now, old = db_now(), granted_by(order)
+    if old is not None and old.plan_id != plan_id:
+        old.revoked_at = now
+    of_plan = select(PlanAccess).where(PlanAccess.user_id == order.user_id, PlanAccess.plan_id == plan_id)
+    new = db.session.scalar(of_plan) or PlanAccess(user_id=order.user_id, plan_id=plan_id)
+    new.plan_name, new.order_id, new.granted_at, new.revoked_at = plan_name, order.id, now, None
+    new.suspended_at = old.suspended_at if old is not None else None
+    db.session.add(new)
 
 
 def active(user: User, now: datetime) -> list[PlanAccess]:

@@ -111,11 +111,12 @@ class PlanAccess(db.Model):  # type: ignore[name-defined]
     order_id: Mapped[int] = mapped_column(ForeignKey("checkout_orders.id"), index=True)
     granted_at: Mapped[datetime]
     revoked_at: Mapped[datetime | None]
+    suspended_at: Mapped[datetime | None]  # an invoice is overdue: access comes back when it is paid
 
     user: Mapped[User] = relationship()
     order: Mapped[Order] = relationship()
 
     def active_at(self, now: datetime) -> bool:
-        """Whether the plan may be used at `now`: not revoked, and its scheduled end has not come."""
+        """Whether the plan may be used at `now`: not ended, not suspended, and before its scheduled end."""
         ends_at = self.order.access_ends_at
-        return self.revoked_at is None and (ends_at is None or now < ends_at)
+        return self.revoked_at is None and self.suspended_at is None and (ends_at is None or now < ends_at)

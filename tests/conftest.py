@@ -101,7 +101,7 @@ def shop_tables() -> MetaData:
 
     from storefront.extensions import db
 
-    for package in ("models", "emails.models", "operations.models", "subscriptions.models"):
+    for package in ("models", "emails.models", "operations.models", "billing"):
         try:
             import_module(f"storefront.{package}")
         except ModuleNotFoundError as missing:

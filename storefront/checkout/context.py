@@ -14,7 +14,7 @@ from sqlalchemy import text, update
 from sqlalchemy.orm import Session, scoped_session
 
 from ..flexprice import AuthenticationError, Client, InvalidSecret, SharedHeader, WebhookVerifier
-from .models import Customer
+from .models import Customer, WebhookEventMixin
 from .offers import Catalog, Offer
 from .signals import flexprice_called
 
@@ -37,6 +37,9 @@ class Hooks:
     on_order_created: Callable[[Any], None] = lambda order: None
     on_fulfill: Callable[[Any], None] = lambda order: None
     on_revoke: Callable[[Any], None] = lambda order: None
+    # For an extension beside the checkout, such as subscriptions/:
+    on_event: list[Callable[[WebhookEventMixin], None]] = field(default_factory=list)  # in its transaction
+    more_work: list[Callable[[int], int]] = field(default_factory=list)  # of a turn of the worker
 
 
 @dataclass

@@ -250,11 +250,16 @@ def fulfill(order: OrderMixin, *, by: str) -> bool:
 
 
 def revoke(order: OrderMixin, *, by: str, reason: str) -> bool:
-    """Access has ended: `on_revoke` runs once, in this transaction. False when it has ended already."""
+    """Access has ended: `on_revoke` runs once, in this transaction. False when it has ended already.
+
+    It does not run where a later order of the customer grants the same plan: that one took the slot over.
+    """
+    granted = find_by_slot(order.slot or slot_of(order.customer_key, order.plan_id))
     ended = change(order, {"revoked_at": db_now(), "slot": None}, state=State.FULFILLED, revoked_at=None)
     if ended:
         log.info("order %s: access ended (%s, by %s)", order.ref, reason, by)
-        checkout().hooks.on_revoke(order)
+        if granted is None or granted.id == order.id or not granted.is_active:
+            checkout().hooks.on_revoke(order)
     return ended
 
 
@@ -304,7 +309,8 @@ def owned_plans(customer_key: str) -> set[str]:
     """Ids of the plans that a customer has, by what was sold here."""
     Order = checkout().Order
     active = (Order.customer_key == customer_key, Order.state == State.FULFILLED, Order.revoked_at.is_(None))
-    return set(session().scalars(select(Order.plan_id).where(*active)))
+    slots = session().scalars(select(Order.slot).where(*active))  # a changed plan is in the slot only
+    return {slot.rpartition(" ")[2] for slot in slots if slot}
 
 
 def mismatched_at(customer_key: str, plan_id: str) -> datetime | None:

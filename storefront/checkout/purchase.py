@@ -79,12 +79,13 @@ def _new_order(
 ) -> OrderMixin:
     now, ref = db_now(), secrets.token_hex(16)
     order: OrderMixin = checkout().Order(
-        ref=ref, slot=slot_of(customer.key, offer.plan_id), state=State.PLACED,
+        ref=ref, state=State.PLACED,
         created_at=now, status_changed_at=now, return_url=return_url(ref),
         customer_key=customer.key, customer_name=customer.name, customer_email=customer.email,
         plan_id=offer.plan_id, plan_name=offer.plan_name, currency=offer.currency,
         billing_period=offer.billing_period, amount_text=str(offer.amount),
-        session_requested_at=now, next_attempt_at=now + LOST_AFTER, **values,
+        session_requested_at=now, next_attempt_at=now + LOST_AFTER,
+        **{"slot": slot_of(customer.key, offer.plan_id), **values},
     )  # fmt: skip
     checkout().hooks.on_order_created(order)
     return order

@@ -241,7 +241,11 @@ def check_fulfilled(order: OrderMixin) -> None:
     """Read the receipt, then follow the subscription: its end may be told by no webhook."""
     if order.subscription_id and order.revoked_at is None:
         follow_subscription(order, by="worker")
-    if order.invoice_number is None and (order.invoice_id or order.session_id or order.subscription_id):
+    if (
+        order.amount
+        and order.invoice_number is None
+        and (order.invoice_id or order.session_id or order.subscription_id)
+    ):
         record_invoice(order, read_invoice(order))
 
 

@@ -147,6 +147,8 @@ def process_event(event_id: str) -> bool:
     received_at = event.received_at
     try:
         outcome = handler(event) if handler else "ignored"
+        for hook in checkout().hooks.on_event:
+            hook(event)
     except RetryLater as error:
         _retry_later(event_id, str(error))
         return False

@@ -49,6 +49,7 @@ def run_once(limit: int = 100) -> int:
     """
     done = _run(checkout().WebhookEvent, process_event, retry_event, limit)
     done += _run(checkout().Order, check_order, reschedule_order, limit)
+    done += sum(work(limit) for work in checkout().hooks.more_work)
     send(worker_ran, processed=done)
     return done
 

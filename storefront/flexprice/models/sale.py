@@ -281,8 +281,8 @@ class Payment:
 
     `status` is in upper case. A declined card changes nothing: a checkout's payment stays `INITIATED`, or
     `PENDING` on newer servers, until it succeeds. `payment_url` is where a link is paid; it may be missing
-    for some seconds, and stays when the link is dead. `provider_id` is the provider's own: `inv_…` says that the
-    page is that of an invoice which Flexprice copied to Razorpay (docs/flexprice-contract.md#j5).
+    for some seconds, and stays when the link is dead. `provider_id` is the provider's own: `inv_…` says that
+    the page is that of an invoice which Flexprice copied to Razorpay (docs/flexprice-contract.md#j5).
     """
 
     id: str

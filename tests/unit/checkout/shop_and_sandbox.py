@@ -22,6 +22,8 @@ from werkzeug.test import Client as WsgiClient
 from werkzeug.test import TestResponse
 
 from storefront.accounts import service
+from storefront.billing import Invoice as ShopInvoice
+from storefront.billing import Subscription
 from storefront.checkout import commands, orders
 from storefront.checkout.context import commit
 from storefront.emails.models import Email
@@ -166,7 +168,7 @@ class ShopAndSandbox:
                 if table.name not in KEPT_BY_SANDBOX:
                     session.orm.execute(table.delete())
         with self.shop.app_context():
-            for model in (Email, PlanAccess, OrderTransition, WebhookEvent, Order):
+            for model in (ShopInvoice, Subscription, Email, PlanAccess, OrderTransition, WebhookEvent, Order):
                 db.session.execute(delete(model))
             db.session.commit()
         self.set_price("499")

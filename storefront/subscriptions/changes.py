@@ -1,0 +1,262 @@
+"""What a customer changes: cancel, undo, change the plan, start a free one. After each, the truth is read."""
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
+
+from ..checkout import orders, purchase
+from ..checkout.context import ask, checkout, commit, db_now, rollback, session, update_where
+from ..checkout.models import Customer, OrderMixin
+from ..checkout.offers import Offer
+from ..checkout.states import ENDED_UNPAID, State, Trigger
+from ..flexprice import CustomerNotFound, FlexpriceError, InvalidRequest, NoAnswer
+from .context import change, find_subscription, get_subscription, invoices_of, subscriptions
+from .models import SubscriptionMixin
+from .sync import sync
+
+log = logging.getLogger(__name__)
+
+WRITE_TIMEOUT_S = (5.0, 25.0)
+
+
+class Refused(Exception):
+    """Flexprice, or a rule of ours, says no: a sentence for the customer."""
+
+
+def _attempt(row_id: int, call: Callable[..., Any], *args: Any, **kwargs: Any) -> InvalidRequest | None:
+    """Call, then read the truth. A lost answer and a repeated request are decided by what is read. Commits.
+
+    :returns: what Flexprice refused with, if it did.
+    """
+    refused = None
+    try:
+        ask(call, *args, timeout=WRITE_TIMEOUT_S, **kwargs)
+    except InvalidRequest as error:
+        refused = error
+    except NoAnswer as error:
+        log.warning("subscription row %s: no answer to its change: %s", row_id, error)
+    sync(row_id)
+    return refused
+
+
+def cancel(row_id: int, *, immediately: bool) -> None:
+    """End a subscription; safe to repeat. A trial is always ended at once: planned for its end it is billed.
+
+    :raises Refused: it runs on.
+    """
+    row = get_subscription(row_id)
+    if not row.runs or (row.cancel_at and not immediately):
+        return
+    call, now = checkout().client.cancel_subscription, immediately or row.in_trial
+    refused = _attempt(row_id, call, row.subscription_id, immediately=now)
+    row = get_subscription(row_id)
+    if row.runs and row.cancel_at is None:
+        raise Refused("This plan could not be cancelled now. Try again in a minute.") from refused
+
+
+def undo(row_id: int, what: str) -> None:
+    """Undo a planned end ("cancel") or a planned change of plan ("change"); safe to repeat.
+
+    :raises Refused: it is still planned.
+    """
+    row = get_subscription(row_id)
+    column = "cancel_schedule_id" if what == "cancel" else "change_schedule_id"
+    schedule_id = getattr(row, column)
+    if not row.runs or not schedule_id:
+        return
+    refused = _attempt(row_id, checkout().client.cancel_schedule, schedule_id)
+    if getattr(get_subscription(row_id), column):
+        raise Refused("This could not be undone now. Try again in a minute.") from refused
+
+
+# -- another plan -----------------------------------------------------------------------------------
+
+
+def why_not_at_renewal(row: SubscriptionMixin, offer: Offer) -> str:
+    """Why the plan cannot be changed when the period ends; empty when it can."""
+    if not row.runs or row.replaced_by:
+        return "This plan has ended."
+    if row.cancel_at:
+        return "This plan is cancelled for the end of its period. Undo that first."
+    if row.change_schedule_id:
+        return "A change of plan is already planned. Undo that first."
+    if (row.currency, row.billing_period) != (offer.currency, offer.billing_period):
+        return "At the renewal only a plan with the same currency and billing period is possible."
+    return "You have this plan." if row.plan_id == offer.plan_id else ""
+
+
+def change_at_renewal(row_id: int, offer: Offer) -> None:
+    """Plan the change; nothing is charged today. Safe to repeat.
+
+    :raises Refused: with a sentence for the customer.
+    """
+    row = get_subscription(row_id)
+    if row.planned_plan_id == offer.plan_id:
+        return
+    if why := why_not_at_renewal(row, offer):
+        raise Refused(why)
+    call = checkout().client.plan_change_at_renewal
+    refused = _attempt(row_id, call, row.subscription_id, offer.plan_id)
+    row = get_subscription(row_id)
+    if row.planned_plan_id != offer.plan_id and row.plan_id != offer.plan_id:
+        why = f"It was refused: {refused.message}" if refused else "It could not be planned now."
+        raise Refused(f"{why} Nothing was charged.")
+
+
+def why_not_today(row: SubscriptionMixin) -> str:
+    """Why the plan cannot be changed today; empty when it can."""
+    if not row.runs or row.order_ref is None or row.replaced_by:
+        return "This plan cannot be changed today."
+    if any(invoice.is_open for invoice in invoices_of(row.subscription_id)):
+        return "Pay the open invoice of your plan first."
+    return ""
+
+
+def change_today(
+    row_id: int, customer: Customer, offer: Offer, return_url: Callable[[str], str]
+) -> OrderMixin:
+    """The order by which another plan is paid; the old one is ended once it is. Commits.
+
+    :raises Refused: with a sentence for the customer.
+    """
+    row = get_subscription(row_id)
+    if why := offer.refusal or why_not_today(row):
+        raise Refused(str(why))
+    ref, key = row.order_ref or "", customer.key
+    if known := _open_change(ref):
+        if (known.plan_id, known.currency, known.billing_period) == _terms(offer):
+            return known
+        raise Refused("Another change of your plan is waiting for its payment. Cancel that order first.")
+    values: dict[str, Any] = {"replaces": ref}
+    if offer.plan_id == row.plan_id:  # only its period changes: the plan's slot is taken until it is paid
+        values["slot"] = f"{key} change {ref}"
+    try:
+        order, claimed = purchase.place_order(customer, offer, return_url, **values)
+    except (purchase.AlreadyOwned, purchase.OpenOrderExists) as error:
+        raise Refused("You have this plan, or an open order for it.") from error
+    except IntegrityError as error:  # another tab was faster
+        rollback()
+        raise Refused("Another change of your plan has just begun.") from error
+    if claimed:
+        purchase.open_session(order, by="customer")
+    return orders.get(order.id)
+
+
+def _terms(offer: Offer) -> tuple[str, str, str]:
+    return offer.plan_id, offer.currency, offer.billing_period
+
+
+def _open_change(ref: str) -> OrderMixin | None:
+    """The order that is to replace this one. One that ended unpaid makes room: nothing has changed."""
+    Order = checkout().Order
+    ended = (Order.replaces == ref, Order.state.in_(ENDED_UNPAID))
+    if update_where(Order, {"replaces": None}, *ended):
+        commit()
+    found: OrderMixin | None = session().scalar(select(Order).where(Order.replaces == ref))
+    return found
+
+
+def hand_over(_app: object, order: OrderMixin, to_state: State, **_: object) -> None:
+    """In the transaction that fulfills a change: the old order is replaced, and its end is due."""
+    if to_state != State.FULFILLED or not order.replaces:
+        return
+    old = orders.find_by_ref(order.replaces)
+    if old is None:
+        return
+    orders.change(old, {"replaced_by": order.ref, "slot": None})
+    orders.change(order, {"slot": orders.slot_of(order.customer_key, order.plan_id)})
+    if row := find_subscription(order_ref=old.ref):
+        now = db_now()
+        change(
+            row, {"replaced_by": order.ref, "end_requested_at": now, "next_attempt_at": now, "attempts": 0}
+        )
+
+
+def end_replaced(row_id: int) -> None:
+    """End a subscription that another one has replaced: at once, without credit or invoice; safe to repeat.
+
+    :raises FlexpriceError: it could not be ended now.
+    """
+    sync(row_id)
+    row = get_subscription(row_id)
+    if row.runs:
+        call = checkout().client.cancel_subscription
+        refused = _attempt(row_id, call, row.subscription_id, immediately=True, reason="replaced")
+        row = get_subscription(row_id)
+        if row.runs:
+            raise refused or NoAnswer("the replaced subscription still runs")
+    change(row, {"end_requested_at": None})
+    commit()
+
+
+# -- nothing to pay ---------------------------------------------------------------------------------
+
+
+def start_free(customer: Customer, offer: Offer, return_url: Callable[[str], str]) -> OrderMixin:
+    """Start a plan without a payment: a free one, or one that begins with a trial. Commits.
+
+    A lost answer is looked for by the worker of the checkout, by the order's reference.
+
+    :raises AlreadyOwned: the customer has the plan.
+    :raises OpenOrderExists: another order for it is open.
+    """
+    order, mine = purchase.place_order(
+        customer, _for_nothing(offer), return_url, invoice_verified_at=db_now()
+    )
+    order_id = order.id
+    if not mine:
+        return order
+    terms = (order.customer_key, order.plan_id, order.currency, order.billing_period, order.ref)
+    client = checkout().client
+    try:
+        try:
+            made = ask(client.create_subscription, *terms, timeout=WRITE_TIMEOUT_S)
+        except CustomerNotFound:
+            purchase.create_customer(customer)
+            made = ask(client.create_subscription, *terms, timeout=WRITE_TIMEOUT_S)
+    except NoAnswer:
+        return orders.get(order_id)
+    except FlexpriceError as error:
+        said = f"Flexprice did not start it: {error.status} {error.message}"[:500]
+        orders.transition(orders.get(order_id), Trigger.SESSION_REFUSED, by="customer", review_note=said)
+        commit()
+        raise
+    order = orders.get(order_id)
+    if made.status in ("active", "trialing"):
+        known: dict[str, Any] = {
+            "subscription_id": made.id,
+            "flexprice_customer_id": made.customer_id,
+            "paid_at": db_now(),
+        }
+        orders.transition(order, Trigger.PAYMENT_COMPLETED, by="customer", **known)
+    else:  # a session came with it: the plan has a price now
+        said = "Not free any more: the price has changed since it was shown"
+        orders.transition(order, Trigger.SESSION_REFUSED, by="customer", review_note=said)
+    commit()
+    return orders.get(order_id)
+
+
+def _for_nothing(offer: Offer) -> Offer:
+    return Offer(offer.plan_id, offer.plan_name, offer.currency, offer.billing_period, offer.amount * 0)
+
+
+def had_trial(customer_key: str, plan_id: str) -> bool:
+    """One trial per customer and plan, ever: a plan that was paid or tried before has none."""
+    Order = checkout().Order
+    before = (Order.customer_key == customer_key, Order.plan_id == plan_id, Order.paid_at.is_not(None))
+    return session().scalar(select(Order.id).where(*before).limit(1)) is not None
+
+
+def running_of(customer_key: str) -> list[SubscriptionMixin]:
+    """The customer's plans that run and that an order of ours granted."""
+    model = subscriptions().Subscription
+    found = select(model).where(
+        model.customer_key == customer_key,
+        model.order_ref.is_not(None),
+        model.replaced_by.is_(None),
+        model.status.in_(["active", "trialing"]),
+    )
+    return list(session().scalars(found.order_by(model.id)))

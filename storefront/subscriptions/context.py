@@ -1,0 +1,134 @@
+"""The second month as installed in the current app: its models and hooks, its clock and its rows."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, cast
+
+from flask import current_app
+from sqlalchemy import func, select
+from sqlalchemy.orm.attributes import set_committed_value
+
+from ..checkout import orders
+from ..checkout.context import after_commit, app, db_now, load, session, update_where
+from ..checkout.models import OrderMixin
+from ..checkout.signals import order_needs_attention
+from .models import InvoiceMixin, SubscriptionMixin
+from .signals import Fact, subscription_news
+
+DEFAULT_GRACE_DAYS = 3
+
+
+@dataclass
+class Hooks:
+    """The functions of the host app, see the decorators of `Subscriptions`."""
+
+    on_suspend: Callable[[Any], None] = lambda order: None
+    on_resume: Callable[[Any], None] = lambda order: None
+    on_plan_change: Callable[[Any, str, str], None] = lambda order, plan_id, plan_name: None
+
+
+@dataclass
+class Installation:
+    """The second month in one app: `app.extensions["subscriptions"]`."""
+
+    Subscription: Any
+    Invoice: Any
+    hooks: Hooks
+    usage: dict[str, tuple[float, Any]] = field(default_factory=dict)  # by customer, for a minute
+
+
+def subscriptions() -> Installation:
+    return cast(Installation, current_app.extensions["subscriptions"])
+
+
+def shop_now() -> datetime:
+    """The time that business dates are compared with: the database's, moved by CLOCK_FILE in a test shop."""
+    return db_now() + clock_offset(current_app.config.get("CLOCK_FILE"))
+
+
+def clock_offset(path: object) -> timedelta:
+    """What the sandbox wrote there, in seconds; nothing without a file. Production has none."""
+    try:
+        return timedelta(seconds=float(Path(str(path)).read_text())) if path else timedelta()
+    except (OSError, ValueError, OverflowError):
+        return timedelta()
+
+
+def grace() -> timedelta:
+    """How long an overdue invoice may stay unpaid: CHECKOUT_GRACE_DAYS, 3 by default."""
+    return timedelta(days=float(current_app.config.get("CHECKOUT_GRACE_DAYS", DEFAULT_GRACE_DAYS)))
+
+
+def change(row: Any, values: dict[str, Any], **as_it_was: Any) -> bool:
+    """Write `values` where the columns are still as they were. False: they are not, and are read again."""
+    session().flush()
+    model = type(row)
+    unchanged = [getattr(model, name) == value for name, value in as_it_was.items()]
+    if update_where(model, values, model.id == row.id, *unchanged) == 0:
+        session().refresh(row)
+        return False
+    for name, value in values.items():
+        set_committed_value(row, name, value)
+    return True
+
+
+def tell(fact: Fact, subscription: SubscriptionMixin, invoice: InvoiceMixin | None = None) -> None:
+    """Send the signal of a fact, inside the transaction."""
+    order = order_of(subscription)
+    subscription_news.send(app(), fact=fact, subscription=subscription, invoice=invoice, order=order)
+
+
+def note(row: Any, text: str) -> None:
+    """Say something to the operator, once; who is alerted after the commit."""
+    model = type(row)
+    known = func.coalesce(model.review_note, "")
+    joined = func.coalesce(model.review_note + "; ", "") + text
+    unknown = ~known.contains(text, autoescape=True)
+    if update_where(model, {"review_note": joined}, model.id == row.id, unknown):
+        after_commit(order_needs_attention, order=None, note=f"{row.subscription_id}: {text}")
+    session().refresh(row)
+
+
+def get_subscription(row_id: int) -> SubscriptionMixin:
+    return cast(SubscriptionMixin, load(subscriptions().Subscription, row_id))
+
+
+def get_invoice(row_id: int) -> InvoiceMixin:
+    return cast(InvoiceMixin, load(subscriptions().Invoice, row_id))
+
+
+def find_subscription(**columns: str) -> SubscriptionMixin | None:
+    found: SubscriptionMixin | None = session().scalar(
+        select(subscriptions().Subscription).filter_by(**columns)
+    )
+    return found
+
+
+def find_invoice(**columns: str) -> InvoiceMixin | None:
+    found: InvoiceMixin | None = session().scalar(select(subscriptions().Invoice).filter_by(**columns))
+    return found
+
+
+def subscriptions_of(customer_key: str) -> list[SubscriptionMixin]:
+    model = subscriptions().Subscription
+    return list(session().scalars(select(model).filter_by(customer_key=customer_key).order_by(model.id)))
+
+
+def invoices_of(subscription_id: str) -> list[InvoiceMixin]:
+    """Oldest first."""
+    model = subscriptions().Invoice
+    oldest_first = (model.finalized_at, model.id)
+    return list(
+        session().scalars(select(model).filter_by(subscription_id=subscription_id).order_by(*oldest_first))
+    )
+
+
+def order_of(subscription: SubscriptionMixin) -> OrderMixin | None:
+    return orders.find_by_ref(subscription.order_ref) if subscription.order_ref else None
+
+
+def check_now(row: Any) -> None:
+    """Let the worker look at it in its next turn."""
+    change(row, {"next_attempt_at": db_now()})

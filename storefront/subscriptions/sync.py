@@ -1,0 +1,252 @@
+"""Sync: read a subscription by its id and write what Flexprice says, with the access that follows from it.
+
+Several changes send no event, and a message may be late, repeated, or built from a later state
+(docs/flexprice-contract.md#j4): an event only says when to look, and dates do the same.
+"""
+
+import logging
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import exists, or_, select
+
+from ..checkout import orders
+from ..checkout.context import ask, checkout, commit, db_now, naive, rollback, session
+from ..checkout.models import OrderMixin
+from ..checkout.states import State
+from ..flexprice import RouteNotFound, Schedule, Subscription, UnreadableResponse
+from .context import (
+    change,
+    find_subscription,
+    get_subscription,
+    grace,
+    invoices_of,
+    note,
+    order_of,
+    shop_now,
+    subscriptions,
+    tell,
+)
+from .invoices import record_invoice
+from .models import SubscriptionMixin
+from .signals import Fact
+from .states import ACCESS, Access, Verdict, suspend_at, verdict
+
+log = logging.getLogger(__name__)
+
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+AT_LEAST_EVERY = 12 * HOUR  # of real time, whatever the dates say
+REMIND_BEFORE_RENEWAL, REMIND_BEFORE_TRIAL_END = DAY, 3 * DAY
+# After a period's end: the period rolls, its invoice is computed, and is final 2 h later
+# (docs/flexprice-contract.md#j2).
+AFTER_PERIOD_END = (2 * MINUTE, 20 * MINUTE, 2.3 * HOUR, 2.9 * HOUR, 3.5 * HOUR)
+PLANS = "plan_change"
+
+
+def sync(row_id: int) -> bool:
+    """Read one subscription with its invoices and plans for it, and write the truth. Commits.
+
+    :returns: False: another sync was faster; it is due again.
+    :raises FlexpriceError: it could not be read whole: nothing is written.
+    """
+    row = get_subscription(row_id)
+    version, subscription_id = row.version, row.subscription_id
+    client = checkout().client
+    told = ask(client.get_subscription, subscription_id)
+    listed = ask(client.list_invoices, subscription_id)
+    planned = _planned(subscription_id) if told.status != "cancelled" else []
+    theirs = row.flexprice_customer_id or ask(client.get_customer_by_external_id, row.customer_key).id
+    row = get_subscription(row_id)
+    if told.customer_id != theirs:
+        raise UnreadableResponse("the subscription belongs to another customer")
+    if listed.unreadable:
+        raise UnreadableResponse("an invoice of the subscription cannot be read")
+    own = [bill for bill in listed if (bill.subscription_id, bill.customer_id) == (told.id, told.customer_id)]
+    if not _write(row, told, planned, version):
+        rollback()
+        return False
+    for bill in own:
+        record_invoice(row, bill)
+    settle_access(row)
+    remind(row)
+    _plan_next_look(row)
+    commit()
+    return True
+
+
+def _planned(subscription_id: str) -> list[Schedule]:
+    try:
+        found = ask(checkout().client.list_schedules, subscription_id)
+    except RouteNotFound:
+        return []
+    return [one for one in found if one.status == "pending"]
+
+
+def _write(row: SubscriptionMixin, told: Subscription, planned: list[Schedule], version: int) -> bool:
+    before = (row.status, row.cancel_at, row.plan_id)
+    ends = next((one for one in planned if one.type == "cancellation"), None)
+    changes = next((one for one in planned if one.type == PLANS), None)
+    values: dict[str, Any] = {
+        "version": version + 1,
+        "synced_at": db_now(),
+        "attempts": 0,
+        "flexprice_customer_id": told.customer_id,
+        "status": told.status,
+        "plan_id": told.plan_id,
+        "plan_name": told.plan_name or (row.plan_name if told.plan_id == row.plan_id else told.plan_id),
+        "currency": told.currency[:3] or row.currency,
+        "billing_period": told.billing_period[:20] or row.billing_period,
+        "period_start": naive(told.current_period_start),
+        "period_end": naive(told.current_period_end),
+        "trial_end": naive(told.trial_end),
+        "cancel_at": naive(told.cancel_at),
+        "cancel_schedule_id": ends.id if ends else None,
+        "change_schedule_id": changes.id if changes else None,
+        "planned_plan_id": changes.target_plan_id or None if changes else None,
+        "planned_at": naive(changes.scheduled_at) if changes else None,
+    }
+    if not change(row, values, version=version):
+        return False
+    if before[0]:  # it was read before
+        _tell_changes(row, *before)
+    return True
+
+
+def _tell_changes(row: SubscriptionMixin, status: str, cancel_at: datetime | None, plan_id: str) -> None:
+    if row.runs and row.cancel_at and cancel_at is None:
+        tell(Fact.CANCEL_SCHEDULED, row)
+    if row.runs and row.cancel_at is None and cancel_at:
+        tell(Fact.CANCEL_UNDONE, row)
+    if row.plan_id != plan_id:
+        _plan_changed(row)
+
+
+def _plan_changed(row: SubscriptionMixin) -> None:
+    """Flexprice changed the plan of the same subscription: the order grants the new one from now on."""
+    order = order_of(row)
+    if order is not None and order.is_active and row.replaced_by is None:
+        slot = orders.slot_of(order.customer_key, row.plan_id)
+        taken = orders.find_by_slot(slot)
+        if taken is not None and taken.id != order.id:
+            note(row, "The customer has the plan that this subscription changed to a second time")
+            slot = order.slot or ""
+        orders.change(order, {"slot": slot or None})
+        subscriptions().hooks.on_plan_change(order, row.plan_id, row.plan_name)
+    tell(Fact.PLAN_CHANGED, row)
+
+
+# -- access -----------------------------------------------------------------------------------------
+
+
+def settle_access(row: SubscriptionMixin) -> None:
+    """Suspend, resume or end access by what is written; the host's hooks run in this transaction."""
+    bills = [] if row.replaced_by else [invoice.bill for invoice in invoices_of(row.subscription_id)]
+    change(row, {"suspend_at": suspend_at(bills, grace())})
+    says = verdict(row.status, row.suspend_at, shop_now())
+    before = Access(row.access)
+    after = ACCESS.get((before, says))
+    if before is Access.ENDED and says is not Verdict.OVER:
+        note(row, "Its access has ended, but Flexprice says that it runs")
+    if after is None or not change(row, {"access": after}, access=before):
+        return
+    order = order_of(row)
+    log.info("subscription %s: access %s -> %s (%s)", row.subscription_id, before, after, says)
+    if after is Access.ENDED:
+        if order is not None:
+            orders.revoke(order, by="worker", reason="the subscription was cancelled")
+        if row.replaced_by is None:
+            tell(Fact.ENDED, row)
+        return
+    hooks = subscriptions().hooks
+    if order is not None and order.is_active:
+        (hooks.on_suspend if after is Access.SUSPENDED else hooks.on_resume)(order)
+    tell(Fact.SUSPENDED if after is Access.SUSPENDED else Fact.RESUMED, row)
+
+
+def remind(row: SubscriptionMixin) -> None:
+    """What is due by the date alone: also when the event was missed, which is never sent again."""
+    now = shop_now()
+    if row.replaced_by or row.cancel_at or row.access == Access.ENDED:
+        return
+    end = row.period_end
+    renews = row.status == "active" and end and end - REMIND_BEFORE_RENEWAL <= now < end
+    if renews and row.renewal_told_for != end:
+        change(row, {"renewal_told_for": end})
+        tell(Fact.RENEWAL_COMING, row)
+    over = row.trial_end
+    if row.in_trial and over and over - REMIND_BEFORE_TRIAL_END <= now < over and row.trial_told_for != over:
+        change(row, {"trial_told_for": over})
+        tell(Fact.TRIAL_ENDING, row)
+
+
+def _plan_next_look(row: SubscriptionMixin) -> None:
+    now, real_now = shop_now(), db_now()
+    late = row.runs and row.period_end is not None and row.period_end <= now  # billing has not run yet
+    next_look = real_now + (MINUTE if late else AT_LEAST_EVERY)
+    if row.access == Access.ENDED and not any(i.is_open for i in invoices_of(row.subscription_id)):
+        next_look = real_now + 7 * DAY
+    coming = [moment for moment in _dates(row) if moment > now]
+    change(row, {"due_at": min(coming, default=None), "next_attempt_at": next_look})
+
+
+def _dates(row: SubscriptionMixin) -> list[datetime]:
+    """When something may change at Flexprice, or by the date alone; in shop time."""
+    dates: list[datetime | None] = [
+        row.suspend_at,
+        *(i.overdue_from for i in invoices_of(row.subscription_id)),
+    ]
+    if row.runs:
+        dates += [
+            end + wait for end in (row.period_start, row.period_end) if end for wait in AFTER_PERIOD_END
+        ]
+        dates += [row.cancel_at + 2 * MINUTE] if row.cancel_at else []
+        dates += [row.period_end - REMIND_BEFORE_RENEWAL] if row.period_end else []
+    if row.in_trial and row.trial_end:
+        dates += [row.trial_end - REMIND_BEFORE_TRIAL_END, row.trial_end + 16 * MINUTE]
+    return [moment for moment in dates if moment]
+
+
+# -- which subscriptions ----------------------------------------------------------------------------
+
+
+def adopt_orders(limit: int = 100) -> int:
+    """Give each fulfilled order its row: after a sale, and after the second month was installed. Commits."""
+    Order, model = checkout().Order, subscriptions().Subscription
+    fulfilled = (
+        Order.state == State.FULFILLED,
+        Order.revoked_at.is_(None),
+        Order.subscription_id.is_not(None),
+    )
+    known = exists().where(or_(model.order_ref == Order.ref, model.subscription_id == Order.subscription_id))
+    without = list(session().scalars(select(Order).where(*fulfilled, ~known).limit(limit)))
+    for order in without:
+        session().add(_row_of(order))
+    commit()
+    return len(without)
+
+
+def _row_of(order: OrderMixin) -> SubscriptionMixin:
+    now = db_now()
+    row: SubscriptionMixin = subscriptions().Subscription(
+        subscription_id=order.subscription_id, customer_key=order.customer_key,
+        flexprice_customer_id=order.flexprice_customer_id or "", order_ref=order.ref, access=Access.GRANTED,
+        plan_id=order.plan_id, plan_name=order.plan_name, currency=order.currency,
+        billing_period=order.billing_period, next_attempt_at=now, replaced_by=order.replaced_by,
+        end_requested_at=now if order.replaced_by else None,
+    )  # fmt: skip
+    return row
+
+
+def discover(customer_key: str, flexprice_customer_id: str) -> None:
+    """Keep subscriptions that were made in the dashboard: shown, and without access. Commits."""
+    statuses = ("active", "trialing", "paused")
+    for told in ask(checkout().client.list_subscriptions, customer_key, statuses):
+        ours = told.customer_id == flexprice_customer_id and not told.metadata.get("order_ref")
+        if ours and find_subscription(subscription_id=told.id) is None:
+            row = subscriptions().Subscription(
+                subscription_id=told.id, customer_key=customer_key, flexprice_customer_id=told.customer_id,
+                plan_id=told.plan_id, plan_name=told.plan_name or told.plan_id, currency=told.currency[:3],
+                billing_period=told.billing_period[:20], next_attempt_at=db_now(),
+            )  # fmt: skip
+            session().add(row)
+    commit()

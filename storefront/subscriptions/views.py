@@ -1,0 +1,296 @@
+"""The billing page and its forms. A GET changes nothing but what the return address claims."""
+
+import logging
+import time
+from datetime import UTC
+from typing import Any
+
+from flask import abort, current_app, redirect, render_template, request, url_for
+from flask.typing import ResponseReturnValue
+from sqlalchemy import select
+
+from ..checkout import purchase
+from ..checkout import views as checkout_views
+from ..checkout.context import PAGE_TIMEOUT_S, ask, checkout, commit, db_now, rollback, session
+from ..checkout.models import Customer
+from ..checkout.offers import Offer, PlanOnSale, Refusal
+from ..checkout.protection import base_url, is_payment_url, return_url
+from ..checkout.states import State
+from ..checkout.views import login_url, usable_id
+from ..flexprice import CustomerFeature, FlexpriceError
+from . import changes, payments
+from .context import find_invoice, find_subscription, invoices_of, shop_now, subscriptions, subscriptions_of
+from .models import InvoiceMixin, SubscriptionMixin
+from .states import Link
+
+log = logging.getLogger(__name__)
+
+USAGE_IS_KEPT_S = 60.0
+UNAVAILABLE = "This could not be done at the moment. This request did not charge you. Try again in a minute."
+
+
+# -- seeing -----------------------------------------------------------------------------------------
+
+
+def billing() -> ResponseReturnValue:
+    customer = checkout().hooks.customer_loader()
+    if customer is None:
+        return redirect(login_url(url_for("subscriptions.billing")), 302)
+    rows = subscriptions_of(customer.key)
+    bills = {row.subscription_id: [i for i in invoices_of(row.subscription_id) if _shown(i)] for row in rows}
+    commit()
+    return page(
+        "billing.html",
+        subscriptions=rows,
+        invoices=bills,
+        features=features_of(customer) if any(row.runs for row in rows) else None,
+        payable=_payable(rows, bills),
+        said=request.args.get("said", ""),
+    )
+
+
+def _shown(invoice: InvoiceMixin) -> bool:
+    return invoice.status in ("FINALIZED", "VOIDED")
+
+
+def _payable(rows: list[SubscriptionMixin], bills: dict[str, list[InvoiceMixin]]) -> set[int]:
+    """Open invoices with a button. Those of a replaced plan are not asked for, nor those for a person."""
+    return {
+        invoice.id
+        for row in rows
+        if row.replaced_by is None
+        for invoice in bills[row.subscription_id]
+        if invoice.is_open and invoice.link != Link.REVIEW and invoice.money_seen_at is None
+    }
+
+
+def features_of(customer: Customer) -> dict[str, Any]:
+    """What the customer may use and has used, read at most once a minute; `rows` None: it cannot be read."""
+    cache = subscriptions().usage
+    known = cache.get(customer.key)
+    if known and time.monotonic() - known[0] < USAGE_IS_KEPT_S:
+        return dict(known[1])
+    rows: list[CustomerFeature] | None = None
+    try:
+        client = checkout().client
+        metered = {f.name: f for f in ask(client.list_usage, customer.key, timeout=PAGE_TIMEOUT_S)}
+        granted = ask(client.list_entitlements, customer.key, timeout=PAGE_TIMEOUT_S)
+        rows = [metered.get(feature.name, feature) for feature in granted]
+    except FlexpriceError as error:
+        log.warning("The usage of a customer cannot be read: %s", error)
+    found = {"rows": rows, "as_of": shop_now().replace(tzinfo=UTC)}
+    if len(cache) > 1000:
+        cache.clear()
+    cache[customer.key] = (time.monotonic(), found)
+    return found
+
+
+def pdf(invoice_id: str) -> ResponseReturnValue:
+    invoice = _own_invoice(invoice_id)
+    if not _shown(invoice):
+        abort(404)
+    name = invoice.number or "invoice"
+    try:
+        content = ask(checkout().client.get_invoice_pdf, invoice.invoice_id, timeout=PAGE_TIMEOUT_S)
+    except FlexpriceError as error:
+        log.warning("invoice %s: no PDF: %s", invoice_id, error)
+        return said("No PDF at the moment", "The PDF of this invoice cannot be made at the moment.", 503)
+    safe = "".join(c if c.isascii() and (c.isalnum() or c in "-_") else "-" for c in name)
+    headers = {
+        "Content-Type": "application/pdf",
+        "Content-Disposition": f'inline; filename="{safe}.pdf"',
+        "Cache-Control": "private, no-store",
+        "Content-Security-Policy": "default-src 'none'; sandbox",
+    }
+    return content, 200, headers
+
+
+# -- paying -----------------------------------------------------------------------------------------
+
+
+def pay(invoice_id: str) -> ResponseReturnValue:
+    invoice = _own_invoice(invoice_id)
+    came_from = base_url() + url_for("subscriptions.returned", invoice_id=invoice.invoice_id)
+    where = payments.pay(invoice.id, came_from)
+    if where and is_payment_url(where):
+        return redirect(where, 303)
+    return redirect(url_for("subscriptions.billing"), 303)
+
+
+def returned(invoice_id: str) -> ResponseReturnValue:
+    if checkout().hooks.customer_loader() is None:
+        return redirect(login_url(request.full_path.rstrip("?")), 302)
+    invoice = _own_invoice(invoice_id)
+    payments.note_return(invoice, request.args.get("razorpay_payment_link_status") == "paid")
+    return redirect(url_for("subscriptions.billing"), 303)
+
+
+# -- cancelling -------------------------------------------------------------------------------------
+
+
+def cancel(subscription_id: str) -> ResponseReturnValue:
+    row = _own_subscription(subscription_id)
+    at_once = row.in_trial or (may_cancel_now() and request.values.get("when") == "now")
+    if request.method == "GET":
+        return page("cancel.html", subscription=row, at_once=at_once, may_cancel_now=may_cancel_now())
+    return _do(changes.cancel, row.id, immediately=at_once)
+
+
+def may_cancel_now() -> bool:
+    """CHECKOUT_CANCEL_IMMEDIATELY: whether customers may end a plan before its period ends."""
+    return bool(current_app.config.get("CHECKOUT_CANCEL_IMMEDIATELY"))
+
+
+def undo(subscription_id: str) -> ResponseReturnValue:
+    row = _own_subscription(subscription_id)
+    what = "change" if request.form.get("what") == "change" else "cancel"
+    return _do(changes.undo, row.id, what)
+
+
+# -- another plan -----------------------------------------------------------------------------------
+
+
+def change(subscription_id: str) -> ResponseReturnValue:
+    row, customer = _own_subscription(subscription_id), _customer()
+    snapshot = ask(checkout().catalog.for_sale)
+    row = _own_subscription(subscription_id)
+    plan = snapshot.plan(request.values.get("plan", ""))
+    offer = _offer_of(plan, row)
+    if offer is None:
+        return page("change.html", subscription=row, offers=_other_offers(snapshot.plans, row), offer=None)
+    if request.method == "GET":
+        return page("change.html", subscription=row, offer=offer, **_why_not(row, offer))
+    if request.form.get("when") == "today":
+        return _change_today(row, customer, offer)
+    return _do(changes.change_at_renewal, row.id, offer)
+
+
+def _offer_of(plan: PlanOnSale | None, row: SubscriptionMixin) -> Offer | None:
+    values = request.values
+    currency, period = values.get("currency", row.currency), values.get("billing_period", row.billing_period)
+    return plan.offer(currency, period) if plan else None
+
+
+def _other_offers(plans: tuple[PlanOnSale, ...], row: SubscriptionMixin) -> list[Offer]:
+    offers = [offer for plan in plans for offer in plan.offers.values() if offer.currency == row.currency]
+    same = (row.plan_id, row.billing_period)
+    return [
+        o
+        for o in offers
+        if (o.buyable or o.refusal == Refusal.FREE) and (o.plan_id, o.billing_period) != same
+    ]
+
+
+def _why_not(row: SubscriptionMixin, offer: Offer) -> dict[str, str]:
+    return {
+        "not_at_renewal": changes.why_not_at_renewal(row, offer),
+        "not_today": str(offer.refusal or changes.why_not_today(row)),
+    }
+
+
+def _change_today(row: SubscriptionMixin, customer: Customer, offer: Offer) -> ResponseReturnValue:
+    try:
+        order = changes.change_today(row.id, customer, offer, return_url)
+    except changes.Refused as refused:
+        rollback()
+        return said("Your plan was not changed", str(refused), 409)
+    return redirect(checkout_views.where_to_pay(order), 303)
+
+
+def offer_change(customer: Customer, offer: Offer) -> ResponseReturnValue | None:
+    """`before_start` of the checkout: another plan while one is active is a change of plan."""
+    if "subscriptions" not in current_app.extensions:
+        return None
+    running = changes.running_of(customer.key)
+    row = next((row for row in running if row.plan_id != offer.plan_id), None)
+    if row is None or any(row.plan_id == offer.plan_id for row in running):
+        return None
+    chosen: dict[str, Any] = {
+        "plan": offer.plan_id,
+        "currency": offer.currency,
+        "billing_period": offer.billing_period,
+    }
+    return redirect(url_for("subscriptions.change", subscription_id=row.subscription_id, **chosen), 303)
+
+
+# -- nothing to pay ---------------------------------------------------------------------------------
+
+
+def start() -> ResponseReturnValue:
+    """Start a free plan, or one with a trial; the order's page says how it goes."""
+    form = request.form
+    plan_id = usable_id(form.get("plan", ""), 400)
+    customer = checkout().hooks.customer_loader()
+    if customer is None:
+        return redirect(login_url(url_for("checkout.plan", plan_id=plan_id)), 303)
+    plan = ask(checkout().catalog.for_sale).plan(plan_id) or abort(404)
+    offer = plan.offer(form.get("currency", ""), form.get("billing_period", "")) or abort(404)
+    if not (offer.refusal == Refusal.FREE or (has_trial(plan, offer) and offer.buyable)):
+        return said("This plan has a price", "It cannot be started without a payment.", 422)
+    if has_trial(plan, offer) and changes.had_trial(customer.key, plan_id):
+        return said("Your trial is used", "There is one trial per plan. You can buy the plan.", 409)
+    if (response := offer_change(customer, offer)) is not None:
+        return response
+    try:
+        order = changes.start_free(customer, offer, return_url)
+    except (purchase.AlreadyOwned, purchase.OpenOrderExists) as other:
+        return redirect(url_for("checkout.success", ref=other.order.ref), 303)
+    return redirect(url_for("checkout.success", ref=order.ref), 303)
+
+
+def has_trial(plan: PlanOnSale, offer: Offer) -> bool:
+    terms = (offer.currency, offer.billing_period)
+    return any(p.trial_period_days > 0 for p in plan.plan.prices if (p.currency, p.billing_period) == terms)
+
+
+# -- how --------------------------------------------------------------------------------------------
+
+
+def _customer() -> Customer:
+    """Who is signed in; somebody who is not sees what a stranger sees."""
+    return checkout().hooks.customer_loader() or abort(404)
+
+
+def _own_subscription(subscription_id: str) -> SubscriptionMixin:
+    known = usable_id(subscription_id)
+    return find_subscription(subscription_id=known, customer_key=_customer().key) or abort(404)
+
+
+def _own_invoice(invoice_id: str) -> InvoiceMixin:
+    return find_invoice(invoice_id=usable_id(invoice_id), customer_key=_customer().key) or abort(404)
+
+
+def _do(act: Any, *args: Any, **kwargs: Any) -> ResponseReturnValue:
+    try:
+        act(*args, **kwargs)
+    except changes.Refused as refused:
+        rollback()
+        return said("Nothing was changed", str(refused), 409)
+    return redirect(url_for("subscriptions.billing"), 303)
+
+
+def page(template: str, **values: Any) -> str:
+    layout = current_app.config.get("CHECKOUT_LAYOUT") or "base.html"
+    real, now = db_now(), shop_now()
+    values |= {"checkout_layout": layout, "now": now, "real_now": real, "plan_names": _plan_names()}
+    return render_template(f"subscriptions/{template}", **values)
+
+
+def _plan_names() -> dict[str, str]:
+    """Names of plans that are shown by their id; of what is cached, without a call."""
+    Order = checkout().Order
+    sold = select(Order.plan_id, Order.plan_name).where(Order.state == State.FULFILLED).distinct()
+    names = {row.plan_id: row.plan_name for row in session().execute(sold.limit(100))}
+    cached = checkout().catalog._snapshot
+    return names | ({plan.id: plan.name for plan in cached.plans} if cached else {})
+
+
+def said(title: str, text: str, status: int) -> ResponseReturnValue:
+    return page("message.html", title=title, message=text), status
+
+
+def flexprice_failed(error: FlexpriceError) -> ResponseReturnValue:
+    """Says only what this request did."""
+    rollback()
+    log.warning("Flexprice could not be asked: %s (request %s)", error, error.request_id)
+    return said("Not available at the moment", UNAVAILABLE, 503)

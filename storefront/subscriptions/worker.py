@@ -1,0 +1,113 @@
+"""The worker's share: subscriptions and invoices that are due, one at a time, claimed by a time."""
+
+import logging
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import or_, select
+
+from ..checkout.context import backoff, commit, db_now, load, rollback, session, update_where
+from ..checkout.models import WebhookEventMixin
+from ..flexprice import FlexpriceError
+from .changes import end_replaced
+from .context import change, find_invoice, get_invoice, get_subscription, note, shop_now, subscriptions
+from .payments import check_invoice, next_gap
+from .sync import adopt_orders, sync
+
+log = logging.getLogger(__name__)
+
+LEASE = timedelta(minutes=2)  # longer than the longest call to Flexprice
+FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=2), timedelta(hours=1)
+ATTEMPTS_BEFORE_A_PERSON = 10
+
+
+def run_once(limit: int = 100) -> int:
+    """Do what is due; called by the checkout's worker.
+
+    :returns: how many rows were taken up.
+    """
+    adopt_orders(limit)
+    installed = subscriptions()
+    done = _run(installed.Subscription, check_subscription, limit)
+    return done + _run(installed.Invoice, check_link, limit)
+
+
+def _run(model: Any, act: Callable[[int, datetime], None], limit: int) -> int:
+    done = 0
+    while done < limit and (claimed := _claim(model)):
+        row_id, until = claimed
+        try:
+            act(row_id, until)
+        except Exception as error:
+            rollback()
+            expected = isinstance(error, FlexpriceError)
+            log.warning("%s %s: %s", model.__name__, row_id, error, exc_info=not expected)
+            _retry_later(model, row_id, until, error)
+        done += 1
+    return done
+
+
+def _claim(model: Any) -> tuple[int, datetime] | None:
+    """Take a row that is due in real time, or by a date that the shop's clock has passed. Commits."""
+    dates = hasattr(model, "due_at")
+    while True:
+        now, today = db_now(), shop_now()
+        due = model.next_attempt_at <= now
+        due = or_(due, model.due_at <= today) if dates else due
+        found = select(model.id).where(due).order_by(model.next_attempt_at).limit(1)
+        row_id = session().scalar(found.with_for_update(skip_locked=True))
+        if row_id is None:
+            commit()
+            return None
+        values: dict[str, Any] = {"next_attempt_at": now + LEASE, "attempts": model.attempts + 1}
+        values |= {"due_at": None} if dates else {}
+        claimed = update_where(model, values, model.id == row_id, due)
+        commit()
+        if claimed == 1:
+            return row_id, now + LEASE
+
+
+def check_subscription(row_id: int, until: datetime) -> None:
+    if get_subscription(row_id).end_requested_at:
+        end_replaced(row_id)
+    elif not sync(row_id):
+        change(get_subscription(row_id), {"next_attempt_at": db_now() + FIRST_RETRY})
+        commit()
+
+
+def check_link(row_id: int, until: datetime) -> None:
+    settled = check_invoice(row_id)
+    invoice = get_invoice(row_id)
+    gap = None if settled else db_now() + next_gap(invoice)
+    change(invoice, {"next_attempt_at": gap}, next_attempt_at=until)
+    commit()
+
+
+def _retry_later(model: Any, row_id: int, until: datetime, error: Exception) -> None:
+    row = load(model, row_id)
+    if row.attempts == ATTEMPTS_BEFORE_A_PERSON:
+        note(row, f"Ten attempts failed: {type(error).__name__}")
+    gap = backoff(row.attempts, FIRST_RETRY, LONGEST_RETRY)
+    change(row, {"next_attempt_at": db_now() + gap}, next_attempt_at=until)
+    commit()
+
+
+# -- events -----------------------------------------------------------------------------------------
+
+
+def on_event(event: WebhookEventMixin) -> None:
+    """An event only says when to look: what it tells may be late, repeated, or from a later state."""
+    group = event.event_type.partition(".")[0]
+    if group not in ("subscription", "invoice", "payment"):
+        return
+    model = subscriptions().Subscription
+    named = model.subscription_id == event.object_id
+    if group == "invoice":
+        invoice = find_invoice(invoice_id=event.object_id)
+        named = model.subscription_id == (invoice.subscription_id if invoice else "")
+    elif group == "payment":
+        invoice = find_invoice(payment_id=event.object_id)
+        named = model.subscription_id == (invoice.subscription_id if invoice else "")
+    customers = model.flexprice_customer_id == event.customer_id if event.customer_id else named
+    update_where(model, {"next_attempt_at": db_now()}, or_(named, customers))

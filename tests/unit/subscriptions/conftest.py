@@ -1,0 +1,144 @@
+"""A shop and a legacy sandbox that share one clock, with a buyer who pays."""
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from flask import Flask
+
+from storefront import create_app
+from storefront.billing import Invoice, Subscription
+from storefront.extensions import db
+from storefront.models import Order, PlanAccess
+from storefront.sandbox.store.billing_rows import Invoice as TheirInvoice
+from storefront.sandbox.store.billing_rows import Subscription as TheirSubscription
+from storefront.sandbox.store.rows import ProviderLink
+from storefront.settings import Settings
+from storefront.subscriptions import subscription_news
+from tests.conftest import NewDatabase
+from tests.shop_fixtures import HOME
+from tests.unit.checkout.shop_and_sandbox import SANDBOX, SAME_ORIGIN, ShopAndSandbox
+
+
+class Story(ShopAndSandbox):
+    """Months of one customer, told as calls."""
+
+    def __init__(self, shop: Flask, sandbox_url: str, clock: Path) -> None:
+        super().__init__(shop, sandbox_url)
+        self.clock = clock
+        self.facts: list[str] = []
+        subscription_news.connect(self._heard, shop)
+        shop.config["CLOCK_FILE"] = str(clock)
+        self.must("/_sandbox/switches", generation="legacy")
+        self.browser = self.sign_in("asha")
+
+    def _heard(self, _app: Flask, fact: str, **_: Any) -> None:
+        self.facts.append(str(fact))
+
+    def must(self, path: str, **body: Any) -> Any:
+        answer = self._sandbox(path, json=body)
+        assert answer.status_code < 300, answer.text
+        return answer.json
+
+    # -- what happens
+
+    def bought(self, plan: str = "starter") -> Subscription:
+        assert self.buy(self.browser, plan).status_code == 303
+        self.on_payment_page(self.sessions()[-1], "pay")
+        self.settle()
+        return self.subscriptions()[-1]
+
+    def settle(self, deliver: bool = True) -> None:
+        """Every message arrives, and the worker has nothing left to do."""
+        if deliver:
+            self.deliver(*self.events("checkout.", "subscription.", "invoice.", "payment."))
+        for _ in range(4):
+            self.work()
+
+    def until(self, target: str, thing: str, deliver: bool = True) -> None:
+        answer = self.must("/_sandbox/clock", until=target, id=thing)
+        self._read_clock(answer["now"])
+        self.settle(deliver)
+
+    def advance(self, step: str, deliver: bool = True) -> None:
+        self._read_clock(self.must("/_sandbox/clock", advance=step)["now"])
+        self.settle(deliver)
+
+    def _read_clock(self, now: str) -> None:
+        moment = datetime.fromisoformat(now)
+        self.clock.write_text(str((moment - datetime.now(UTC)).total_seconds()))
+        self.forget_prices()
+
+    def press(self, path: str, **data: Any) -> Any:
+        return self.browser.post(path, base_url=HOME, data=data, headers=SAME_ORIGIN)
+
+    def see(self, path: str = "/billing") -> str:
+        answer = self.browser.get(path, base_url=HOME)
+        assert answer.status_code == 200, answer.text
+        return str(answer.text)
+
+    def press_pay(self, invoice: Invoice) -> str:
+        answer = self.press(f"/billing/invoices/{invoice.invoice_id}/pay")
+        assert answer.status_code == 303, answer.text
+        return str(answer.location)
+
+    def at_provider(self, url: str, what: str) -> None:
+        assert url.startswith(SANDBOX), url
+        self.must("/_sandbox/provider", action=what, link=url)
+
+    def due_again(self) -> None:
+        """The worker does not wait for its real time."""
+        with self.wire.other_process(), self.shop.app_context():
+            for model in (Subscription, Invoice):
+                for row in db.session.scalars(db.select(model)):
+                    if row.next_attempt_at:
+                        row.next_attempt_at = datetime(2020, 1, 1)
+            db.session.commit()
+
+    # -- what is true
+
+    def subscriptions(self) -> list[Subscription]:
+        return self._shop_rows(Subscription)
+
+    def bills(self) -> list[Invoice]:
+        return self._shop_rows(Invoice)
+
+    def open_bill(self) -> Invoice:
+        (bill,) = [bill for bill in self.bills() if bill.is_open]
+        return bill
+
+    def their_subscriptions(self) -> list[TheirSubscription]:
+        return self._rows_of(TheirSubscription)
+
+    def their_invoices(self) -> list[TheirInvoice]:
+        return self._rows_of(TheirInvoice)
+
+    def links(self) -> list[ProviderLink]:
+        return self._rows_of(ProviderLink)
+
+    def plan_access(self) -> list[PlanAccess]:
+        return self._shop_rows(PlanAccess)
+
+    def has_access(self, plan: str = "") -> bool:
+        """Whether a plan (of this name) may be used."""
+        rows = self.plan_access()
+        return any(r.revoked_at is None and r.suspended_at is None and plan in r.plan_name for r in rows)
+
+    def the_orders(self) -> list[Order]:
+        return self._shop_rows(Order)
+
+
+@pytest.fixture
+def story(
+    env: dict[str, str], sqlite_in: NewDatabase, sandbox_in: NewDatabase, tmp_path: Path
+) -> Iterator[Story]:
+    (tmp_path / "shop").mkdir()
+    (tmp_path / "sandbox").mkdir()
+    shop = create_app(Settings.from_env(env | {"DATABASE_URL": sqlite_in(tmp_path / "shop")}))
+    told = Story(shop, sandbox_in(tmp_path / "sandbox"), tmp_path / "clock")
+    yield told
+    told.close()
+    with shop.app_context():
+        db.engine.dispose()

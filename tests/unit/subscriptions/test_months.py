@@ -1,0 +1,260 @@
+"""Months with the sandbox, on a legacy store: what happened at Flexprice is what the shop says."""
+
+from storefront.sandbox.store.values import stable_id
+from tests.shop_fixtures import HOME
+from tests.unit.checkout.shop_and_sandbox import SANDBOX
+from tests.unit.subscriptions.conftest import Story
+
+
+def test_the_first_renewal_is_skipped_and_the_second_paid(story: Story) -> None:
+    sub = story.bought()
+    assert (sub.access, sub.status) == ("granted", "active")
+    assert "Nothing is charged automatically" in story.see()
+    story.until("period_end", sub.subscription_id)
+    story.advance("4h")
+    assert not [bill for bill in story.bills() if bill.is_open]
+    assert story.has_access()
+    story.until("invoice_finalized", sub.subscription_id)
+    bill = story.open_bill()
+    assert bill.number
+    assert f"Pay {bill.number}" in story.see()
+    link = story.press_pay(bill)
+    assert story.press_pay(bill) == link
+    story.at_provider(link, "pay")
+    story.settle()
+    assert not [bill for bill in story.bills() if bill.is_open]
+    assert story.bills()[-1].link == "settled"
+    assert story.facts.count("invoice_ready") == story.facts.count("invoice_paid") == 1
+    assert story.has_access()
+
+
+def test_ignored_until_suspended_then_paid(story: Story) -> None:
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    story.advance("25h")
+    assert "overdue" in story.see()
+    assert story.has_access()
+    story.advance("73h")
+    assert not story.has_access()
+    assert story.subscriptions()[0].access == "suspended"
+    link = story.press_pay(story.open_bill())
+    story.at_provider(link, "pay")
+    story.settle()
+    assert story.has_access()
+    for fact in ("invoice_ready", "invoice_overdue", "suspended", "invoice_paid", "resumed"):
+        assert story.facts.count(fact) == 1, story.facts
+
+
+def test_declined_then_paid_by_the_same_link(story: Story) -> None:
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    link = story.press_pay(story.open_bill())
+    story.at_provider(link, "decline")
+    story.settle()
+    assert story.press_pay(story.open_bill()) == link
+    story.at_provider(link, "pay")
+    story.settle()
+    assert story.bills()[-1].paid
+
+
+def test_a_dead_link_is_followed_by_a_new_one(story: Story) -> None:
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    link = story.press_pay(story.open_bill())
+    story.at_provider(link, "expire_link")
+    second = story.press_pay(story.open_bill())
+    assert second != link
+    assert story.open_bill().attempt == 2
+    story.at_provider(second, "pay")
+    story.settle()
+    assert story.bills()[-1].paid
+
+
+def test_a_lost_answer_makes_no_second_link(story: Story) -> None:
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    before = len(story.links())
+    story.wire.faults[("POST", "/v1/payments")] = "lost"
+    assert story.press_pay(story.open_bill()).endswith("/billing")
+    assert "being prepared" in story.see()
+    story.due_again()
+    story.settle()
+    assert story.open_bill().link == "open"
+    assert len(story.links()) == before + 1
+
+
+def test_without_any_webhook(story: Story) -> None:
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id, deliver=False)
+    story.until("invoice_finalized", sub.subscription_id, deliver=False)
+    link = story.press_pay(story.open_bill())
+    story.at_provider(link, "pay")
+    back = f"/billing/invoices/{story.open_bill().invoice_id}/return?razorpay_payment_link_status=paid"
+    assert story.browser.get(back, base_url=HOME).status_code == 303
+    assert "do not pay again" in story.see()
+    story.settle(deliver=False)
+    assert story.bills()[-1].paid
+
+
+def test_cancelled_undone_and_over(story: Story) -> None:
+    sub = story.bought()
+    path = f"/billing/subscriptions/{sub.subscription_id}"
+    assert "Nothing is refunded" in story.see(f"{path}/cancel")
+    assert story.press(f"{path}/cancel").status_code == 303
+    assert story.press(f"{path}/cancel").status_code == 303
+    assert "then it ends" in story.see()
+    assert story.press(f"{path}/undo", what="cancel").status_code == 303
+    assert story.press(f"{path}/undo", what="cancel").status_code == 303
+    assert story.subscriptions()[0].cancel_at is None
+    assert story.facts == ["cancel_scheduled", "cancel_undone"]
+    assert story.press(f"{path}/cancel").status_code == 303
+    assert story.has_access()
+    story.until("period_end", sub.subscription_id)
+    assert not story.has_access()
+    assert story.subscriptions()[0].access == "ended"
+    assert story.facts[-1] == "ended"
+    assert "Your plan has ended" in story.see()
+
+
+def test_a_lost_answer_to_a_cancel(story: Story) -> None:
+    sub = story.bought()
+    story.wire.faults["POST", f"/v1/subscriptions/{sub.subscription_id}/cancel"] = "lost"
+    assert story.press(f"/billing/subscriptions/{sub.subscription_id}/cancel").status_code == 303
+    assert story.subscriptions()[0].cancel_at
+
+
+def test_changed_today(story: Story) -> None:
+    sub = story.bought()
+    answer = story.buy(story.browser, "team")
+    assert f"/billing/subscriptions/{sub.subscription_id}/change" in answer.location
+    page = story.see(answer.location)
+    assert "not refunded" in page
+    data = dict(part.split("=") for part in answer.location.partition("?")[2].split("&"))
+    paying = story.press(answer.location.partition("?")[0], when="today", **data)
+    assert paying.status_code == 303
+    again = story.press(answer.location.partition("?")[0], when="today", **data)
+    assert again.location == paying.location
+    assert story.has_access("Starter")
+    story.on_payment_page(story.sessions()[-1], "pay")
+    story.settle()
+    old, new = story.subscriptions()
+    assert (old.status, old.access, new.access) == ("cancelled", "ended", "granted")
+    assert not story.has_access("Starter")
+    assert story.has_access("Team")
+    first, second = story.the_orders()
+    assert first.replaced_by == second.ref
+    assert "ended" not in story.facts
+
+
+def test_changed_at_the_renewal(story: Story) -> None:
+    sub = story.bought()
+    path = f"/billing/subscriptions/{sub.subscription_id}"
+    page = story.see(f"{path}/change")
+    assert "Team" in page
+    plan = stable_id("plan", "team")
+    terms = {"plan": plan, "currency": "inr", "billing_period": "MONTHLY", "when": "renewal"}
+    assert story.press(f"{path}/change", **terms).status_code == 303
+    assert "Undo the planned change" in story.see()
+    assert story.press(f"{path}/undo", what="change").status_code == 303
+    assert story.subscriptions()[0].planned_plan_id is None
+    assert story.press(f"{path}/change", **terms).status_code == 303
+    story.until("period_end", sub.subscription_id)
+    assert story.subscriptions()[0].plan_id == plan
+    assert story.has_access("Team")
+    assert not story.has_access("Starter")
+    assert story.facts.count("plan_changed") == 1
+
+
+def test_a_stranger_finds_nothing(story: Story) -> None:
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    bill = story.open_bill()
+    stranger = story.sign_in("mallory")
+    base = {"base_url": "http://127.0.0.1:8000", "headers": {"Sec-Fetch-Site": "same-origin"}}
+    for path in ("cancel", "change"):
+        assert stranger.get(f"/billing/subscriptions/{sub.subscription_id}/{path}", **base).status_code == 404
+        answer = stranger.post(f"/billing/subscriptions/{sub.subscription_id}/{path}", **base)
+        assert answer.status_code == 404
+    assert stranger.post(f"/billing/subscriptions/{sub.subscription_id}/undo", **base).status_code == 404
+    for path in ("pdf", "return"):
+        assert stranger.get(f"/billing/invoices/{bill.invoice_id}/{path}", **base).status_code == 404
+    assert stranger.post(f"/billing/invoices/{bill.invoice_id}/pay", **base).status_code == 404
+    assert bill.number not in stranger.get("/billing", **base).text
+
+
+def test_a_pdf_is_served_or_a_sentence(story: Story) -> None:
+    story.bought()
+    bill = story.bills()[0]
+    answer = story.browser.get(f"/billing/invoices/{bill.invoice_id}/pdf", base_url=HOME)
+    assert answer.status_code in (200, 503)
+    assert "no-store" in answer.headers["Cache-Control"] or answer.status_code == 503
+
+
+def test_a_payment_that_failed_and_is_claimed_is_for_a_person(story: Story) -> None:
+    """Money captured after a read said "failed" is booked nowhere: nobody is asked to pay again."""
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    link = story.press_pay(story.open_bill())
+    story.at_provider(link, "expire_link")
+    back = f"/billing/invoices/{story.open_bill().invoice_id}/return?razorpay_payment_link_status=paid"
+    assert story.browser.get(back, base_url=HOME).status_code == 303
+    story.due_again()
+    story.settle()
+    bill = story.open_bill()
+    assert bill.link == "review"
+    links = len(story.links())
+    assert story.press_pay(bill).endswith("/billing")
+    assert len(story.links()) == links
+    page = story.see()
+    assert "Please do not pay again" in page
+    assert f"Pay {bill.number}" not in page
+
+
+def test_paid_after_voiding_is_for_a_person(story: Story) -> None:
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    bill = story.open_bill()
+    link = story.press_pay(bill)
+    voided = story.wire.sandbox.post(
+        f"/v1/invoices/{bill.invoice_id}/void",
+        base_url=SANDBOX,
+        headers={"x-api-key": "sk_of_a_test"},
+        json={},
+    )
+    assert voided.status_code < 300, voided.text
+    story.at_provider(link, "pay")
+    for _ in range(2):
+        story.due_again()
+        story.settle()
+    (bill,) = [one for one in story.bills() if one.invoice_id == bill.invoice_id]
+    assert (bill.status, bill.link) == ("VOIDED", "review")
+    assert "Please do not pay again" in story.see()
+
+
+def test_a_free_plan_is_started_once(story: Story) -> None:
+    terms = {"plan": stable_id("plan", "free"), "currency": "inr", "billing_period": "MONTHLY"}
+    answer = story.press("/billing/start", **terms)
+    assert answer.status_code == 303
+    assert story.press("/billing/start", **terms).location == answer.location
+    story.settle()
+    assert story.has_access()
+    assert len(story.their_subscriptions()) == 1
+
+
+def test_a_free_plan_whose_answer_is_lost(story: Story) -> None:
+    terms = {"plan": stable_id("plan", "free"), "currency": "inr", "billing_period": "MONTHLY"}
+    story.browser.get("/plans", base_url=HOME)
+    story.wire.faults["POST", "/v1/subscriptions"] = "lost"
+    assert story.press("/billing/start", **terms).status_code == 303
+    assert not story.has_access()
+    story.wait(2)
+    story.settle()
+    assert story.has_access()
+    assert len(story.their_subscriptions()) == 1
