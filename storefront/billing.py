@@ -3,13 +3,25 @@
 Optional: without this file, the folder subscriptions/ and the line in `create_app` the shop still sells.
 """
 
+from datetime import UTC, datetime
+
+from babel.dates import format_date
 from flask import Flask
+from sqlalchemy import select
 
 from storefront import access
+from storefront.accounts.signals import billing_news
 from storefront.checkout.context import db_now
-from storefront.extensions import checkout, db
-from storefront.models import Order
-from storefront.subscriptions import InvoiceMixin, SubscriptionMixin, Subscriptions
+from storefront.extensions import checkout, db, settings
+from storefront.models import Order, User
+from storefront.money import format_money
+from storefront.subscriptions import (
+    Fact,
+    InvoiceMixin,
+    SubscriptionMixin,
+    Subscriptions,
+    subscription_news,
+)
 
 subscriptions = Subscriptions(checkout)
 
@@ -42,6 +54,37 @@ def change_plan(order: Order, plan_id: str, plan_name: str) -> None:
     access.move_to(order, plan_id, plan_name)
 
 
+def tell_customer(
+    _app: Flask, fact: Fact, subscription: Subscription, invoice: Invoice | None, order: Order | None
+) -> None:
+    """Pass a fact on to whoever writes to customers, inside its transaction."""
+    user = db.session.scalar(select(User).where(User.key == subscription.customer_key))
+    if user is None or order is None:
+        return
+    moment = {
+        Fact.RENEWAL_COMING: subscription.period_end,
+        Fact.TRIAL_ENDING: subscription.trial_end,
+        Fact.CANCEL_SCHEDULED: subscription.cancel_at,
+    }.get(fact)
+    details = {"plan": subscription.plan_name, "date": day(moment)}
+    if invoice is not None:
+        details |= {
+            "number": invoice.number or "",
+            "amount": format_money(invoice.total, invoice.currency, "en_IN"),
+            "due": day(invoice.overdue_from),
+        }
+    # A fact of an invoice happens once; one of a plan once in each version that was read.
+    which = invoice.invoice_id if invoice else f"{subscription.subscription_id} {subscription.version}"
+    billing_news.send(_app, user=user, fact=str(fact), about=f"{fact} {which}", details=details)
+
+
+def day(moment: datetime | None) -> str:
+    """A date in the shop's time zone."""
+    here = moment.replace(tzinfo=UTC).astimezone(settings().zone) if moment else None
+    return format_date(here, "d MMM y", locale="en_IN") if here else ""
+
+
 def init_app(app: Flask) -> None:
     """Register the pages below /billing."""
     subscriptions.init_app(app, db, Subscription, Invoice)
+    subscription_news.connect(tell_customer, app)

@@ -7,6 +7,7 @@ from flask import Flask
 
 from storefront.accounts.signals import (
     account_deleted,
+    billing_news,
     email_change_requested,
     email_changed,
     password_reset_requested,
@@ -22,6 +23,7 @@ def init_app(app: Flask) -> None:
     password_reset_requested.connect(outbox.enqueue_password_reset, app)
     email_change_requested.connect(outbox.enqueue_email_change, app)
     email_changed.connect(outbox.enqueue_email_changed, app)
+    billing_news.connect(outbox.enqueue_billing_news, app)
     account_deleted.connect(outbox.remove_all, app)
     app.register_blueprint(views.bp)
     app.cli.add_command(emails)

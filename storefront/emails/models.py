@@ -21,6 +21,8 @@ class Email(db.Model):  # type: ignore[name-defined]
     order_id: Mapped[int | None] = mapped_column(ForeignKey("checkout_orders.id"))
     password_reset_id: Mapped[int | None] = mapped_column(ForeignKey("password_resets.id"))
     email_change_id: Mapped[int | None] = mapped_column(ForeignKey("email_changes.id"))
+    about: Mapped[str | None] = mapped_column(String(300), unique=True)  # the fact of a plan or an invoice
+    details: Mapped[str | None] = mapped_column(Text)  # of that fact, as JSON
     recipient: Mapped[str | None] = mapped_column(String(320))  # None: the user's own address
     message_key: Mapped[str] = mapped_column(String(32), unique=True, default=random_key)  # of the Message-ID
     created_at: Mapped[datetime]

@@ -3,6 +3,7 @@
 The receivers run in the transaction of the order: they add rows and call nobody. A rollback owes nothing.
 """
 
+import json
 from datetime import timedelta
 from typing import Any
 
@@ -48,6 +49,16 @@ def enqueue_email_change(_app: Flask, user: User, change: EmailChange, **_: Any)
 def enqueue_email_changed(_app: Flask, user: User, old_email: str, **_: Any) -> None:
     """Tell the old address that it is no longer the account's."""
     add(Email(kind="email_changed", user_id=user.id, recipient=old_email), LIFETIME)
+
+
+def enqueue_billing_news(
+    _app: Flask, user: User, fact: str, about: str, details: dict[str, str], **_: Any
+) -> None:
+    """Owe the email about a fact of a plan or an invoice, once."""
+    known = select(Email.id).where(Email.about == about)
+    if user.deleted_at is None and db.session.scalar(known) is None:
+        told = json.dumps(details | {"fact": fact})
+        add(Email(kind="billing", user_id=user.id, about=about, details=told), LIFETIME)
 
 
 def remove_all(_app: Flask, user: User, **_: Any) -> None:

@@ -1,5 +1,6 @@
 """An email in words: subject, text and HTML from templates/email/<kind>/, at the time it is sent or read."""
 
+import json
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
@@ -11,6 +12,7 @@ from flask_babel import gettext as _
 from flask_babel import lazy_gettext as lazy
 
 from storefront.accounts import service
+from storefront.emails import billing
 from storefront.emails.models import Email
 from storefront.extensions import settings
 from storefront.models import Order
@@ -44,6 +46,8 @@ def render(email: Email) -> Rendered:
             "name": email.user.name if email.user.email_confirmed_at and not email.recipient else "",
             "order": order,
             "facts": facts_of(order) if order else [],
+            "billing_url": f"{base}/billing",
+            **billing_words(email),
             "account_url": f"{base}/account",
             "members_url": f"{base}/members",
             "plan_url": f"{base}/plans/{order.plan_id}" if order else base,
@@ -53,6 +57,16 @@ def render(email: Email) -> Rendered:
         }
         parts = [_text(email.kind, name, context) for name in ("subject.txt", "body.txt", "body.html")]
     return Rendered(" ".join(parts[0].split()), parts[1], parts[2])
+
+
+def billing_words(email: Email) -> dict[str, object]:
+    """Subject, sentences and facts of an email about a plan or an invoice."""
+    if not email.details:
+        return {}
+    details = json.loads(email.details)
+    subject, text = billing.TEXTS[details["fact"]]
+    facts = [(label, details[key]) for key, label in billing.LABELS.items() if details.get(key)]
+    return {"subject": subject % details, "words": text % details, "billing_facts": facts}
 
 
 def subject_of(email: Email) -> str:
