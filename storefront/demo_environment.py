@@ -55,6 +55,7 @@ def demo_environment() -> Environment:
         "MAIL_FROM": "shop@kestrel.test",
         "CHECKOUT_PAYMENT_HOSTS": f"127.0.0.1:{sandbox_port}",
         "SANDBOX_URL": sandbox,
+        "CLOCK_FILE": str(ENV_FILE.parent.resolve() / "clock"),
         "SANDBOX_WEBHOOK_URL": f"{shop}/webhooks/flexprice",
         "SANDBOX_DATABASE_URL": "sqlite:///instance/sandbox.db",
         "SANDBOX_SHOP_QA_URL": f"{shop}/qa",

@@ -72,6 +72,8 @@ class Settings:
     trusted_proxies: int = 0
     qa: str = ""
     qa_token: str = field(default="", repr=False)  # lets the sandbox read the QA result
+    grace_days: float = 3  # how long an overdue invoice may stay unpaid before its plan is paused
+    clock_file: str = ""  # the test clock: seconds to add to business dates; refused in production
     metrics_token: str = field(default="", repr=False)  # without one there is no /metrics
 
     @property
@@ -116,8 +118,14 @@ class Settings:
             qa=env.switch("QA_PAGE", ""),
             qa_token=env.token("QA_TOKEN", ""),
             metrics_token=env.token("METRICS_TOKEN", ""),
+            grace_days=env.days("CHECKOUT_GRACE_DAYS", "3"),
+            clock_file=env.str("CLOCK_FILE", ""),
         )
         env.raise_problems()
+        if settings.clock_file and settings.production:
+            raise SettingsError(
+                ["CLOCK_FILE moves the shop's time, which a shop in production must not have."]
+            )
         return settings
 
     def config(self) -> dict[str, Any]:
@@ -132,6 +140,8 @@ class Settings:
             "FLEXPRICE_WEBHOOK_HEADER": self.flexprice_webhook_header,
             "FLEXPRICE_ENVIRONMENT_ID": self.flexprice_environment_id,
             "CHECKOUT_LOGIN_ENDPOINT": "accounts.sign_in",
+            "CHECKOUT_GRACE_DAYS": self.grace_days,
+            "CLOCK_FILE": self.clock_file,
             "CHECKOUT_PAYMENT_HOSTS": list(self.payment_hosts),
             "CHECKOUT_BASE_URL": self.storefront_url,
             "CHECKOUT_ALLOWED_HOSTS": [urlsplit(self.storefront_url).netloc],
@@ -355,7 +365,14 @@ def _trusted_proxies(number: str) -> int:
     return int(number)
 
 
+def _days(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,3}(\.[0-9]{1,3})?", text):
+        raise EnvError("must be a number of days, such as 3")
+    return float(text)
+
+
 PARSERS = {
+    "days": _days,
     "api_url": _api_url,
     "api_key": _api_key,
     "webhook_secrets": _webhook_secrets,

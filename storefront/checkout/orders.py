@@ -254,7 +254,7 @@ def revoke(order: OrderMixin, *, by: str, reason: str) -> bool:
 
     It does not run where a later order of the customer grants the same plan: that one took the slot over.
     """
-    granted = find_by_slot(order.slot or slot_of(order.customer_key, order.plan_id))
+    granted = find(slot=order.slot or slot_of(order.customer_key, order.plan_id))
     ended = change(order, {"revoked_at": db_now(), "slot": None}, state=State.FULFILLED, revoked_at=None)
     if ended:
         log.info("order %s: access ended (%s, by %s)", order.ref, reason, by)

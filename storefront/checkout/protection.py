@@ -42,14 +42,16 @@ def is_payment_url(url: str | None) -> bool:
 
 
 def return_url(ref: str) -> str:
-    """The order's address without /success or /failure, as the payment page leads back to it.
+    """The order's address without /success or /failure, as the payment page leads back to it."""
+    return base_url() + url_for("checkout.success", ref=ref).removesuffix("/success")
 
-    Its host is that of this request where CHECKOUT_ALLOWED_HOSTS names it, else CHECKOUT_BASE_URL's.
-    """
+
+def base_url() -> str:
+    """Scheme and host of this request where CHECKOUT_ALLOWED_HOSTS names its host, else CHECKOUT_BASE_URL."""
     config, base = current_app.config, f"{request.scheme}://{request.host}"
     if config.get("CHECKOUT_BASE_URL") and request.host not in words(config.get("CHECKOUT_ALLOWED_HOSTS")):
         base = str(config["CHECKOUT_BASE_URL"]).rstrip("/")
-    return base + url_for("checkout.success", ref=ref).removesuffix("/success")
+    return base
 
 
 def check_origin() -> None:

@@ -17,9 +17,7 @@ TEXTS = {
     ),
     "trial_ending": (
         lazy("Your trial of %(plan)s ends soon"),
-        lazy(
-            "It ends on %(date)s. Then we send you the first invoice. If you do not want to go on, cancel before."
-        ),
+        lazy("It ends on %(date)s. Then we send you the first invoice. You can cancel before that."),
     ),
     "invoice_ready": (
         lazy("Your invoice for %(plan)s"),
@@ -35,7 +33,7 @@ TEXTS = {
     ),
     "suspended": (
         lazy("Your plan %(plan)s is paused"),
-        lazy("An invoice is overdue. Your plan comes back when it is paid. If you have paid, reply to this email."),
+        lazy("An invoice is overdue. Your plan comes back when it is paid. If it is, reply to this email."),
     ),
     "resumed": (
         lazy("Your plan %(plan)s is active again"),

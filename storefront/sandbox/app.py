@@ -17,7 +17,7 @@ def create_app(settings: SandboxSettings | None = None) -> Flask:
     settings = settings or SandboxSettings.from_env()
     app = Flask(__name__)
     app.url_map.merge_slashes = False  # Flexprice's router does not redirect a doubled slash
-    app.extensions["sandbox"] = Database(settings.database_url)
+    app.extensions["sandbox"] = Database(settings.database_url, settings.clock_file, auth.DEFAULT_STORE)
     app.extensions["sandbox_settings"] = settings
     _prepare_default_store(app.extensions["sandbox"], settings)
     app.extensions["sandbox_dispatcher"] = Dispatcher(app.extensions["sandbox"], settings)

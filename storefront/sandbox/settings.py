@@ -19,6 +19,7 @@ class SandboxSettings:
     :param webhook_url: where the default store's messages go; empty: nowhere.
     :param webhook_secrets: the default store's; each of them signs, as Svix does during a rotation.
     :param senders: messages sent at the same time, each to another customer.
+    :param clock_file: gets the seconds by which the default store's clock is ahead.
     :param seed: what the default store is filled with: `demo`, a path of a YAML or JSON file, or nothing.
     """
 
@@ -37,6 +38,7 @@ class SandboxSettings:
     allowed_hosts: tuple[str, ...] = ()
     seed: str = "demo"
     senders: int = 8
+    clock_file: str = ""
 
     @property
     def shop_url(self) -> str:
@@ -65,6 +67,7 @@ class SandboxSettings:
             generation=env.get("SANDBOX_GENERATION") or cls.generation,
             allowed_hosts=tuple(env.get("SANDBOX_ALLOWED_HOSTS", "").replace(",", " ").split()),
             seed=env.get("SANDBOX_SEED", cls.seed),
+            clock_file=env.get("CLOCK_FILE", cls.clock_file),
         )
         settings.check()
         return settings

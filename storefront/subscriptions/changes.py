@@ -163,7 +163,7 @@ def hand_over(_app: object, order: OrderMixin, to_state: State, **_: object) -> 
     """In the transaction that fulfills a change: the old order is replaced, and its end is due."""
     if to_state != State.FULFILLED or not order.replaces:
         return
-    old = orders.find_by_ref(order.replaces)
+    old = orders.find(ref=order.replaces)
     if old is None:
         return
     orders.change(old, {"replaced_by": order.ref, "slot": None})

@@ -11,7 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm.attributes import set_committed_value
 
 from ..checkout import orders
-from ..checkout.context import after_commit, app, db_now, load, session, update_where
+from ..checkout.context import after_commit, checkout, db_now, load, session, update_where
 from ..checkout.models import OrderMixin
 from ..checkout.signals import order_needs_attention
 from .models import InvoiceMixin, SubscriptionMixin
@@ -77,7 +77,7 @@ def change(row: Any, values: dict[str, Any], **as_it_was: Any) -> bool:
 def tell(fact: Fact, subscription: SubscriptionMixin, invoice: InvoiceMixin | None = None) -> None:
     """Send the signal of a fact, inside the transaction."""
     order = order_of(subscription)
-    subscription_news.send(app(), fact=fact, subscription=subscription, invoice=invoice, order=order)
+    subscription_news.send(checkout().app, fact=fact, subscription=subscription, invoice=invoice, order=order)
 
 
 def note(row: Any, text: str) -> None:
@@ -126,7 +126,7 @@ def invoices_of(subscription_id: str) -> list[InvoiceMixin]:
 
 
 def order_of(subscription: SubscriptionMixin) -> OrderMixin | None:
-    return orders.find_by_ref(subscription.order_ref) if subscription.order_ref else None
+    return orders.find(ref=subscription.order_ref) if subscription.order_ref else None
 
 
 def check_now(row: Any) -> None:

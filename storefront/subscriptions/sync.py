@@ -126,7 +126,7 @@ def _plan_changed(row: SubscriptionMixin) -> None:
     order = order_of(row)
     if order is not None and order.is_active and row.replaced_by is None:
         slot = orders.slot_of(order.customer_key, row.plan_id)
-        taken = orders.find_by_slot(slot)
+        taken = orders.find(slot=slot)
         if taken is not None and taken.id != order.id:
             note(row, "The customer has the plan that this subscription changed to a second time")
             slot = order.slot or ""

@@ -2,7 +2,7 @@
 
 Revision ID: 0001
 Revises:
-Create Date: 2026-11-27 23:10:18.271615
+Create Date: 2026-11-27 23:19:18.719124
 
 """
 
@@ -303,6 +303,8 @@ def upgrade():
         sa.Column("order_id", sa.Integer(), nullable=True),
         sa.Column("password_reset_id", sa.Integer(), nullable=True),
         sa.Column("email_change_id", sa.Integer(), nullable=True),
+        sa.Column("about", sa.String(length=300), nullable=True),
+        sa.Column("details", sa.Text(), nullable=True),
         sa.Column("recipient", sa.String(length=320), nullable=True),
         sa.Column("message_key", sa.String(length=32), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
@@ -321,6 +323,7 @@ def upgrade():
         ),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name=op.f("fk_emails_user_id")),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_emails")),
+        sa.UniqueConstraint("about", name=op.f("uq_emails_about")),
         sa.UniqueConstraint("message_key", name=op.f("uq_emails_message_key")),
         sa.UniqueConstraint("order_id", "kind", name=op.f("uq_emails_order_id")),
     )

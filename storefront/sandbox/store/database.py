@@ -73,7 +73,9 @@ class Database:
     :param url: an SQLAlchemy URL; `sqlite://` is gone with the process.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, clock_file: str = "", clock_store: str = "") -> None:
+        """:param clock_file: gets the offset of `clock_store`'s clock in seconds whenever it changes."""
+        self._clock_file, self._clock_store, self._clock_told = clock_file, clock_store, ""
         self.engine = _engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._locks: dict[str, threading.RLock] = {}
@@ -114,6 +116,16 @@ class Database:
         if state is not None:
             own = (state.switches, state.defaults, state.has_overrides)
             self._views[store] = StateView(*own, state.used_at, state.clock_offset_s)
+            self._tell_clock(store, str(state.clock_offset_s))
+
+    def _tell_clock(self, store: str, offset_s: str) -> None:
+        """A shop that reads the file has the same time; replaced in one step, so that it is never half."""
+        if not self._clock_file or store != self._clock_store or offset_s == self._clock_told:
+            return
+        half_written = Path(f"{self._clock_file}.new")
+        half_written.write_text(offset_s)
+        half_written.replace(self._clock_file)
+        self._clock_told = offset_s
 
     def known(self, store: str) -> bool:
         """Whether the store exists already."""

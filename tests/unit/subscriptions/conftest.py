@@ -19,7 +19,7 @@ from storefront.settings import Settings
 from storefront.subscriptions import subscription_news
 from tests.conftest import NewDatabase
 from tests.shop_fixtures import HOME
-from tests.unit.checkout.shop_and_sandbox import SANDBOX, SAME_ORIGIN, ShopAndSandbox
+from tests.unit.checkout.shop_and_sandbox import SAME_ORIGIN, SANDBOX, ShopAndSandbox
 
 
 class Story(ShopAndSandbox):
@@ -94,7 +94,7 @@ class Story(ShopAndSandbox):
             for model in (Subscription, Invoice):
                 for row in db.session.scalars(db.select(model)):
                     if row.next_attempt_at:
-                        row.next_attempt_at = datetime(2020, 1, 1)
+                        row.next_attempt_at = datetime(2020, 1, 1)  # noqa: DTZ001
             db.session.commit()
 
     # -- what is true

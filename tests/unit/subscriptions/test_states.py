@@ -17,7 +17,7 @@ from storefront.subscriptions.states import (
     verdict,
 )
 
-NOW = datetime(2026, 11, 27, 12)
+NOW = datetime(2026, 11, 27, 12)  # noqa: DTZ001 - naive UTC, as the tables hold it
 DAY = timedelta(days=1)
 A, V, L, N = Access, Verdict, Link, News
 
