@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from ..checkout import orders, purchase
+from ..checkout import orders, purchase, reconciliation
 from ..checkout.context import ask, checkout, commit, db_now, rollback, session, update_where
 from ..checkout.models import Customer, OrderMixin
 from ..checkout.offers import Offer
@@ -20,6 +21,7 @@ from .sync import sync
 log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = (5.0, 25.0)
+SEARCH_BEFORE_A_SECOND_TRY = timedelta(minutes=2)
 
 
 class Refused(Exception):
@@ -203,9 +205,12 @@ def start_free(customer: Customer, offer: Offer, return_url: Callable[[str], str
     :raises AlreadyOwned: the customer has the plan.
     :raises OpenOrderExists: another order for it is open.
     """
-    order, mine = purchase.place_order(
-        customer, _for_nothing(offer), return_url, invoice_verified_at=db_now()
-    )
+    nothing, verified = _for_nothing(offer), {"invoice_verified_at": db_now()}
+    order, mine = purchase.place_order(customer, nothing, return_url, **verified)
+    waited = db_now() - (order.session_requested_at or db_now())
+    lost = not mine and order.state == State.PLACED and waited > SEARCH_BEFORE_A_SECOND_TRY
+    if lost and reconciliation.restart(order):  # searched for, and there is none: begin again
+        order, mine = purchase.place_order(customer, nothing, return_url, **verified)
     order_id = order.id
     if not mine:
         return order

@@ -29,6 +29,7 @@ def common() -> dict[str, Any]:
         "time_zone": settings().time_zone,
         "support_email": settings().mail_from,
         "utc_now": utc_now,
+        "has_billing": "subscriptions" in current_app.blueprints,
         "has_emails": "emails" in current_app.blueprints,
     }
 

@@ -1,17 +1,18 @@
 """A shop and a legacy sandbox that share one clock, with a buyer who pays."""
 
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from flask import Flask
 
-from storefront import create_app
+from storefront import access, create_app
 from storefront.billing import Invoice, Subscription
-from storefront.extensions import db
-from storefront.models import Order, PlanAccess
+from storefront.emails.models import Email
+from storefront.extensions import checkout, db
+from storefront.models import Order, PlanAccess, User
 from storefront.sandbox.store.billing_rows import Invoice as TheirInvoice
 from storefront.sandbox.store.billing_rows import Subscription as TheirSubscription
 from storefront.sandbox.store.rows import ProviderLink
@@ -37,6 +38,17 @@ class Story(ShopAndSandbox):
     def _heard(self, _app: Flask, fact: str, **_: Any) -> None:
         self.facts.append(str(fact))
 
+    @property
+    def told(self) -> list[str]:
+        """What the emails are about: those that a rollback forgot are not among them."""
+        return [email.about for email in self._shop_rows(Email) if email.about]
+
+    def now(self) -> datetime:
+        offset = timedelta(seconds=float(self.clock.read_text()))
+        return datetime.now(UTC).replace(tzinfo=None) + offset
+
+    grace = timedelta(days=3)
+
     def must(self, path: str, **body: Any) -> Any:
         answer = self._sandbox(path, json=body)
         assert answer.status_code < 300, answer.text
@@ -49,6 +61,12 @@ class Story(ShopAndSandbox):
         self.on_payment_page(self.sessions()[-1], "pay")
         self.settle()
         return self.subscriptions()[-1]
+
+    def make_customer(self) -> None:
+        """As at the sign-up."""
+        with self.shop.app_context():
+            user = db.session.scalars(db.select(User)).first()
+            assert checkout.ensure_customer(access.customer_of(user))
 
     def settle(self, deliver: bool = True) -> None:
         """Every message arrives, and the worker has nothing left to do."""
