@@ -2,7 +2,7 @@
 
 from flask import Flask
 
-from storefront.operations.operator import actions
+from storefront.operations.operator import actions, billing_pages
 from storefront.operations.operator.pages import bp
 
 
@@ -11,4 +11,4 @@ def init_app(app: Flask) -> None:
     app.register_blueprint(bp)
 
 
-__all__ = ["actions", "bp", "init_app"]
+__all__ = ["actions", "billing_pages", "bp", "init_app"]

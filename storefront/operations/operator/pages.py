@@ -14,7 +14,7 @@ from storefront.checkout.states import FOR_A_PERSON, OPEN, State
 from storefront.extensions import db
 from storefront.models import Order, WebhookEvent
 from storefront.money import format_money
-from storefront.operations import audit, emails, heartbeat, webhook_rejections
+from storefront.operations import audit, billing, emails, heartbeat, webhook_rejections
 from storefront.operations.access import query_int, refuse_nul
 from storefront.operations.operator import attention, queries, timeline
 from storefront.operations.operator.decisions import digest, open_decisions
@@ -43,6 +43,7 @@ def variables() -> dict[str, Any]:
         "price": price,
         "form_key": lambda: secrets.token_hex(16),
         "has_emails": emails.in_use(),
+        "has_billing": billing.in_use(),
     }
 
 

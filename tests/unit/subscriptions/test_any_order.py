@@ -15,7 +15,7 @@ class Months:
     """One customer's months, as steps that may come in any order."""
 
     def __init__(self, story: Story, seed: int) -> None:
-        self.story, self.random = story, random.Random(seed)  # noqa: S311 - a test
+        self.story, self.random = story, random.Random(seed)
         self.subscription_id = story.bought().subscription_id
         self.path = f"/billing/subscriptions/{self.subscription_id}"
 

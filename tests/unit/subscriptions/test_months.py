@@ -1,8 +1,14 @@
 """Months with the sandbox, on a legacy store: what happened at Flexprice is what the shop says."""
 
+from typing import Any
+
+from storefront.emails.models import Email
+from storefront.emails.rendering import render
+from storefront.extensions import db
+from storefront.models import User
 from storefront.sandbox.store.values import stable_id
 from tests.shop_fixtures import HOME
-from tests.unit.checkout.shop_and_sandbox import SANDBOX
+from tests.unit.checkout.shop_and_sandbox import SAME_ORIGIN, SANDBOX
 from tests.unit.subscriptions.conftest import Story
 
 
@@ -270,3 +276,48 @@ def test_a_free_plan_that_was_never_made_begins_again(story: Story) -> None:
     story.settle()
     assert story.has_access()
     assert len(story.their_subscriptions()) == 1
+
+
+def operator(story: Story) -> Any:
+    """A browser of somebody at the operator desk."""
+    browser = story.sign_in("olga")
+    with story.shop.app_context():
+        db.session.scalar(db.select(User).filter_by(email="olga@example.com")).is_operator = True
+        db.session.commit()
+    return browser
+
+
+def test_an_operator_settles_what_is_for_a_person(story: Story) -> None:
+    test_a_payment_that_failed_and_is_claimed_is_for_a_person(story)
+    bill = story.open_bill()
+    desk = operator(story)
+    page = desk.get("/operator/billing", base_url=HOME).text
+    assert "came back as if they had paid" in page
+    settle = f"/operator/billing/invoices/{bill.id}/settle"
+    sent = {"base_url": HOME, "headers": SAME_ORIGIN}
+    assert desk.post(settle, **sent).status_code == 303  # without a reason
+    assert story.open_bill().link == "review"
+    assert desk.post(settle, data={"note": "seen at Razorpay"}, **sent).status_code == 303
+    assert story.open_bill().link == "settled"
+    assert story.browser.get("/operator/billing", base_url=HOME).status_code == 404
+    assert desk.post(f"/operator/billing/{story.subscriptions()[0].id}/sync", **sent).status_code == 303
+
+
+def test_each_fact_is_emailed_once(story: Story) -> None:
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    for _ in range(2):
+        story.due_again()
+        story.settle()
+    page = story.see("/emails")
+    assert page.count("Your invoice for Starter") == 1
+    number = story.open_bill().number
+    with story.shop.app_context():
+        (email,) = db.session.scalars(
+            db.select(Email).filter_by(about=f"invoice_ready {story.open_bill().invoice_id}")
+        )
+        rendered = render(email)
+    assert number in rendered.text
+    assert "/billing" in rendered.html
+    assert "nothing is charged automatically" in rendered.text
