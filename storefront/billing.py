@@ -57,7 +57,7 @@ def change_plan(order: Order, plan_id: str, plan_name: str) -> None:
 def tell_customer(
     _app: Flask, fact: Fact, subscription: Subscription, invoice: Invoice | None, order: Order | None
 ) -> None:
-    """Pass a fact on to whoever writes to customers, inside its transaction."""
+    """Pass a fact on to the emails, inside its transaction."""
     user = db.session.scalar(select(User).where(User.key == subscription.customer_key))
     if user is None or order is None:
         return

@@ -235,18 +235,3 @@ def _row_of(order: OrderMixin) -> SubscriptionMixin:
         end_requested_at=now if order.replaced_by else None,
     )  # fmt: skip
     return row
-
-
-def discover(customer_key: str, flexprice_customer_id: str) -> None:
-    """Keep subscriptions that were made in the dashboard: shown, and without access. Commits."""
-    statuses = ("active", "trialing", "paused")
-    for told in ask(checkout().client.list_subscriptions, customer_key, statuses):
-        ours = told.customer_id == flexprice_customer_id and not told.metadata.get("order_ref")
-        if ours and find_subscription(subscription_id=told.id) is None:
-            row = subscriptions().Subscription(
-                subscription_id=told.id, customer_key=customer_key, flexprice_customer_id=told.customer_id,
-                plan_id=told.plan_id, plan_name=told.plan_name or told.plan_id, currency=told.currency[:3],
-                billing_period=told.billing_period[:20], next_attempt_at=db_now(),
-            )  # fmt: skip
-            session().add(row)
-    commit()

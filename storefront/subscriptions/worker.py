@@ -11,8 +11,18 @@ from ..checkout.context import backoff, commit, db_now, load, rollback, session,
 from ..checkout.models import WebhookEventMixin
 from ..flexprice import FlexpriceError
 from .changes import end_replaced
-from .context import change, find_invoice, get_invoice, get_subscription, note, shop_now, subscriptions
+from .context import (
+    change,
+    find_invoice,
+    find_subscription,
+    get_invoice,
+    get_subscription,
+    note,
+    shop_now,
+    subscriptions,
+)
 from .payments import check_invoice, next_gap
+from .states import Access
 from .sync import adopt_orders, sync
 
 log = logging.getLogger(__name__)
@@ -101,13 +111,29 @@ def on_event(event: WebhookEventMixin) -> None:
     group = event.event_type.partition(".")[0]
     if group not in ("subscription", "invoice", "payment"):
         return
-    model = subscriptions().Subscription
-    named = model.subscription_id == event.object_id
-    if group == "invoice":
-        invoice = find_invoice(invoice_id=event.object_id)
-        named = model.subscription_id == (invoice.subscription_id if invoice else "")
-    elif group == "payment":
-        invoice = find_invoice(payment_id=event.object_id)
-        named = model.subscription_id == (invoice.subscription_id if invoice else "")
+    model, subscription_id = subscriptions().Subscription, event.object_id
+    if group != "subscription":
+        known = {"invoice": "invoice_id", "payment": "payment_id"}[group]
+        invoice = find_invoice(**{known: event.object_id})
+        subscription_id = invoice.subscription_id if invoice else ""
+    elif event.signed and event.customer_id and not event.order_ref:
+        _keep_unknown(event)
+    named = model.subscription_id == subscription_id
     customers = model.flexprice_customer_id == event.customer_id if event.customer_id else named
     update_where(model, {"next_attempt_at": db_now()}, or_(named, customers))
+
+
+def _keep_unknown(event: WebhookEventMixin) -> None:
+    """A subscription that was made in Flexprice's dashboard is shown, and gives no access."""
+    model = subscriptions().Subscription
+    customer_key = session().scalar(
+        select(model.customer_key).where(model.flexprice_customer_id == event.customer_id).limit(1)
+    )
+    if customer_key is None or find_subscription(subscription_id=event.object_id):
+        return
+    row = model(
+        subscription_id=event.object_id, customer_key=customer_key, flexprice_customer_id=event.customer_id,
+        access=Access.NONE, plan_id="", plan_name="", currency="", billing_period="", status="",
+    )  # fmt: skip
+    session().add(row)
+    session().flush()

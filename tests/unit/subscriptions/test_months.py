@@ -312,7 +312,7 @@ def test_each_fact_is_emailed_once(story: Story) -> None:
         story.settle()
     page = story.see("/emails")
     assert page.count("Your invoice for Starter") == 1
-    number = story.open_bill().number
+    number, about = story.open_bill().number, f"invoice_ready {story.open_bill().invoice_id}"
     with story.shop.app_context():
         (email,) = db.session.scalars(
             db.select(Email).filter_by(about=f"invoice_ready {story.open_bill().invoice_id}")
@@ -321,3 +321,27 @@ def test_each_fact_is_emailed_once(story: Story) -> None:
     assert number in rendered.text
     assert "/billing" in rendered.html
     assert "nothing is charged automatically" in rendered.text
+
+
+def test_a_plan_made_in_the_dashboard_is_shown_without_access(story: Story) -> None:
+    story.bought()
+    made = story.wire.sandbox.post(
+        "/v1/subscriptions",
+        base_url=SANDBOX,
+        headers={"x-api-key": "sk_of_a_test"},
+        json={
+            "customer_id": story.subscriptions()[0].flexprice_customer_id,
+            "plan_id": stable_id("plan", "team"),
+            "currency": "inr",
+            "billing_period": "MONTHLY",
+            "billing_period_count": 1,
+            "billing_cadence": "RECURRING",
+        },
+    )
+    assert made.status_code == 201, made.text
+    story.settle()
+    assert [row.access for row in story.subscriptions()] == ["granted", "none"]
+    assert not story.has_access("Team")
+    page = story.see()
+    assert "not linked to your account yet" in page
+    assert story.facts == []
