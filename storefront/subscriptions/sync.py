@@ -17,7 +17,6 @@ from ..checkout.states import State
 from ..flexprice import RouteNotFound, Schedule, Subscription, UnreadableResponse
 from .context import (
     change,
-    find_subscription,
     get_subscription,
     grace,
     invoices_of,
