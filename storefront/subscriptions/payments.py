@@ -51,8 +51,12 @@ def pay(row_id: int, return_url: str) -> str | None:
     if lost or (invoice.link in (Link.NONE, Link.FAILED) and _claim_attempt(invoice, return_url)):
         request_link(row_id, told)
     invoice = get_invoice(row_id)
-    payable = invoice.link == Link.OPEN and not _just_returned(invoice)
-    return invoice.payment_url if payable else None
+    return invoice.payment_url if invoice.link == Link.OPEN and not _may_be_paid(invoice) else None
+
+
+def _may_be_paid(invoice: InvoiceMixin) -> bool:
+    """Money was seen, or the customer says so, or they have just come back: nobody is sent to pay."""
+    return invoice.money_seen_at is not None or invoice.returned_paid or _just_returned(invoice)
 
 
 def ask_invoice(invoice: InvoiceMixin, timeout: tuple[float, float] | None = None) -> Invoice:
@@ -104,8 +108,6 @@ def request_link(row_id: int, told: Invoice) -> None:
     timeout = (5.0, 25.0)
     try:
         payment = ask(client.create_payment_link, told, key, return_url, timeout=timeout)
-        if payment.status == "INITIATED" and not payment.payment_url:
-            payment = ask(client.process_payment, payment.id, timeout=timeout)
     except InvalidRequest as error:  # it was paid, voided, or less remains: no link was made
         log.warning("invoice %s: no link: %s", told.id, error)
         move(get_invoice(row_id), News.REFUSED, next_attempt_at=None)
@@ -114,7 +116,20 @@ def request_link(row_id: int, told: Invoice) -> None:
         log.warning("invoice %s: no answer to its link: %s", told.id, error)
     else:
         record_payment(get_invoice(row_id), payment)
+        commit()
+        if payment.status == "INITIATED" and not payment.payment_url:
+            _process(row_id, payment.id)
     commit()
+
+
+def _process(row_id: int, payment_id: str) -> None:
+    """Make the link of a payment that has none. A refusal says nothing of it: it is asked for again."""
+    try:
+        payment = ask(checkout().client.process_payment, payment_id, timeout=(5.0, 25.0))
+    except (InvalidRequest, NoAnswer, NotSent) as error:
+        log.warning("payment %s: its link is not made yet: %s", payment_id, error)
+        return
+    record_payment(get_invoice(row_id), payment)
 
 
 def record_payment(invoice: InvoiceMixin, payment: Payment) -> None:

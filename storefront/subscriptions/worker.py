@@ -89,6 +89,8 @@ def check_subscription(row_id: int, until: datetime) -> None:
 def check_link(row_id: int, until: datetime) -> None:
     settled = check_invoice(row_id)
     invoice = get_invoice(row_id)
+    if invoice.returned_paid and not settled and invoice.attempts == ATTEMPTS_BEFORE_A_PERSON:
+        note(invoice, "The customer came back as if they had paid, and Flexprice still knows of no payment")
     gap = None if settled else db_now() + next_gap(invoice)
     change(invoice, {"next_attempt_at": gap}, next_attempt_at=until)
     commit()

@@ -1,10 +1,13 @@
 """Months with the sandbox, on a legacy store: what happened at Flexprice is what the shop says."""
 
+from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
+from storefront.billing import Invoice
 from storefront.emails.models import Email
 from storefront.emails.rendering import render
-from storefront.extensions import db
+from storefront.extensions import checkout, db
 from storefront.models import User
 from storefront.sandbox.store.values import stable_id
 from tests.shop_fixtures import HOME
@@ -343,3 +346,39 @@ def test_a_plan_made_in_the_dashboard_is_shown_without_access(story: Story) -> N
     page = story.see()
     assert "not linked to your account yet" in page
     assert story.told == []
+
+
+def test_a_refused_process_makes_no_second_link(story: Story) -> None:
+    """A payment without a link whose processing is refused stays the only one."""
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    bill = story.open_bill()
+    with story.shop.app_context():
+        client = checkout.client
+        told, made = client.get_invoice(bill.invoice_id), client.create_payment_link
+        client.create_payment_link = lambda *args, **kwargs: replace(  # type: ignore[method-assign]
+            made(*args, **kwargs), status="INITIATED", payment_url=None
+        )
+        assert told.open
+    assert story.press_pay(bill).endswith("/billing")
+    assert (story.open_bill().link, story.open_bill().attempt) == ("requested", 1)
+    assert story.press_pay(bill).endswith("/billing")
+    assert story.open_bill().attempt == 1
+
+
+def test_nobody_who_came_back_as_paid_is_sent_to_pay(story: Story) -> None:
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    bill = story.open_bill()
+    story.press_pay(bill)
+    back = f"/billing/invoices/{bill.invoice_id}/return?razorpay_payment_link_status=paid"
+    assert story.browser.get(back, base_url=HOME).status_code == 303
+    assert story.press_pay(bill).endswith("/billing")
+    with story.shop.app_context():
+        row = db.session.get(Invoice, bill.id)
+        row.returned_at -= timedelta(minutes=5)
+        db.session.commit()
+    assert story.press_pay(bill).endswith("/billing")
+    assert "Please do not pay again" in story.see()
