@@ -95,12 +95,13 @@ class CustomerFeature:
         """
         fields = Fields(data, "usage")
         unlimited = fields.get("is_unlimited", flag, False)
+        kind = fields.inner("feature").get("type", label, "").lower()
         return cls(
             name=fields.inner("feature").get("name", label, ""),
-            type=fields.inner("feature").get("type", label, ""),
+            type=kind,
             is_enabled=fields.get("is_enabled", flag, False),
             limit=None if unlimited else fields.get("total_limit", money, None),
-            used=fields.get("current_usage", money, None),
+            used=fields.get("current_usage", money, None) if kind == "metered" else None,
         )
 
     @classmethod

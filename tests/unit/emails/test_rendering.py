@@ -1,16 +1,18 @@
 """Emails in words: what they say, to whom by name, and that nobody's words become markup."""
 
+import json
 from datetime import datetime
 from pathlib import Path
 
 import pytest
 
-from storefront.emails import rendering
+from storefront.emails import billing, rendering
 from storefront.emails.models import Email
 from storefront.extensions import db
 from storefront.models import Order, User
 from tests.shop_fixtures import NOW
 
+OF_PLANS = "billing"  # one folder for every fact of a plan or an invoice
 KINDS = ["welcome", "payment_failed", "refunded", "password_reset"]
 OF_ADDRESSES = ["confirm_email", "email_changed"]
 TEMPLATES = Path(__file__).parents[3] / "templates" / "email"
@@ -49,7 +51,9 @@ def test_every_kind_can_be_rendered(email, kind):
 
 
 def test_every_folder_of_templates_is_a_kind():
-    assert sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir()) == sorted(KINDS + OF_ADDRESSES)
+    assert sorted(path.name for path in TEMPLATES.iterdir() if path.is_dir()) == sorted(
+        [*KINDS, *OF_ADDRESSES, OF_PLANS]
+    )
 
 
 @pytest.mark.parametrize("kind", OF_ADDRESSES)
@@ -111,3 +115,14 @@ def test_a_list_survives_an_email_that_cannot_be_rendered(email, caplog):
     broken = email("no_such_kind")
     assert rendering.subject_of(broken) == "no_such_kind"
     assert "cannot be rendered" in caplog.text
+
+
+@pytest.mark.parametrize("fact", billing.TEXTS)
+def test_every_fact_of_a_plan_is_rendered(email, fact):
+    found = email()
+    details = {"fact": fact, "plan": "Starter", "date": "27 Nov 2026", "number": "INV-1", "amount": "₹499.00"}
+    found.kind, found.order, found.details = OF_PLANS, None, json.dumps(details)
+    rendered = rendering.render(found)
+    assert "Starter" in rendered.subject
+    assert "%(" not in rendered.text + rendered.html
+    assert "http://127.0.0.1:8000/billing" in rendered.text

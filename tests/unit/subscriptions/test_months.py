@@ -8,6 +8,7 @@ from storefront.billing import Invoice
 from storefront.emails.models import Email
 from storefront.emails.rendering import render
 from storefront.extensions import checkout, db
+from storefront.flexprice import InvalidRequest
 from storefront.models import User
 from storefront.sandbox.store.values import stable_id
 from tests.shop_fixtures import HOME
@@ -361,6 +362,11 @@ def test_a_refused_process_makes_no_second_link(story: Story) -> None:
             made(*args, **kwargs), status="INITIATED", payment_url=None
         )
         assert told.open
+
+        def refuse(*_: Any, **__: Any) -> Any:
+            raise InvalidRequest("Invalid payment status for processing payment link", status=400)
+
+        client.process_payment = refuse  # type: ignore[method-assign]
     assert story.press_pay(bill).endswith("/billing")
     assert (story.open_bill().link, story.open_bill().attempt) == ("requested", 1)
     assert story.press_pay(bill).endswith("/billing")
