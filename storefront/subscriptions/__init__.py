@@ -93,7 +93,7 @@ def _blueprint() -> Blueprint:
     bp.register_error_handler(403, checkout_views.forbidden)
     bp.add_url_rule("", "billing", views.billing)
     bp.add_url_rule("/invoices/<invoice_id>/pay", "pay", views.pay, methods=["POST"])
-    bp.add_url_rule("/invoices/<invoice_id>/return", "returned", views.returned)
+    bp.add_url_rule("/invoices/<invoice_id>/return/<int:attempt>", "returned", views.returned)
     bp.add_url_rule("/invoices/<invoice_id>/pdf", "pdf", views.pdf)
     bp.add_url_rule(
         "/subscriptions/<subscription_id>/cancel", "cancel", views.cancel, methods=["GET", "POST"]

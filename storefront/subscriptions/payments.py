@@ -36,12 +36,11 @@ WORDS_OF_A_DEAD_LINK = ("FAILED", "CANCELLED", "VOIDED")
 def pay(row_id: int, return_url: str) -> str | None:
     """Where the customer can pay now; None: there is nothing to pay, or it is being looked into. Commits.
 
-    :param return_url: of our page for this invoice.
+    :param return_url: of our page for this invoice; the number of the attempt is added to it.
     :raises FlexpriceError: Flexprice could not be asked; this request charged nobody.
     """
+    told = read_invoice(row_id, timeout=PAGE_TIMEOUT_S)
     invoice = get_invoice(row_id)
-    told = ask_invoice(invoice, timeout=PAGE_TIMEOUT_S)
-    invoice = _recorded(row_id, told)
     if not told.open or subscription_of(invoice).replaced_by:
         return None
     if invoice.link == Link.OPEN and not _just_returned(invoice):
@@ -59,22 +58,25 @@ def _may_be_paid(invoice: InvoiceMixin) -> bool:
     return invoice.money_seen_at is not None or invoice.returned_paid or _just_returned(invoice)
 
 
-def ask_invoice(invoice: InvoiceMixin, timeout: tuple[float, float] | None = None) -> Invoice:
-    """Read it by its id, and be sure that it is this subscription's."""
-    subscription_id = invoice.subscription_id
+def read_invoice(row_id: int, timeout: tuple[float, float] | None = None) -> Invoice:
+    """Read it by its id and write it, with the access that follows. Commits.
+
+    What a later read has written in between stays: an old answer would suspend somebody who has paid.
+    """
+    invoice = get_invoice(row_id)
+    subscription_id, version = invoice.subscription_id, subscription_of(invoice).version
     told = ask(checkout().client.get_invoice, invoice.invoice_id, timeout=timeout)
     if told.subscription_id != subscription_id:
         raise UnreadableResponse("the invoice belongs to another subscription")
-    return told
-
-
-def _recorded(row_id: int, told: Invoice) -> InvoiceMixin:
-    invoice = get_invoice(row_id)
-    subscription = subscription_of(invoice)
-    record_invoice(subscription, told)
-    settle_access(subscription)
+    subscription = subscription_of(get_invoice(row_id))
+    if change(subscription, {"version": version + 1}, version=version):
+        written = record_invoice(subscription, told)
+        if not (written.is_open and written.link == Link.OPEN):  # else its payment is read first
+            settle_access(subscription)
+    else:
+        check_now(subscription)
     commit()
-    return get_invoice(row_id)
+    return told
 
 
 def _just_returned(invoice: InvoiceMixin) -> bool:
@@ -90,7 +92,8 @@ def _claim_attempt(invoice: InvoiceMixin, return_url: str) -> bool:
     now, number = db_now(), invoice.attempt + 1
     mine = move(
         invoice, News.REQUESTED, attempt=number, payment_key=f"{invoice.invoice_id[-40:]}:{number}",
-        requested_at=now, next_attempt_at=now + ANSWER_IS_LOST, attempts=0, return_url=return_url,
+        requested_at=now, next_attempt_at=now + ANSWER_IS_LOST, attempts=0,
+        return_url=f"{return_url}/{number}",
         returned_at=None, returned_paid=False, payment_id=None, payment_url=None, provider_page=False,
     )  # fmt: skip
     commit()
@@ -137,6 +140,8 @@ def record_payment(invoice: InvoiceMixin, payment: Payment) -> None:
     if payment.invoice_id != invoice.invoice_id:
         note(invoice, f"Payment {payment.id} names another invoice")
         return
+    if payment.idempotency_key and payment.idempotency_key != invoice.payment_key:
+        return  # of an earlier attempt: its link is dead
     now = db_now()
     change(invoice, {"payment_id": payment.id, "provider_page": payment.provider_id.startswith("inv_")})
     if payment.status in PAID:
@@ -168,7 +173,9 @@ def read_payment(row_id: int) -> None:
         record_payment(get_invoice(row_id), payment)
     commit()
     if payment_settled(row_id):
-        _recorded(row_id, ask_invoice(get_invoice(row_id)))
+        read_invoice(row_id)
+    settle_access(subscription_of(get_invoice(row_id)))
+    commit()
 
 
 def payment_settled(row_id: int) -> bool:
@@ -183,8 +190,8 @@ def check_invoice(row_id: int) -> bool:
     invoice = get_invoice(row_id)
     if invoice.link not in (Link.REQUESTED, Link.OPEN):
         return True
-    told = ask_invoice(invoice)
-    invoice = _recorded(row_id, told)
+    told = read_invoice(row_id)
+    invoice = get_invoice(row_id)
     if invoice.link == Link.REQUESTED and told.open:
         request_link(row_id, told)
     elif invoice.link == Link.REQUESTED:
@@ -216,8 +223,16 @@ def next_gap(invoice: InvoiceMixin) -> timedelta:
     return backoff(invoice.attempts, first, LONGEST_GAP)
 
 
-def note_return(invoice: InvoiceMixin, claims_paid: bool) -> None:
-    """The customer came back: what the address claims chooses words, and grants nothing. Commits."""
+def note_return(invoice: InvoiceMixin, attempt: int, claims_paid: bool) -> None:
+    """The customer came back: what the address claims chooses words, and grants nothing. Commits.
+
+    :param attempt: by whose link; money that an earlier one took after it was found dead is booked nowhere.
+    """
+    if attempt != invoice.attempt:
+        if claims_paid and 0 < attempt < invoice.attempt and not invoice.paid:
+            move(invoice, News.FAILED_BUT_CLAIMED, next_attempt_at=None)
+        commit()
+        return
     if invoice.link == Link.OPEN and invoice.returned_at is None:
         now = db_now()
         values = {"returned_at": now, "attempts": 0, "next_attempt_at": now + QUIET_AFTER_RETURN}

@@ -22,7 +22,8 @@ class Verdict(StrEnum):
 
     IN_ORDER = "in order"
     OVERDUE = "overdue beyond the grace"
-    NOT_RUNNING = "not running"  # paused, draft, incomplete
+    NOT_RUNNING = "not running"  # paused, incomplete
+    UNCLEAR = "unclear"  # a draft: after a sale a replica lags
     OVER = "over"
 
 
@@ -112,5 +113,5 @@ def verdict(status: str, suspended_from: datetime | None, now: datetime) -> Verd
     if status == "cancelled":
         return Verdict.OVER
     if status not in RUNNING:
-        return Verdict.NOT_RUNNING
+        return Verdict.UNCLEAR if status == "draft" else Verdict.NOT_RUNNING
     return Verdict.OVERDUE if suspended_from and suspended_from <= now else Verdict.IN_ORDER

@@ -144,7 +144,7 @@ def settle_access(row: SubscriptionMixin) -> None:
     says = verdict(row.status, row.suspend_at, shop_now())
     before = Access(row.access)
     after = ACCESS.get((before, says))
-    if before is Access.ENDED and says is not Verdict.OVER:
+    if before is Access.ENDED and says is Verdict.IN_ORDER:
         note(row, "Its access has ended, but Flexprice says that it runs")
     if after is None or not change(row, {"access": after}, access=before):
         return
@@ -181,6 +181,7 @@ def remind(row: SubscriptionMixin) -> None:
 def _plan_next_look(row: SubscriptionMixin) -> None:
     now, real_now = shop_now(), db_now()
     late = row.runs and row.period_end is not None and row.period_end <= now  # billing has not run yet
+    late = late or row.status == "draft"  # a replica lags
     next_look = real_now + (MINUTE if late else AT_LEAST_EVERY)
     if row.access == Access.ENDED and not any(i.is_open for i in invoices_of(row.subscription_id)):
         next_look = real_now + 7 * DAY

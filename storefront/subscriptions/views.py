@@ -110,18 +110,20 @@ def pdf(invoice_id: str) -> ResponseReturnValue:
 
 def pay(invoice_id: str) -> ResponseReturnValue:
     invoice = _own_invoice(invoice_id)
-    came_from = base_url() + url_for("subscriptions.returned", invoice_id=invoice.invoice_id)
+    shown_at = url_for("subscriptions.returned", invoice_id=invoice.invoice_id, attempt=0)
+    came_from = base_url() + shown_at.removesuffix("/0")
     where = payments.pay(invoice.id, came_from)
     if where and is_payment_url(where):
-        return redirect(where, 303)
+        at_provider = _own_invoice(invoice_id).provider_page  # it does not lead back to us
+        return page("provider_page.html", url=where) if at_provider else redirect(where, 303)
     return redirect(url_for("subscriptions.billing"), 303)
 
 
-def returned(invoice_id: str) -> ResponseReturnValue:
+def returned(invoice_id: str, attempt: int) -> ResponseReturnValue:
     if checkout().hooks.customer_loader() is None:
         return redirect(login_url(request.full_path.rstrip("?")), 302)
     invoice = _own_invoice(invoice_id)
-    payments.note_return(invoice, request.args.get("razorpay_payment_link_status") == "paid")
+    payments.note_return(invoice, attempt, request.args.get("razorpay_payment_link_status") == "paid")
     return redirect(url_for("subscriptions.billing"), 303)
 
 

@@ -17,12 +17,13 @@ from .context import (
     find_subscription,
     get_invoice,
     get_subscription,
+    invoices_of,
     note,
     shop_now,
     subscriptions,
 )
 from .payments import check_invoice, next_gap
-from .states import Access
+from .states import Access, Link
 from .sync import adopt_orders, sync
 
 log = logging.getLogger(__name__)
@@ -81,9 +82,21 @@ def _claim(model: Any) -> tuple[int, datetime] | None:
 def check_subscription(row_id: int, until: datetime) -> None:
     if get_subscription(row_id).end_requested_at:
         end_replaced(row_id)
-    elif not sync(row_id):
+        return
+    _ask_before_suspending(row_id)
+    if not sync(row_id):
         change(get_subscription(row_id), {"next_attempt_at": db_now() + FIRST_RETRY})
         commit()
+
+
+def _ask_before_suspending(row_id: int) -> None:
+    """An overdue invoice whose link is live may be paid: its payment is read before anybody is suspended."""
+    row = get_subscription(row_id)
+    if row.access != Access.GRANTED or row.suspend_at is None or row.suspend_at > shop_now():
+        return
+    for invoice in invoices_of(row.subscription_id):
+        if invoice.is_open and invoice.link in (Link.REQUESTED, Link.OPEN):
+            check_invoice(invoice.id)
 
 
 def check_link(row_id: int, until: datetime) -> None:

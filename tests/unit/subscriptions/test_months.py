@@ -103,7 +103,7 @@ def test_without_any_webhook(story: Story) -> None:
     story.until("invoice_finalized", sub.subscription_id, deliver=False)
     link = story.press_pay(story.open_bill())
     story.at_provider(link, "pay")
-    back = f"/billing/invoices/{story.open_bill().invoice_id}/return?razorpay_payment_link_status=paid"
+    back = f"/billing/invoices/{story.open_bill().invoice_id}/return/1?razorpay_payment_link_status=paid"
     assert story.browser.get(back, base_url=HOME).status_code == 303
     assert "do not pay again" in story.see()
     story.settle(deliver=False)
@@ -191,7 +191,7 @@ def test_a_stranger_finds_nothing(story: Story) -> None:
         answer = stranger.post(f"/billing/subscriptions/{sub.subscription_id}/{path}", **base)
         assert answer.status_code == 404
     assert stranger.post(f"/billing/subscriptions/{sub.subscription_id}/undo", **base).status_code == 404
-    for path in ("pdf", "return"):
+    for path in ("pdf", "return/1"):
         assert stranger.get(f"/billing/invoices/{bill.invoice_id}/{path}", **base).status_code == 404
     assert stranger.post(f"/billing/invoices/{bill.invoice_id}/pay", **base).status_code == 404
     assert bill.number not in stranger.get("/billing", **base).text
@@ -212,7 +212,7 @@ def test_a_payment_that_failed_and_is_claimed_is_for_a_person(story: Story) -> N
     story.until("invoice_finalized", sub.subscription_id)
     link = story.press_pay(story.open_bill())
     story.at_provider(link, "expire_link")
-    back = f"/billing/invoices/{story.open_bill().invoice_id}/return?razorpay_payment_link_status=paid"
+    back = f"/billing/invoices/{story.open_bill().invoice_id}/return/1?razorpay_payment_link_status=paid"
     assert story.browser.get(back, base_url=HOME).status_code == 303
     story.due_again()
     story.settle()
@@ -379,7 +379,7 @@ def test_nobody_who_came_back_as_paid_is_sent_to_pay(story: Story) -> None:
     story.until("invoice_finalized", sub.subscription_id)
     bill = story.open_bill()
     story.press_pay(bill)
-    back = f"/billing/invoices/{bill.invoice_id}/return?razorpay_payment_link_status=paid"
+    back = f"/billing/invoices/{bill.invoice_id}/return/1?razorpay_payment_link_status=paid"
     assert story.browser.get(back, base_url=HOME).status_code == 303
     assert story.press_pay(bill).endswith("/billing")
     with story.shop.app_context():

@@ -106,7 +106,7 @@ def test_the_oldest_debt_counts() -> None:
         ("cancelled", NOW - DAY, Verdict.OVER),
         ("cancelled", None, Verdict.OVER),
         ("paused", None, Verdict.NOT_RUNNING),
-        ("draft", None, Verdict.NOT_RUNNING),
+        ("draft", None, Verdict.UNCLEAR),
         ("incomplete", None, Verdict.NOT_RUNNING),
         ("a word of tomorrow", None, Verdict.NOT_RUNNING),
     ],

@@ -1,0 +1,110 @@
+"""Answers that come late, and money that nobody has told of: none of them takes access from a payer."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from storefront.extensions import checkout
+from storefront.flexprice import Payment
+from storefront.subscriptions import payments
+from storefront.subscriptions.context import get_invoice
+from tests.shop_fixtures import HOME
+from tests.unit.subscriptions.conftest import Story
+
+
+def owing(story: Story) -> Any:
+    """Gives the open invoice of the first renewal that has one."""
+    sub = story.bought()
+    story.until("period_end", sub.subscription_id)
+    story.until("invoice_finalized", sub.subscription_id)
+    return story.open_bill()
+
+
+@pytest.fixture
+def replaced(story: Story, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Has a call of the client answer through `change`, which is given the answer."""
+
+    def install(name: str, change: Callable[[Any], Any]) -> None:
+        with story.shop.app_context():
+            client = checkout.client
+        call = getattr(client, name)
+        monkeypatch.setattr(client, name, lambda *args, **kwargs: change(call(*args, **kwargs)))
+
+    return install
+
+
+def test_an_answer_about_an_earlier_attempt_changes_nothing(story: Story) -> None:
+    bill = owing(story)
+    first = story.press_pay(bill)
+    old = story.open_bill()
+    story.at_provider(first, "expire_link")
+    second = story.press_pay(bill)
+    late = Payment(
+        old.payment_id, "PENDING", bill.remaining, "inr",
+        invoice_id=bill.invoice_id, payment_url=first, idempotency_key=old.payment_key,
+    )  # fmt: skip
+    with story.shop.app_context():
+        payments.record_payment(get_invoice(bill.id), late)
+    assert (story.open_bill().payment_url, story.open_bill().attempt) == (second, 2)
+
+
+def test_a_link_is_read_before_anybody_is_suspended(story: Story) -> None:
+    bill = owing(story)
+    link = story.press_pay(bill)
+    story.must("/_sandbox/provider", action="pay", link=link, events=["payment_link.paid"])
+    assert story.open_bill()
+    story.advance("99h", deliver=False)
+    assert story.has_access()
+    assert "suspended" not in story.facts
+    assert story.bills()[-1].paid
+
+
+def test_an_old_read_takes_nothing_from_a_payer(story: Story, replaced: Callable[..., None]) -> None:
+    bill = owing(story)
+    story.advance("99h")
+    assert not story.has_access()
+    link = story.press_pay(bill)
+
+    def paid_in_between(told: Any) -> Any:
+        story.at_provider(link, "pay")
+        story.settle()
+        assert story.has_access()
+        return told
+
+    replaced("get_invoice", paid_in_between)
+    with story.shop.app_context():
+        payments.read_invoice(bill.id)
+    assert story.has_access()
+    assert story.bills()[-1].paid
+    assert story.facts.count("suspended") == 1
+
+
+def test_money_of_an_earlier_link_is_for_a_person(story: Story) -> None:
+    """Its money came after it was found dead, and is booked nowhere: no second link is offered."""
+    bill = owing(story)
+    story.at_provider(story.press_pay(bill), "expire_link")
+    story.press_pay(bill)
+    back = f"/billing/invoices/{bill.invoice_id}/return/1?razorpay_payment_link_status=paid"
+    assert story.browser.get(back, base_url=HOME).status_code == 303
+    assert story.open_bill().link == "review"
+    assert story.press_pay(bill).endswith("/billing")
+
+
+def test_a_return_address_that_was_made_up_changes_nothing(story: Story) -> None:
+    bill = owing(story)
+    link = story.press_pay(bill)
+    for attempt in (0, 2, 99):
+        back = f"/billing/invoices/{bill.invoice_id}/return/{attempt}?razorpay_payment_link_status=paid"
+        assert story.browser.get(back, base_url=HOME).status_code == 303
+    assert story.press_pay(bill) == link
+
+
+def test_a_replica_that_lags_after_a_sale_suspends_nobody(
+    story: Story, replaced: Callable[..., None]
+) -> None:
+    replaced("get_subscription", lambda told: replace(told, status="draft"))
+    story.bought()
+    assert story.has_access()
+    assert "suspended" not in story.facts
