@@ -14,9 +14,9 @@ from ..checkout.models import Customer, OrderMixin
 from ..checkout.offers import Offer
 from ..checkout.states import ENDED_UNPAID, State, Trigger
 from ..flexprice import CustomerNotFound, FlexpriceError, InvalidRequest, NoAnswer
-from .context import change, find_subscription, get_subscription, invoices_of, subscriptions
+from .context import change, find_subscription, get_subscription, invoices_of, note, subscriptions
 from .models import SubscriptionMixin
-from .sync import sync
+from .sync import keep, sync
 
 log = logging.getLogger(__name__)
 
@@ -162,11 +162,15 @@ def _open_change(ref: str) -> OrderMixin | None:
 
 
 def hand_over(_app: object, order: OrderMixin, to_state: State, **_: object) -> None:
-    """In the transaction that fulfills a change: the old order is replaced, and its end is due."""
-    if to_state != State.FULFILLED or not order.replaces:
+    """In the transaction that fulfills an order: keep its subscription, have the replaced one ended."""
+    if to_state != State.FULFILLED:
         return
-    old = orders.find(ref=order.replaces)
+    others = [row for row in running_of(order.customer_key) if row.order_ref != order.ref]
+    keep(order)
+    old = orders.find(ref=order.replaces) if order.replaces else None
     if old is None:
+        for row in others:  # an order that ended was paid late, after another one had begun
+            note(row, f"The customer has paid for another plan as well (order {order.ref}): both run")
         return
     orders.change(old, {"replaced_by": order.ref, "slot": None})
     orders.change(order, {"slot": orders.slot_of(order.customer_key, order.plan_id)})

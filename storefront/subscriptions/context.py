@@ -36,6 +36,7 @@ class Installation:
     Subscription: Any
     Invoice: Any
     hooks: Hooks
+    adopt_again_at_s: float = 0.0  # monotonic: when orders without a subscription are looked for again
     usage: dict[str, tuple[float, Any]] = field(default_factory=dict)  # by customer, for a minute
 
 

@@ -5,6 +5,7 @@ Several changes send no event, and a message may be late, repeated, or built fro
 """
 
 import logging
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -40,6 +41,7 @@ REMIND_BEFORE_RENEWAL, REMIND_BEFORE_TRIAL_END = DAY, 3 * DAY
 # (docs/flexprice-contract.md#j2).
 AFTER_PERIOD_END = (2 * MINUTE, 20 * MINUTE, 2.3 * HOUR, 2.9 * HOUR, 3.5 * HOUR)
 PLANS = "plan_change"
+ADOPT_EVERY_S = 60.0
 
 
 def sync(row_id: int) -> bool:
@@ -209,9 +211,23 @@ def _dates(row: SubscriptionMixin) -> list[datetime]:
 # -- which subscriptions ----------------------------------------------------------------------------
 
 
+def keep(order: OrderMixin) -> None:
+    """Give a fulfilled order's subscription its row. Does not commit."""
+    model, subscription_id = subscriptions().Subscription, order.subscription_id
+    known = or_(model.order_ref == order.ref, model.subscription_id == subscription_id)
+    if subscription_id and session().scalar(select(model.id).where(known)) is None:
+        session().add(_row_of(order))
+        session().flush()
+
+
 def adopt_orders(limit: int = 100) -> int:
-    """Give each fulfilled order its row: after a sale, and after the second month was installed. Commits."""
-    Order, model = checkout().Order, subscriptions().Subscription
+    """The same for orders that were fulfilled before the second month was installed. Commits.
+
+    It reads all orders: once a minute, and in each turn while there are more.
+    """
+    installed, Order, model = subscriptions(), checkout().Order, subscriptions().Subscription
+    if time.monotonic() < installed.adopt_again_at_s:
+        return 0
     fulfilled = (
         Order.state == State.FULFILLED,
         Order.revoked_at.is_(None),
@@ -220,8 +236,10 @@ def adopt_orders(limit: int = 100) -> int:
     known = exists().where(or_(model.order_ref == Order.ref, model.subscription_id == Order.subscription_id))
     without = list(session().scalars(select(Order).where(*fulfilled, ~known).limit(limit)))
     for order in without:
-        session().add(_row_of(order))
+        keep(order)
     commit()
+    if len(without) < limit:
+        installed.adopt_again_at_s = time.monotonic() + ADOPT_EVERY_S
     return len(without)
 
 

@@ -5,9 +5,11 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
-from storefront.extensions import checkout
+from storefront.extensions import checkout, db
 from storefront.flexprice import Payment
+from storefront.models import Order
 from storefront.subscriptions import payments
 from storefront.subscriptions.context import get_invoice
 from tests.shop_fixtures import HOME
@@ -108,3 +110,19 @@ def test_a_replica_that_lags_after_a_sale_suspends_nobody(
     story.bought()
     assert story.has_access()
     assert "suspended" not in story.facts
+
+
+def test_a_change_that_is_paid_after_another_began_is_noted(story: Story) -> None:
+    """Its order replaces nothing any more: both plans run, and an operator is told."""
+    story.bought()
+    address, _, query = story.buy(story.browser, "team").location.partition("?")
+    terms = dict(part.split("=") for part in query.split("&"))
+    assert story.press(address, when="today", **terms).status_code == 303
+    with story.shop.app_context():
+        db.session.execute(update(Order).values(replaces=None))
+        db.session.commit()
+    story.on_payment_page(story.sessions()[-1], "pay")
+    story.settle()
+    old, new = story.subscriptions()
+    assert (old.access, new.access) == ("granted", "granted")
+    assert "both run" in old.review_note
