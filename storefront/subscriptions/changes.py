@@ -169,8 +169,8 @@ def hand_over(_app: object, order: OrderMixin, to_state: State, **_: object) -> 
     keep(order)
     old = orders.find(ref=order.replaces) if order.replaces else None
     if old is None:
-        for row in others:  # an order that ended was paid late, after another one had begun
-            note(row, f"The customer has paid for another plan as well (order {order.ref}): both run")
+        for other in others:  # an order that ended was paid late, after another one had begun
+            note(other, f"The customer has paid for another plan as well (order {order.ref}): both run")
         return
     orders.change(old, {"replaced_by": order.ref, "slot": None})
     orders.change(order, {"slot": orders.slot_of(order.customer_key, order.plan_id)})

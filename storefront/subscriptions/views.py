@@ -220,11 +220,10 @@ def offer_change(customer: Customer, offer: Offer) -> ResponseReturnValue | None
 
 def start() -> ResponseReturnValue:
     """Start a free plan, or one with a trial; the order's page says how it goes."""
-    form = request.form
-    plan_id = usable_id(form.get("plan", ""), 400)
-    customer = checkout().hooks.customer_loader()
+    customer, form = checkout().hooks.customer_loader(), request.form
     if customer is None:
-        return redirect(login_url(url_for("checkout.plan", plan_id=plan_id)), 303)
+        return redirect(login_url(url_for("checkout.plans")), 303)
+    plan_id = usable_id(form.get("plan", ""), 400)
     plan = ask(checkout().catalog.for_sale).plan(plan_id) or abort(404)
     offer = plan.offer(form.get("currency", ""), form.get("billing_period", "")) or abort(404)
     if not (offer.refusal == Refusal.FREE or (has_trial(plan, offer) and offer.buyable)):

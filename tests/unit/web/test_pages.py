@@ -80,12 +80,12 @@ def test_one_time_fee_and_usage_are_named(browser: Any, sell: Callable[..., None
     assert "Usage is billed afterwards, on top of this price." in page
 
 
-def test_plan_that_cannot_be_bought_says_why_and_whom_to_ask(asha: Any, sell: Callable[..., None]) -> None:
+def test_plan_without_a_fixed_fee_is_started(asha: Any, sell: Callable[..., None]) -> None:
     sell(plan(price("0"), name="Free"), plan(price("0.05", type="USAGE"), id="u", name="Usage"))
     page = asha.get("/plans").text
-    assert "There is nothing to pay for this plan. Contact us to start." in page
-    assert "This plan is billed by usage. Contact us to subscribe." in page
-    assert page.count("mailto:shop@shop.example") == 3
+    assert page.count('action="/billing/start"') == 2
+    assert "Start free" in page
+    assert "Start Usage" in page
     assert "/review" not in page
 
 
