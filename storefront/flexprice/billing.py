@@ -194,6 +194,17 @@ class BillingCalls:
         """
         raise NotImplementedError
 
+    def get_setting(self, key: str, *, timeout: Timeout | None = None) -> Mapping[str, Any]:
+        """Return a setting of the environment, such as `subscription_config`. Needs the role setting:read.
+
+        Numbers are `Decimal`. Source: docs/flexprice-contract.md#j2.
+
+        :raises AuthenticationError: the key may not read settings.
+        :raises NotFound: there is no such setting.
+        """
+        path = f"/settings/{segment(key)}"
+        return self._one("GET", path, lambda data: Fields(data, "setting").inner("value").data, timeout)
+
     # -- what a customer may use
 
     def list_entitlements(

@@ -55,7 +55,7 @@ READS_ENVIRONMENT = {
 # Lines of code, without blanks, comments and docstrings.
 BUDGETS = {
     "storefront/checkout": 1990,  # 1,300 was the aim; the promises it keeps take this many
-    "storefront/flexprice": 1490,  # with the calls of the second month
+    "storefront/flexprice": 1500,  # with the calls of the second month
     "storefront/subscriptions": 1340,  # 1,200 was the aim; the promises it keeps take this many
     "storefront/flexprice/webhooks.py": 150,
     "wsgi.py": 30,

@@ -8,7 +8,13 @@ from sqlalchemy.exc import SQLAlchemyError
 from storefront.checkout.context import db_now, rollback
 from storefront.extensions import settings
 from storefront.operations import heartbeat
-from storefront.operations.preflight import flexprice_checks, self_test, settings_checks, shop_checks
+from storefront.operations.preflight import (
+    billing_checks,
+    flexprice_checks,
+    self_test,
+    settings_checks,
+    shop_checks,
+)
 from storefront.operations.preflight.result import BY_HAND, FAILS, Check, Context, Result
 
 log = logging.getLogger(__name__)
@@ -24,6 +30,7 @@ CHECKS = (
     Check("Environment", flexprice_checks.environment),
     Check("Offers", flexprice_checks.offers),
     Check("Clock", flexprice_checks.clock),
+    Check("Later invoices", billing_checks.invoices),
     Check("Database", shop_checks.database),
     Check("Database can be written", shop_checks.writable, acts=True),
     Check("Worker", shop_checks.worker),

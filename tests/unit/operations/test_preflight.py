@@ -17,6 +17,7 @@ from storefront.extensions import db, settings
 from storefront.models import WebhookEvent
 from storefront.operations.models import WorkerHeartbeat
 from storefront.operations.preflight import (
+    billing_checks,
     flexprice_checks,
     report,
     self_test,
@@ -262,6 +263,31 @@ def test_a_page_view_never_acts(context, monkeypatch):
     assert {check.title for check in acting} >= {"Webhook endpoint", "Database can be written", "Email"}
     monkeypatch.setattr(report, "CHECKS", acting)
     assert {line.status for line in report.run(act=False)} == {"by hand"}
+
+
+SETTINGS = {
+    "subscription_config": {"auto_cancellation_enabled": True, "grace_period_days": 3},
+    "invoice_config": {"finalization_delay_seconds": 7200},
+}
+
+
+@pytest.mark.parametrize(
+    ("days", "delay_s", "statuses"),
+    [("2", 7200, ["ok", "ok"]), ("3", 7200, ["warning", "ok"]), ("2", 86400, ["ok", "warning"])],
+)
+def test_what_flexprice_does_about_unpaid_invoices_is_looked_at(look, flexprice, days, delay_s, statuses):
+    for key, value in SETTINGS.items():
+        value = value | ({"finalization_delay_seconds": delay_s} if key == "invoice_config" else {})
+        flexprice.answer("GET", f"/settings/{key}", {"key": key, "value": value})
+    found = look(billing_checks.invoices, CHECKOUT_GRACE_DAYS=days)
+    assert [finding.status for finding in found] == [*statuses, "by hand", "by hand"]
+
+
+def test_settings_that_may_not_be_read_are_unknown(look, flexprice):
+    flexprice.answer("GET", "/settings/subscription_config", {"message": "insufficient permissions"}, 403)
+    statuses, messages = told(look(billing_checks.invoices))
+    assert statuses == ["by hand", "by hand", "by hand"]
+    assert messages.startswith("Unknown")
 
 
 # -- the whole report -------------------------------------------------------------------------------
