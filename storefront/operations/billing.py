@@ -44,6 +44,25 @@ def invoices_of(subscription: Any) -> list[Any]:
     return list(db.session.scalars(of_it))
 
 
+def followed(refs: list[str]) -> dict[str, tuple[Any, list[Any]]]:
+    """By the order's reference: its subscription, and all invoices of that, the oldest first."""
+    if not in_use():
+        return {}
+    from storefront.billing import Invoice, Subscription
+
+    found = {row.order_ref: row for row in db.session.scalars(_with(Subscription.order_ref, refs))}
+    ids = [row.subscription_id for row in found.values()]
+    invoices = list(db.session.scalars(_with(Invoice.subscription_id, ids).order_by(Invoice.id)))
+    of = {
+        ref: [i for i in invoices if i.subscription_id == row.subscription_id] for ref, row in found.items()
+    }
+    return {ref: (row, of[ref]) for ref, row in found.items()}
+
+
+def _with(column: Any, values: list[str]) -> Any:
+    return select(column.class_).where(column.in_(values))
+
+
 def find(kind: str, row_id: int) -> Any:
     """A row of either table; None: there is none."""
     from storefront.billing import Invoice, Subscription

@@ -102,6 +102,10 @@ def subscription_evidence(case: Case) -> Iterable[Evidence]:
     yield Evidence("Status", subscription.status if subscription else "")
     yield Evidence("Period ends", stamp(subscription.current_period_end if subscription else None))
     yield Evidence("Ends", stamp(subscription.cancel_at if subscription else None))
+    if case.followed:
+        row, _ = case.followed
+        yield Evidence("In the shop", f"{row.status or 'not read yet'}, access {row.access}")
+        yield Evidence("Subscription note", row.review_note or "")
     if activated:
         yield Evidence("Event subscription.activated", f"{activated.id}, {stamp(activated.received_at)}")
     yield from _asked(case, "subscription")
@@ -117,7 +121,23 @@ def invoice_evidence(case: Case) -> Iterable[Evidence]:
     yield Evidence("Shown when ordered", f"{order.amount} {order.currency.upper()} before tax")
     yield Evidence("Finalized", stamp(invoice.finalized_at if invoice else None))
     yield Evidence("Compared with the order", stamp(order.invoice_verified_at))
+    yield from _later_invoices(case)
     yield from _asked(case, "invoice")
+
+
+def _later_invoices(case: Case) -> Iterable[Evidence]:
+    """Of the months after the purchase, as the shop read them last."""
+    for row in case.followed[1] if case.followed else ():
+        if row.invoice_id == case.order.invoice_id:
+            continue
+        total = f"{row.total} {row.currency.upper()}"
+        facts = [row.invoice_id, f"{row.status}, payment {row.payment_status}", total]
+        facts += [f"link {row.link}, attempt {row.attempt}"] if row.attempt else []
+        facts += [f"due {stamp(row.overdue_from)}"] if row.overdue_from else []
+        yield Evidence(
+            f"Later invoice {row.number or ''}".rstrip(),
+            ", ".join(facts + ([row.review_note] if row.review_note else [])),
+        )
 
 
 def webhook_evidence(case: Case) -> Iterable[Evidence]:
@@ -151,7 +171,8 @@ def _access_evidence(case: Case) -> Iterable[Evidence]:
     ended = f"ended {stamp(access.revoked_at)}" if access.revoked_at else ""
     ended = ended or (f"until {stamp(ends_at)}" if ends_at else "")
     other = "" if access.order_id == case.order.id else "by another order of the same plan"
-    facts = (f"granted {stamp(access.granted_at)}", ended, other)
+    suspended = f"suspended {stamp(access.suspended_at)}" if access.suspended_at else ""
+    facts = (f"granted {stamp(access.granted_at)}", suspended, ended, other)
     yield Evidence("Access", ", ".join(fact for fact in facts if fact))
 
 

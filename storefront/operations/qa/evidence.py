@@ -12,7 +12,7 @@ from storefront.checkout.states import ENDED_UNPAID, OPEN, State
 from storefront.extensions import db
 from storefront.flexprice import APIConnectionError, CheckoutSession, FlexpriceError, Invoice, Subscription
 from storefront.models import Order, OrderTransition, PlanAccess, WebhookEvent
-from storefront.operations import emails
+from storefront.operations import billing, emails
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,7 @@ class Case:
     access: PlanAccess | None = None  # to the plan of the order
     emails: dict[str, Any] | None = None  # by kind; None without the package emails/
     transitions: list[OrderTransition] = field(default_factory=list)
+    followed: tuple[Any, list[Any]] | None = None  # its subscription and invoices, with subscriptions/
 
     @property
     def session(self) -> CheckoutSession | None:
@@ -103,6 +104,7 @@ def gather(
 ) -> list[Case]:
     """The cases of these orders, by a fixed number of queries."""
     events, sent, moved, accesses = _events(orders), _emails(orders), _transitions(orders), _accesses(orders)
+    followed = billing.followed([order.ref for order in orders])
     return [
         Case(
             order=order,
@@ -110,9 +112,10 @@ def gather(
             worker_alive=worker_alive,
             answer=answer_of(order.ref),
             events=events[order.id],
-            access=accesses.get((order.user_id, order.plan_id)),
+            access=accesses.get(order.id) or accesses.get((order.user_id, order.plan_id)),
             emails=sent[order.id] if emails.in_use() else None,
             transitions=moved[order.id],
+            followed=followed.get(order.ref),
         )
         for order in orders
     ]
@@ -149,7 +152,9 @@ def _transitions(orders: list[Order]) -> dict[int, list[OrderTransition]]:
     return found
 
 
-def _accesses(orders: list[Order]) -> dict[tuple[int, str], PlanAccess]:
+def _accesses(orders: list[Order]) -> dict[int | tuple[int, str], PlanAccess]:
+    """By the order that grants it, else by user and plan: a planned change moves it to another plan."""
     ours = PlanAccess.user_id.in_({order.user_id for order in orders})
-    rows = db.session.scalars(select(PlanAccess).where(ours))
-    return {(access.user_id, access.plan_id): access for access in rows}
+    rows = list(db.session.scalars(select(PlanAccess).where(ours)))
+    found: dict[int | tuple[int, str], PlanAccess] = {(row.user_id, row.plan_id): row for row in rows}
+    return found | {row.order_id: row for row in rows}

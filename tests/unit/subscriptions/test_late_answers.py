@@ -126,3 +126,15 @@ def test_a_change_that_is_paid_after_another_began_is_noted(story: Story) -> Non
     old, new = story.subscriptions()
     assert (old.access, new.access) == ("granted", "granted")
     assert "both run" in old.review_note
+
+
+def test_the_qa_page_shows_the_later_months(story: Story) -> None:
+    bill = owing(story)
+    story.press_pay(bill)
+    story.advance("99h")
+    (order,) = story.the_orders()
+    page = story.see(f"/qa/{order.ref}")
+    assert "active, access suspended" in page
+    assert f"Later invoice {bill.number}" in page
+    assert "link open, attempt 1" in page
+    assert "suspended 20" in page
