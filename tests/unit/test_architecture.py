@@ -16,7 +16,7 @@ PACKAGE = ROOT / "storefront"
 FILES = [*python_files(PACKAGE), ROOT / "wsgi.py"]
 
 BASE = {"database", "extensions", "models", "money", "settings"}  # of the demo shop
-DEMO = BASE | {"accounts", "access", "web", "emails", "subscriptions", "demo", "migrations"}
+DEMO = BASE | {"accounts", "access", "billing", "web", "emails", "subscriptions", "demo", "migrations"}
 
 # What each package of storefront/ may import of the others. Everything may import itself.
 MAY_IMPORT = {
