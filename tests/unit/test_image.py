@@ -120,7 +120,7 @@ def test_the_image_does_not_run_as_root():
         ("wsgi.py", True),
         ("gunicorn.conf.py", True),
         ("storefront/web/pages.py", True),
-        ("storefront/migrations/versions/0001_initial.py", True),
+        ("storefront/migrations/versions/20261127_initial.py", True),
         ("templates/base.html", True),
         ("storefront/sandbox/api.py", False),
         ("storefront/__pycache__/x.pyc", False),

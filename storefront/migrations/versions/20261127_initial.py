@@ -1,6 +1,6 @@
 """initial
 
-Revision ID: 0001
+Revision ID: 20261127
 Revises:
 Create Date: 2026-11-27 23:19:18.719124
 
@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from alembic import op
 
 # revision identifiers, used by Alembic.
-revision = "0001"
+revision = "20261127"
 down_revision = None
 branch_labels = None
 depends_on = None
