@@ -31,6 +31,7 @@ from storefront import create_app
 from storefront.accounts import service
 from storefront.checkout import State
 from storefront.checkout.offers import Catalog
+from storefront.checkout.orders import slot_of
 from storefront.emails.models import Email
 from storefront.emails.rendering import render
 from storefront.extensions import db
@@ -212,6 +213,7 @@ class Gallery:
 
     def _grant(self, user: User, order: Order, now: datetime) -> None:
         order.period_end = now + timedelta(days=30)
+        order.slot = slot_of(user.key, order.plan_id)
         access = PlanAccess(plan_id=order.plan_id, plan_name=order.plan_name, order=order, granted_at=now)
         access.user = user
         db.session.add(access)
