@@ -68,7 +68,7 @@ def test_a_payment_that_was_faster_than_the_check_is_held(world: Any, dearer: An
     assert phase_of(page) == "held"
     assert "do not pay again" in page.text
 
-    again = dearer.buy()  # and it is not sold once more
+    again = dearer.send(dearer.buy(), "/checkout")  # today's price is shown, and it is not sold once more
     assert again.headers["Location"].endswith(f"/orders/{world.order().ref}/success")
     assert len(world.orders()) == 1
 
@@ -114,7 +114,8 @@ def test_an_operator_may_send_the_money_back(world: Any, dearer: Any, phase_of: 
     assert dearer.phase(world.order()) == "refunded"
     assert world.emails() == ["refunded"]
     assert world.accesses() == []
-    dearer.pay(dearer.buy().headers["Location"])  # and the plan can be bought, at its price
+    todays_price = dearer.buy()  # shown before anything is ordered
+    dearer.pay(dearer.send(todays_price, "/checkout").headers["Location"])  # and the plan can be bought
     world.settle()
     assert world.order().state == "fulfilled"
 
