@@ -16,6 +16,7 @@ MONEY_UNBOOKED = (
     "Money was taken for this invoice, and Flexprice does not count it: settle or refund it by hand"
 )
 CLAIMED = "Its payment failed, but the customer came back as if they had paid: look it up at Razorpay"
+TOO_MUCH = "Its payment link asks for more than is owed now: cancel the link at Razorpay, then settle this"
 OVERPAID = "Flexprice counts more than was due: compare with the payments at Razorpay"
 
 
@@ -84,7 +85,8 @@ def move(invoice: InvoiceMixin, news: News, **values: Any) -> bool:
         return False
     log.info("invoice %s: link %s -> %s (%s)", invoice.invoice_id, before, after, news)
     if after is Link.REVIEW:
-        note(invoice, CLAIMED if news is News.FAILED_BUT_CLAIMED else MONEY_UNBOOKED)
+        reasons = {News.FAILED_BUT_CLAIMED: CLAIMED, News.ASKS_TOO_MUCH: TOO_MUCH}
+        note(invoice, reasons.get(news, MONEY_UNBOOKED))
     return True
 
 

@@ -149,6 +149,8 @@ def record_payment(invoice: InvoiceMixin, payment: Payment) -> None:
     elif payment.status in WORDS_OF_A_DEAD_LINK:
         claimed = invoice.returned_paid
         move(invoice, News.FAILED_BUT_CLAIMED if claimed else News.FAILED, next_attempt_at=None)
+    elif payment.amount > invoice.remaining:  # a credit note came after the link
+        move(invoice, News.ASKS_TOO_MUCH, next_attempt_at=None)
     elif payment.payment_url:
         move(
             invoice,

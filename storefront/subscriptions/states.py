@@ -56,6 +56,7 @@ class News(StrEnum):
     FAILED_BUT_CLAIMED = "failed, and its customer came back as paid"
     INVOICE_PAID = "invoice paid"
     MONEY_UNBOOKED = "money taken, invoice not paid"
+    ASKS_TOO_MUCH = "the link asks for more than is owed"
     CLOSED = "closed by operator"
 
 
@@ -71,6 +72,7 @@ LINKS: dict[tuple[Link, News], Link] = {
         (state, News.MONEY_UNBOOKED): Link.REVIEW
         for state in (Link.NONE, Link.REQUESTED, Link.OPEN, Link.FAILED)
     },
+    **{(state, News.ASKS_TOO_MUCH): Link.REVIEW for state in (Link.REQUESTED, Link.OPEN)},
     (Link.REVIEW, News.CLOSED): Link.SETTLED,
 }
 

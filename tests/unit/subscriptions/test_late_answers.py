@@ -94,6 +94,19 @@ def test_money_of_an_earlier_link_is_for_a_person(story: Story) -> None:
     assert story.press_pay(bill).endswith("/billing")
 
 
+def test_a_link_that_asks_for_more_than_is_owed_is_not_offered(
+    story: Story, replaced: Callable[..., None]
+) -> None:
+    """A credit note came after the link was made."""
+    bill = owing(story)
+    story.press_pay(bill)
+    replaced("get_invoice", lambda told: replace(told, amount_remaining=told.amount_remaining - 100))
+    assert story.press_pay(bill).endswith("/billing")
+    with story.shop.app_context():
+        changed = get_invoice(bill.id)
+        assert (changed.link, "more than is owed" in changed.review_note) == ("review", True)
+
+
 def test_a_return_address_that_was_made_up_changes_nothing(story: Story) -> None:
     bill = owing(story)
     link = story.press_pay(bill)
