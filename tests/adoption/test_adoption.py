@@ -291,7 +291,7 @@ def test_logs_hold_no_error(shop: Shop) -> None:
 # -- how much one sale runs ----------------------------------------------------------------------------
 
 # Functions and files of each copied folder. Half of the client's are its strict reader of JSON.
-MAX_TRACED = {"checkout": (81, 10), "flexprice": (60, 7)}
+MAX_TRACED = {"checkout": (81, 10), "flexprice": (60, 8)}
 
 
 class TraceHelper(Server):
