@@ -377,8 +377,8 @@ def _one_line(text: str) -> str:
 def _retry_after(header: str) -> timedelta | None:
     """Read `Retry-After`: seconds or an HTTP date; None for anything else."""
     try:
-        if re.fullmatch(r"[0-9]{1,9}", header):
-            return timedelta(seconds=int(header))
+        if re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,6})?", header):
+            return timedelta(seconds=float(header))
         moment = parsedate_to_datetime(header)
     except (ValueError, TypeError):
         return None
