@@ -31,7 +31,7 @@ from tests.unit.operations.conftest import now
 LIVE = {
     "FLEXPRICE_API_URL": "https://api.flexprice.example/v1",
     "STOREFRONT_URL": "https://shop.kestrel.com",
-    "MAIL_URL": "smtp://shop:mail-password@mail.kestrel.com:587",
+    "MAIL_URL": "smtp://shop:pass-of-the-mail@mail.kestrel.com:587",
     "CHECKOUT_PAYMENT_HOSTS": "",
 }
 
@@ -164,13 +164,13 @@ def test_mail_that_is_only_kept_will_not_do_in_production(look):
 def test_a_mail_server_that_refuses_is_named_without_its_password(look, monkeypatch):
     @contextmanager
     def refusing(url):
-        raise smtplib.SMTPAuthenticationError(535, b"mail-password is wrong")
+        raise smtplib.SMTPAuthenticationError(535, b"pass-of-the-mail is wrong")
         yield
 
     monkeypatch.setattr(smtp, "mail_server", refusing)
     statuses, words = told(look(shop_checks.email, **LIVE))
     assert statuses == ["fails"]
-    assert "mail-password" not in words
+    assert "pass-of-the-mail" not in words
 
 
 def test_a_test_email_is_sent(make_app, monkeypatch):
