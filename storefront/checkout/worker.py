@@ -11,7 +11,7 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import ColumnElement, or_, select
 from sqlalchemy.exc import OperationalError
 
 from ..flexprice import FlexpriceError
@@ -85,17 +85,22 @@ def _run(model: Any, act: Callable[[Any], bool], reschedule: Callable[..., None]
     return done
 
 
-def claim_due(model: Any) -> tuple[Any, datetime] | None:
-    """Take the row that is due for the longest time: its id, and until when it is ours. Commits."""
+def claim_due(model: Any, *also_due: ColumnElement[bool], **values: Any) -> tuple[Any, datetime] | None:
+    """Take the row that is due for the longest time: its id, and until when it is ours. Commits.
+
+    :param also_due: conditions that make a row due before its `next_attempt_at`.
+    :param values: columns to write with the claim.
+    """
     while True:
         now = db_now()
-        due = select(model.id).where(model.next_attempt_at <= now).order_by(model.next_attempt_at).limit(1)
+        is_due = or_(model.next_attempt_at <= now, *also_due)
+        due = select(model.id).where(is_due).order_by(model.next_attempt_at).limit(1)
         row_id = session().scalar(due.with_for_update(skip_locked=True))
         if row_id is None:
             commit()
             return None
-        values = {"next_attempt_at": now + LEASE, "attempts": model.attempts + 1}
-        claimed = update_where(model, values, model.id == row_id, model.next_attempt_at <= now)
+        claim = {"next_attempt_at": now + LEASE, "attempts": model.attempts + 1, **values}
+        claimed = update_where(model, claim, model.id == row_id, is_due)
         commit()
         if claimed == 1:
             return row_id, now + LEASE

@@ -9,6 +9,7 @@ from sqlalchemy import or_, select
 
 from ..checkout.context import backoff, commit, db_now, load, rollback, session, update_where
 from ..checkout.models import WebhookEventMixin
+from ..checkout.worker import claim_due
 from ..flexprice import FlexpriceError
 from .changes import end_replaced
 from .context import (
@@ -28,7 +29,6 @@ from .sync import adopt_orders, sync
 
 log = logging.getLogger(__name__)
 
-LEASE = timedelta(minutes=2)  # longer than the longest call to Flexprice
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=2), timedelta(hours=1)
 ATTEMPTS_BEFORE_A_PERSON = 10
 
@@ -40,13 +40,24 @@ def run_once(limit: int = 100) -> int:
     """
     adopt_orders(limit)
     installed = subscriptions()
-    done = _run(installed.Subscription, check_subscription, limit)
-    return done + _run(installed.Invoice, check_link, limit)
+    done = _run(installed.Subscription, _claim_subscription, check_subscription, limit)
+    return done + _run(installed.Invoice, lambda: claim_due(installed.Invoice), check_link, limit)
 
 
-def _run(model: Any, act: Callable[[int, datetime], None], limit: int) -> int:
+def _claim_subscription() -> tuple[int, datetime] | None:
+    """One is due in real time, or by a date that the shop's clock has passed."""
+    model = subscriptions().Subscription
+    return claim_due(model, model.due_at <= shop_now(), due_at=None)
+
+
+def _run(
+    model: Any,
+    claim: Callable[[], tuple[int, datetime] | None],
+    act: Callable[[int, datetime], None],
+    limit: int,
+) -> int:
     done = 0
-    while done < limit and (claimed := _claim(model)):
+    while done < limit and (claimed := claim()):
         row_id, until = claimed
         try:
             act(row_id, until)
@@ -57,26 +68,6 @@ def _run(model: Any, act: Callable[[int, datetime], None], limit: int) -> int:
             _retry_later(model, row_id, until, error)
         done += 1
     return done
-
-
-def _claim(model: Any) -> tuple[int, datetime] | None:
-    """Take a row that is due in real time, or by a date that the shop's clock has passed. Commits."""
-    dates = hasattr(model, "due_at")
-    while True:
-        now, today = db_now(), shop_now()
-        due = model.next_attempt_at <= now
-        due = or_(due, model.due_at <= today) if dates else due
-        found = select(model.id).where(due).order_by(model.next_attempt_at).limit(1)
-        row_id = session().scalar(found.with_for_update(skip_locked=True))
-        if row_id is None:
-            commit()
-            return None
-        values: dict[str, Any] = {"next_attempt_at": now + LEASE, "attempts": model.attempts + 1}
-        values |= {"due_at": None} if dates else {}
-        claimed = update_where(model, values, model.id == row_id, due)
-        commit()
-        if claimed == 1:
-            return row_id, now + LEASE
 
 
 def check_subscription(row_id: int, until: datetime) -> None:
