@@ -14,14 +14,14 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from http.cookiejar import DefaultCookiePolicy
-from typing import Any, TypedDict
-from urllib.parse import urlsplit
+from typing import Any, TypedDict, TypeVar
+from urllib.parse import quote, urlsplit
 
 import requests
 from requests import exceptions as wire
 from requests.adapters import HTTPAdapter
 
-from ._json import printable_id
+from ._json import parse_json, printable_id
 from .exceptions import (
     APITimeout,
     AuthenticationError,
@@ -39,6 +39,9 @@ from .exceptions import (
 )
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
+Timeout = float | tuple[float, float]
+"""Seconds to read, or (seconds to connect, seconds to read)."""
 
 VERSION = "0.1.0"
 USER_AGENT = f"flexprice-storefront/{VERSION} python-requests/{requests.__version__}"
@@ -301,6 +304,47 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
         yield one
         waiting += [*one.args, one.__cause__]
         waiting += [getattr(one, "reason", None), getattr(one, "original_error", None)]
+
+
+class Calls:
+    """What the methods of `Client` are made of: send a request, read the one object of its answer."""
+
+    def __init__(self, transport: Transport, timeout: tuple[float, float]) -> None:
+        self._transport = transport
+        self._timeout = timeout
+
+    def _one(
+        self,
+        method: str,
+        path: str,
+        read: Callable[[Mapping[str, Any]], T],
+        timeout: Timeout | None,
+        *,
+        body: Mapping[str, Any] | None = None,
+        params: Mapping[str, Any] | None = None,
+    ) -> T:
+        limits = both_timeouts(timeout, self._timeout)
+        answer = self._transport.send(method, path, limits, body=body, params=params)
+        try:
+            return read(parse_json(answer.raw))
+        except UnreadableResponse as error:
+            raise unreadable(answer, error.message) from None
+
+    def _file(self, path: str, timeout: Timeout | None) -> bytes:
+        return self._transport.send("GET", path, both_timeouts(timeout, self._timeout)).raw
+
+
+def both_timeouts(timeout: Timeout | None, default: tuple[float, float]) -> tuple[float, float]:
+    if timeout is None:
+        return default
+    return timeout if isinstance(timeout, tuple) else (default[0], timeout)
+
+
+def segment(part: str) -> str:
+    """Quote a path parameter as one segment: an empty one or dots would name another route."""
+    if not part.strip("."):
+        raise ValueError("an id in a path must not be empty or dots only")
+    return quote(part, safe="")
 
 
 def unreadable(answer: Answer, why: str) -> UnreadableResponse:

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from ._json import Fields
+from ._transport import Calls, Timeout, segment
 from .exceptions import UnreadableResponse
 from .models import CustomerFeature, Invoice, Payment, PlanChange, Schedule, Subscription
 
 T = TypeVar("T")
-Timeout = float | tuple[float, float]
 PAYMENT_KEY_CHARS = 50  # a longer key of a payment is answered with 500
 
 
-class BillingCalls:
+class BillingCalls(Calls):
     """What `Client` adds for the months after the first payment. Not used by itself."""
-
-    def _one(
-        self,
-        method: str,
-        path: str,
-        read: Callable[[Mapping[str, Any]], T],
-        timeout: Timeout | None,
-        *,
-        body: Mapping[str, Any] | None = None,
-        params: Mapping[str, Any] | None = None,
-    ) -> T:
-        raise NotImplementedError
-
-    def _file(self, path: str, timeout: Timeout | None) -> bytes:
-        raise NotImplementedError
 
     # -- subscriptions
 
@@ -245,10 +229,3 @@ def _rows(data: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]]
 
 def _nothing(data: Mapping[str, Any]) -> None:
     """The answer holds nothing that is relied on."""
-
-
-def segment(part: str) -> str:
-    """Quote a path parameter as one segment: an empty one or dots would name another route."""
-    if not part.strip("."):
-        raise ValueError("an id in a path must not be empty or dots only")
-    return quote(part, safe="")

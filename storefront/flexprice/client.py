@@ -10,9 +10,17 @@ from typing import Any, Self, TypeVar
 import requests
 
 from ._json import Fields, parse_json, printable_id, text, whole
-from ._transport import Answer, EventHooks, Transport, header_value, unreadable
+from ._transport import (
+    Answer,
+    EventHooks,
+    Timeout,
+    Transport,
+    both_timeouts,
+    header_value,
+    segment,
+    unreadable,
+)
 from .billing import BillingCalls
-from .billing import segment as _segment
 from .exceptions import UnreadableResponse
 from .models import (
     CheckoutSession,
@@ -28,8 +36,6 @@ from .models import (
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Timeout = float | tuple[float, float]
-"""Seconds to read, or (seconds to connect, seconds to read)."""
 
 CONNECT_TIMEOUT_S = 2.0
 READ_TIMEOUT_S = 4.0  # with the time to connect, a page has its answer within 6 s
@@ -98,8 +104,8 @@ class Client(BillingCalls):
         headers = {"x-api-key": header_value(api_key, "API key")}
         if environment_id:
             headers["X-Environment-ID"] = header_value(environment_id, "environment id")
-        self._timeout = _both_timeouts(timeout, (CONNECT_TIMEOUT_S, READ_TIMEOUT_S))
-        self._transport = Transport(base_url, headers, session, event_hooks, max_concurrent)
+        transport = Transport(base_url, headers, session, event_hooks, max_concurrent)
+        super().__init__(transport, both_timeouts(timeout, (CONNECT_TIMEOUT_S, READ_TIMEOUT_S)))
 
     def __enter__(self) -> Self:
         return self
@@ -137,7 +143,7 @@ class Client(BillingCalls):
 
         :raises NotFound: there is no such plan.
         """
-        return self._one("GET", f"/plans/{_segment(plan_id)}", Plan.from_json, timeout)
+        return self._one("GET", f"/plans/{segment(plan_id)}", Plan.from_json, timeout)
 
     def create_customer(
         self,
@@ -170,7 +176,7 @@ class Client(BillingCalls):
 
         :raises CustomerNotFound: there is none; it may have been deleted.
         """
-        path = f"/customers/external/{_segment(external_id)}"
+        path = f"/customers/external/{segment(external_id)}"
         return self._one("GET", path, Customer.from_json, timeout)
 
     def update_customer(
@@ -202,14 +208,14 @@ class Client(BillingCalls):
 
         :raises CustomerNotFound: there is none.
         """
-        return self._one("GET", f"/customers/{_segment(customer_id)}", Customer.from_json, timeout)
+        return self._one("GET", f"/customers/{segment(customer_id)}", Customer.from_json, timeout)
 
     def get_environment(self, environment_id: str, *, timeout: Timeout | None = None) -> Environment:
         """Return an environment, to tell production from development.
 
         :raises NotFound: there is none.
         """
-        path = f"/environments/{_segment(environment_id)}"
+        path = f"/environments/{segment(environment_id)}"
         return self._one("GET", path, Environment.from_json, timeout)
 
     # -- checkout sessions
@@ -236,7 +242,7 @@ class Client(BillingCalls):
             "POST",
             "/checkout/sessions",
             CheckoutSession.from_json,
-            _both_timeouts(timeout, default),
+            both_timeouts(timeout, default),
             body=request.to_json(),
         )
 
@@ -247,7 +253,7 @@ class Client(BillingCalls):
 
         :raises NotFound: there is none; right after the create, a replica may not have it yet.
         """
-        path = f"/checkout/sessions/{_segment(session_id)}"
+        path = f"/checkout/sessions/{segment(session_id)}"
         return self._one("GET", path, CheckoutSession.from_json, timeout)
 
     def cancel_checkout_session(self, session_id: str, *, timeout: Timeout | None = None) -> CheckoutSession:
@@ -259,9 +265,9 @@ class Client(BillingCalls):
         :raises NotFound: there is no such session.
         :raises InvalidRequest: the session is completed.
         """
-        path = f"/checkout/sessions/{_segment(session_id)}/cancel"
+        path = f"/checkout/sessions/{segment(session_id)}/cancel"
         default = (self._timeout[0], CANCEL_READ_TIMEOUT_S)
-        return self._one("POST", path, CheckoutSession.from_json, _both_timeouts(timeout, default))
+        return self._one("POST", path, CheckoutSession.from_json, both_timeouts(timeout, default))
 
     # -- subscriptions, invoices, payments
 
@@ -285,7 +291,7 @@ class Client(BillingCalls):
 
         :raises NotFound: there is none, or its checkout failed or expired.
         """
-        path = f"/subscriptions/{_segment(subscription_id)}"
+        path = f"/subscriptions/{segment(subscription_id)}"
         return self._one("GET", path, Subscription.from_json, timeout)
 
     def get_invoice(self, invoice_id: str, *, timeout: Timeout | None = None) -> Invoice:
@@ -293,7 +299,7 @@ class Client(BillingCalls):
 
         :raises NotFound: there is none, or its checkout failed or expired.
         """
-        return self._one("GET", f"/invoices/{_segment(invoice_id)}", Invoice.from_json, timeout)
+        return self._one("GET", f"/invoices/{segment(invoice_id)}", Invoice.from_json, timeout)
 
     def list_invoices(self, subscription_id: str, *, timeout: Timeout | None = None) -> ObjectList[Invoice]:
         """Return a subscription's invoices, newest first, without their lines and without the subscription.
@@ -311,7 +317,7 @@ class Client(BillingCalls):
 
         :raises NotFound: there is none.
         """
-        return self._one("GET", f"/payments/{_segment(payment_id)}", Payment.from_json, timeout)
+        return self._one("GET", f"/payments/{segment(payment_id)}", Payment.from_json, timeout)
 
     def list_payments(self, invoice_id: str, *, timeout: Timeout | None = None) -> ObjectList[Payment]:
         """Return the payments of an invoice, as stored: this asks nobody and settles nothing.
@@ -331,26 +337,6 @@ class Client(BillingCalls):
 
     # -- how
 
-    def _one(
-        self,
-        method: str,
-        path: str,
-        read: Callable[[Mapping[str, Any]], T],
-        timeout: Timeout | None,
-        *,
-        body: Mapping[str, Any] | None = None,
-        params: Mapping[str, Any] | None = None,
-    ) -> T:
-        limits = _both_timeouts(timeout, self._timeout)
-        answer = self._transport.send(method, path, limits, body=body, params=params)
-        try:
-            return read(parse_json(answer.raw))
-        except UnreadableResponse as error:
-            raise unreadable(answer, error.message) from None
-
-    def _file(self, path: str, timeout: Timeout | None) -> bytes:
-        return self._transport.send("GET", path, _both_timeouts(timeout, self._timeout)).raw
-
     def _list(
         self,
         method: str,
@@ -363,7 +349,7 @@ class Client(BillingCalls):
 
         The offset in an answer has two meanings (docs/flexprice-contract.md#a4), so it is counted here.
         """
-        limits, place = _both_timeouts(timeout, self._timeout), "params" if method == "GET" else "body"
+        limits, place = both_timeouts(timeout, self._timeout), "params" if method == "GET" else "body"
         found: dict[str, T] = {}
         bad = offset = total = 0
         for _ in range(MAX_PAGES):
@@ -402,9 +388,3 @@ def _page(answer: Answer) -> tuple[list[Any], int]:
     if not isinstance(items, list | None):
         raise unreadable(answer, "a list without items")
     return items or [], total
-
-
-def _both_timeouts(timeout: Timeout | None, default: tuple[float, float]) -> tuple[float, float]:
-    if timeout is None:
-        return default
-    return timeout if isinstance(timeout, tuple) else (default[0], timeout)
