@@ -321,21 +321,25 @@ def mismatched_at(customer_key: str, plan_id: str) -> datetime | None:
     return session().scalar(select(func.max(Order.status_changed_at)).where(*of_plan, differed))
 
 
-def change(order: OrderMixin, values: dict[str, Any], **as_it_was: Any) -> bool:
-    """Write `values` where the columns are still as they were. False: they are not, and are read again."""
-    Order = checkout().Order
-    unchanged = [getattr(Order, name) == value for name, value in as_it_was.items()]
-    if update_where(Order, values, Order.id == order.id, *unchanged) == 0:
-        session().refresh(order)
+def change(row: Any, values: dict[str, Any], **as_it_was: Any) -> bool:
+    """Write `values` where the columns are still as they were. False: they are not, and are read again.
+
+    :param row: an order, or a row of an extension beside the checkout.
+    """
+    session().flush()
+    model = type(row)
+    unchanged = [getattr(model, name) == value for name, value in as_it_was.items()]
+    if update_where(model, values, model.id == row.id, *unchanged) == 0:
+        session().refresh(row)
         return False
     for name, value in values.items():
-        set_committed_value(order, name, value)
+        set_committed_value(row, name, value)
     return True
 
 
-def check_now(order: OrderMixin) -> None:
+def check_now(row: Any) -> None:
     """Let the worker look at it in its next turn."""
-    change(order, {"next_attempt_at": db_now()})
+    change(row, {"next_attempt_at": db_now()})
 
 
 def add_review_note(order: OrderMixin, note: str, *conditions: Any) -> None:

@@ -6,6 +6,8 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import or_, select
 
+from storefront.checkout.context import db_now
+from storefront.checkout.orders import change, check_now
 from storefront.extensions import db
 
 SHOWN = 200
@@ -72,16 +74,11 @@ def find(kind: str, row_id: int) -> Any:
 
 def sync_now(subscription: Any) -> None:
     """Let the worker read it now. Does not commit."""
-    from storefront.subscriptions.context import check_now
-
     check_now(subscription)
 
 
 def end_now(subscription: Any) -> bool:
     """Let the worker end a plan that was replaced, from its first attempt on. Does not commit."""
-    from storefront.checkout.context import db_now
-    from storefront.subscriptions.context import change
-
     if subscription.replaced_by is None or not subscription.runs:
         return False
     now = db_now()

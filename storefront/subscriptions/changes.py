@@ -12,9 +12,10 @@ from ..checkout import orders, purchase, reconciliation
 from ..checkout.context import ask, checkout, commit, db_now, rollback, session, update_where
 from ..checkout.models import Customer, OrderMixin
 from ..checkout.offers import Offer
+from ..checkout.orders import change
 from ..checkout.states import ENDED_UNPAID, State, Trigger
 from ..flexprice import CustomerNotFound, FlexpriceError, InvalidRequest, NoAnswer
-from .context import change, find_subscription, get_subscription, invoices_of, note, subscriptions
+from .context import find_subscription, get_subscription, invoices_of, note, subscriptions
 from .models import SubscriptionMixin
 from .sync import keep, sync
 
@@ -172,8 +173,8 @@ def hand_over(_app: object, order: OrderMixin, to_state: State, **_: object) -> 
         for other in others:  # an order that ended was paid late, after another one had begun
             note(other, f"The customer has paid for another plan as well (order {order.ref}): both run")
         return
-    orders.change(old, {"replaced_by": order.ref, "slot": None})
-    orders.change(order, {"slot": orders.slot_of(order.customer_key, order.plan_id)})
+    change(old, {"replaced_by": order.ref, "slot": None})
+    change(order, {"slot": orders.slot_of(order.customer_key, order.plan_id)})
     if row := find_subscription(order_ref=old.ref):
         now = db_now()
         change(

@@ -8,7 +8,6 @@ from typing import Any, cast
 
 from flask import current_app
 from sqlalchemy import func, select
-from sqlalchemy.orm.attributes import set_committed_value
 
 from ..checkout import orders
 from ..checkout.context import after_commit, checkout, db_now, load, session, update_where
@@ -60,19 +59,6 @@ def clock_offset(path: object) -> timedelta:
 def grace() -> timedelta:
     """How long an overdue invoice may stay unpaid: CHECKOUT_GRACE_DAYS, 3 by default."""
     return timedelta(days=float(current_app.config.get("CHECKOUT_GRACE_DAYS", DEFAULT_GRACE_DAYS)))
-
-
-def change(row: Any, values: dict[str, Any], **as_it_was: Any) -> bool:
-    """Write `values` where the columns are still as they were. False: they are not, and are read again."""
-    session().flush()
-    model = type(row)
-    unchanged = [getattr(model, name) == value for name, value in as_it_was.items()]
-    if update_where(model, values, model.id == row.id, *unchanged) == 0:
-        session().refresh(row)
-        return False
-    for name, value in values.items():
-        set_committed_value(row, name, value)
-    return True
 
 
 def tell(fact: Fact, subscription: SubscriptionMixin, invoice: InvoiceMixin | None = None) -> None:
@@ -128,8 +114,3 @@ def invoices_of(subscription_id: str) -> list[InvoiceMixin]:
 
 def order_of(subscription: SubscriptionMixin) -> OrderMixin | None:
     return orders.find(ref=subscription.order_ref) if subscription.order_ref else None
-
-
-def check_now(row: Any) -> None:
-    """Let the worker look at it in its next turn."""
-    change(row, {"next_attempt_at": db_now()})

@@ -9,6 +9,7 @@ import logging
 from datetime import timedelta
 
 from ..checkout.context import PAGE_TIMEOUT_S, ask, backoff, checkout, commit, db_now
+from ..checkout.orders import change, check_now
 from ..flexprice import (
     InvalidRequest,
     Invoice,
@@ -18,7 +19,7 @@ from ..flexprice import (
     Payment,
     UnreadableResponse,
 )
-from .context import change, check_now, get_invoice, note
+from .context import get_invoice, note
 from .invoices import move, record_invoice, subscription_of
 from .models import InvoiceMixin
 from .states import PAID, Link, News

@@ -14,19 +14,10 @@ from sqlalchemy import exists, or_, select
 from ..checkout import orders
 from ..checkout.context import ask, checkout, commit, db_now, naive, rollback, session
 from ..checkout.models import OrderMixin
+from ..checkout.orders import change
 from ..checkout.states import State
 from ..flexprice import RouteNotFound, Schedule, Subscription, UnreadableResponse
-from .context import (
-    change,
-    get_subscription,
-    grace,
-    invoices_of,
-    note,
-    order_of,
-    shop_now,
-    subscriptions,
-    tell,
-)
+from .context import get_subscription, grace, invoices_of, note, order_of, shop_now, subscriptions, tell
 from .invoices import record_invoice
 from .models import SubscriptionMixin
 from .signals import Fact
@@ -131,7 +122,7 @@ def _plan_changed(row: SubscriptionMixin) -> None:
         if taken is not None and taken.id != order.id:
             note(row, "The customer has the plan that this subscription changed to a second time")
             slot = order.slot or ""
-        orders.change(order, {"slot": slot or None})
+        change(order, {"slot": slot or None})
         subscriptions().hooks.on_plan_change(order, row.plan_id, row.plan_name)
     tell(Fact.PLAN_CHANGED, row)
 

@@ -9,11 +9,11 @@ from sqlalchemy import or_, select
 
 from ..checkout.context import backoff, commit, db_now, load, rollback, session, update_where
 from ..checkout.models import WebhookEventMixin
+from ..checkout.orders import change
 from ..checkout.worker import claim_due
 from ..flexprice import FlexpriceError
 from .changes import end_replaced
 from .context import (
-    change,
     find_invoice,
     find_subscription,
     get_invoice,
