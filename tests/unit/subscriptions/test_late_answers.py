@@ -105,6 +105,9 @@ def test_a_link_that_asks_for_more_than_is_owed_is_not_offered(
     with story.shop.app_context():
         changed = get_invoice(bill.id)
         assert (changed.link, "more than is owed" in changed.review_note) == ("review", True)
+    page = story.browser.get("/billing", base_url=HOME).text
+    assert "Please do not pay it now." in page
+    assert "checking a payment" not in page  # nobody has paid
 
 
 def test_a_return_address_that_was_made_up_changes_nothing(story: Story) -> None:
