@@ -114,6 +114,11 @@ class Catalog:
         self._snapshot: CatalogSnapshot | None = None
         self._retry_at_s = 0.0
 
+    @property
+    def cached(self) -> CatalogSnapshot | None:
+        """What was read last, whatever its age; nothing is asked."""
+        return self._snapshot
+
     def current(self, newer_than: datetime | None = None) -> CatalogSnapshot:
         """For pages: at most a minute old and read after `newer_than`, or marked stale while that cannot be.
 

@@ -38,6 +38,7 @@ def billing() -> ResponseReturnValue:
         return redirect(login_url(url_for("subscriptions.billing")), 302)
     rows = subscriptions_of(customer.key)
     bills = {row.subscription_id: [i for i in invoices_of(row.subscription_id) if _shown(i)] for row in rows}
+    plan_names = _plan_names({row.planned_plan_id for row in rows if row.planned_plan_id})
     commit()
     return page(
         "billing.html",
@@ -45,7 +46,7 @@ def billing() -> ResponseReturnValue:
         invoices=bills,
         features=features_of(customer) if any(row.runs for row in rows) else None,
         payable=_payable(rows, bills),
-        said=request.args.get("said", ""),
+        plan_names=plan_names,
     )
 
 
@@ -273,16 +274,18 @@ def _do(act: Any, *args: Any, **kwargs: Any) -> ResponseReturnValue:
 def page(template: str, **values: Any) -> str:
     layout = current_app.config.get("CHECKOUT_LAYOUT") or "base.html"
     real, now = db_now(), shop_now()
-    values |= {"checkout_layout": layout, "now": now, "real_now": real, "plan_names": _plan_names()}
+    values |= {"checkout_layout": layout, "now": now, "real_now": real}
     return render_template(f"subscriptions/{template}", **values)
 
 
-def _plan_names() -> dict[str, str]:
-    """Names of plans that are shown by their id; of what is cached, without a call."""
-    Order = checkout().Order
-    sold = select(Order.plan_id, Order.plan_name).where(Order.state == State.FULFILLED).distinct()
+def _plan_names(plan_ids: set[str]) -> dict[str, str]:
+    """Names of plans that are known by their id; of what was sold and what is cached, without a call."""
+    if not plan_ids:
+        return {}
+    Order, cached = checkout().Order, checkout().catalog.cached
+    of_plans = (Order.plan_id.in_(plan_ids), Order.state == State.FULFILLED)
+    sold = select(Order.plan_id, Order.plan_name).where(*of_plans).distinct()
     names = {row.plan_id: row.plan_name for row in session().execute(sold.limit(100))}
-    cached = checkout().catalog._snapshot
     return names | ({plan.id: plan.name for plan in cached.plans} if cached else {})
 
 

@@ -168,6 +168,7 @@ def test_changed_at_the_renewal(story: Story) -> None:
     plan = stable_id("plan", "team")
     terms = {"plan": plan, "currency": "inr", "billing_period": "MONTHLY", "when": "renewal"}
     assert story.press(f"{path}/change", **terms).status_code == 303
+    assert "Then it changes to Team." in story.see()
     assert "Undo the planned change" in story.see()
     assert story.press(f"{path}/undo", what="change").status_code == 303
     assert story.subscriptions()[0].planned_plan_id is None
