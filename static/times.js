@@ -15,7 +15,8 @@
   }
 
   function start() {
-    if (new Date().toLocaleString("en") === new Date().toLocaleString("en", { timeZone: shopZone })) return;
+    var now = new Date(); // one for both, or a second that ends between them makes a difference
+    if (now.toLocaleString("en") === now.toLocaleString("en", { timeZone: shopZone })) return;
     refine();
     // The page of an order is replaced piece by piece.
     new MutationObserver(refine).observe(document.body, { childList: true, subtree: true });
