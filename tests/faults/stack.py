@@ -76,6 +76,9 @@ class Process:
             os.killpg(self.running.pid, signal.SIGKILL)
         self.running.wait(30)
 
+    def thaw(self) -> None:
+        os.killpg(self.running.pid, signal.SIGCONT)
+
     def stop(self) -> None:
         self.wanted = False
         self.running.terminate()
@@ -106,7 +109,7 @@ class Stack:
         self.run("sandbox", "-m", "storefront.sandbox")
         self.start_web("web", port)
         self.start_worker("worker")
-        self.run("emails", "-m", "flask", "--app", "wsgi", "emails", "worker", **self._watched("emails"))
+        self.start_emails("emails")
         self.wait_until_up(self.sandbox_url, f"{self.shop_url}/plans")
         self.sandbox_engine = create_engine(self.environ["SANDBOX_DATABASE_URL"])
 
@@ -145,6 +148,9 @@ class Stack:
 
     def start_worker(self, name: str) -> Process:
         return self.run(name, "-m", "flask", "--app", "wsgi", "checkout", "worker", **self._watched("worker"))
+
+    def start_emails(self, name: str) -> Process:
+        return self.run(name, "-m", "flask", "--app", "wsgi", "emails", "worker", **self._watched("emails"))
 
     def _watched(self, role: str) -> dict[str, str]:
         return {"PYTHONPATH": f"{POINTS}", "FAULT_POINTS": str(self.faults), "FAULT_ROLE": role}
@@ -198,17 +204,21 @@ class Stack:
     def clear_faults(self) -> None:
         requests.delete(f"{self.sandbox_url}/_sandbox/faults", timeout=20).raise_for_status()
 
-    def arm(self, point: str, other: Process | None = None) -> None:
-        """The process that reaches this point is killed there, and another one with it."""
-        (self.faults / "died").unlink(missing_ok=True)
+    def arm(self, point: str, other: Process | None = None, by: signal.Signals = signal.SIGKILL) -> None:
+        """The process that reaches this point is killed there (or frozen), and another one with it."""
+        (self.faults / "stopped").unlink(missing_ok=True)
         pids = [str(other.running.pid)] if other else []
-        (self.faults / "armed.new").write_text("\n".join([point, *pids]))
+        (self.faults / "armed.new").write_text("\n".join([by.name, point, *pids]))
         (self.faults / "armed.new").rename(self.faults / "armed")
 
+    def was_reached(self) -> bool:
+        """Whether a process was killed or frozen at the point."""
+        return (self.faults / "stopped").exists()
+
     def disarm(self) -> bool:
-        """Whether a process was killed there."""
+        """Whether a process was killed or frozen there."""
         (self.faults / "armed").unlink(missing_ok=True)
-        return (self.faults / "died").exists()
+        return self.was_reached()
 
     def points_passed(self) -> list[str]:
         """The points passed so far, each once, in order."""

@@ -120,7 +120,7 @@ def test_what_a_killed_worker_held_is_done_within_ten_seconds(stack, webs, new_b
         [order] = stack.orders_of(buyer.email)
         stack.arm(point)
         buyer.pay(order.payment_url)
-        stack.wait_until((stack.faults / "died").exists)
+        stack.wait_until(stack.was_reached)
         died = time.monotonic()
         stack.wait_until(stack.is_settled)
         spent = time.monotonic() - died

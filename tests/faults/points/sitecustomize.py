@@ -1,7 +1,8 @@
-"""Python loads this by itself where PYTHONPATH names its folder: it can kill the process between two steps.
+"""Python loads this by itself where PYTHONPATH names its folder: it can stop the process between two steps.
 
 A point is before and after each commit, each call to Flexprice and each email handed over. Those passed are
-written to `trace`; the one named in `armed` is the last one. Nothing of this is in the shop.
+written to `trace`; at the one named in `armed` the process gets the signal beside it. Nothing of this is in
+the shop.
 """
 
 import os
@@ -23,14 +24,13 @@ def point(where: str) -> None:
     with (FOLDER / "trace").open("a") as trace:
         trace.write(f"{name}\n")
     try:
-        armed, *company = (FOLDER / "armed").read_text().split("\n")
+        signal_name, armed, *company = (FOLDER / "armed").read_text().split("\n")
     except FileNotFoundError:
         return
     if armed == name:
-        (FOLDER / "armed").rename(FOLDER / "died")
-        for pid in company:
-            os.kill(int(pid), signal.SIGKILL)
-        os.kill(os.getpid(), signal.SIGKILL)
+        (FOLDER / "armed").rename(FOLDER / "stopped")
+        for pid in [*company, os.getpid()]:
+            os.kill(int(pid), signal.Signals[signal_name])
 
 
 def place() -> str:
