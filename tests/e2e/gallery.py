@@ -39,7 +39,9 @@ from storefront.flexprice import NotSent
 from storefront.models import Order, PlanAccess, User, WebhookEvent
 from storefront.operations.models import AuditNote, RejectedWebhook
 from storefront.settings import Settings
+from tests.e2e import gallery_billing
 from tests.e2e.catalogs import CATALOGS, LONG_NAME, reader
+from tests.e2e.gallery_billing import BILLING
 
 PASSWORD = "a sentence to remember"
 LENA = "lena" * 12  # a long address
@@ -164,6 +166,7 @@ class Gallery:
             lena = service.sign_up(" ".join(["Magdalena"] * 8), f"{LENA}@example.com", quick)
             self._orders(asha, ORDERS | SPECIAL, now)
             self._orders(lena, OF_LENA, now)
+            gallery_billing.fill(self.app, lena, now, quick)
             reset = service.add_reset(asha)
             self._email("password_reset", asha, now, password_reset=reset)
             db.session.add_all(operations_rows(self.refs, now))
@@ -231,6 +234,8 @@ class Gallery:
         }
         for name, (who, path) in OPERATIONS.items():
             found[name] = View("usual", who, path.format(**self.refs))
+        for name, (who, path) in BILLING.items():
+            found[name] = View("usual", LENA if who == "lena" else who, path)
         for phase, ref in self.refs.items():
             who = LENA if phase in OF_LENA else "asha"
             found[f"order {phase}"] = View("usual", who, f"/orders/{ref}/failure")
@@ -315,6 +320,7 @@ OPERATIONS = {  # who looks where; a phase in braces is the reference of the ord
 NAMES = [
     *PAGES,
     *OPERATIONS,
+    *BILLING,
     "a new password",
     "a new password, short",
     "receipt",
@@ -380,6 +386,7 @@ def add_test_pages(app: Flask) -> None:
 
     app.add_url_rule("/gallery/error/<kind>", "gallery.fail", fail)
     app.add_url_rule("/gallery/email/<kind>", "gallery.email", email)
+    gallery_billing.add_pages(app)
     app.after_request_funcs[None].insert(
         0, allow_style
     )  # after_request functions run in reverse: this is last
