@@ -45,7 +45,7 @@ class Demo:
 
     def __init__(self, home: Path) -> None:
         self.home, self.port, self.sandbox_port = home / "demo", free_port(), free_port()
-        away = shutil.ignore_patterns(".*", "instance", "__pycache__", "tests", "node_modules")
+        away = shutil.ignore_patterns(".*", "instance", "tests", "node_modules")
         shutil.copytree(ROOT, self.home, ignore=away)
         shutil.copy(ROOT / ".env.example", self.home)
         self.env = environment()

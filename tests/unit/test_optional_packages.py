@@ -69,7 +69,7 @@ OTHERS = ("none", "emails", "sandbox", "subscriptions")
 @pytest.fixture
 def clone(tmp_path) -> Path:
     for part in ("storefront", "templates", "static"):
-        shutil.copytree(ROOT / part, tmp_path / part, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / part, tmp_path / part)
     (tmp_path / "tests").mkdir()
     for name in ("samples.py", "shop_fixtures.py"):
         shutil.copy(ROOT / "tests" / name, tmp_path / "tests")
