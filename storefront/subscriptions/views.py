@@ -33,9 +33,7 @@ UNAVAILABLE = "This could not be done at the moment. This request did not charge
 
 
 def billing() -> ResponseReturnValue:
-    customer = checkout().hooks.customer_loader()
-    if customer is None:
-        return redirect(login_url(url_for("subscriptions.billing")), 302)
+    customer = _customer()
     rows = subscriptions_of(customer.key)
     bills = {row.subscription_id: [i for i in invoices_of(row.subscription_id) if _shown(i)] for row in rows}
     plan_names = _plan_names({row.planned_plan_id for row in rows if row.planned_plan_id})
@@ -121,8 +119,6 @@ def pay(invoice_id: str) -> ResponseReturnValue:
 
 
 def returned(invoice_id: str, attempt: int) -> ResponseReturnValue:
-    if checkout().hooks.customer_loader() is None:
-        return redirect(login_url(request.full_path.rstrip("?")), 302)
     invoice = _own_invoice(invoice_id)
     payments.note_return(invoice, attempt, request.args.get("razorpay_payment_link_status") == "paid")
     return redirect(url_for("subscriptions.billing"), 303)
@@ -249,17 +245,23 @@ def has_trial(plan: PlanOnSale, offer: Offer) -> bool:
 
 
 def _customer() -> Customer:
-    """Who is signed in; somebody who is not sees what a stranger sees."""
-    return checkout().hooks.customer_loader() or abort(404)
+    """Who is signed in; somebody who is not is sent to sign in, whatever was asked for."""
+    customer = checkout().hooks.customer_loader()
+    if customer is None:
+        is_form = request.method == "POST"
+        next_url = url_for("subscriptions.billing") if is_form else request.full_path.rstrip("?")
+        abort(redirect(login_url(next_url), 303))
+    return customer
 
 
 def _own_subscription(subscription_id: str) -> SubscriptionMixin:
-    known = usable_id(subscription_id)
-    return find_subscription(subscription_id=known, customer_key=_customer().key) or abort(404)
+    customer, known = _customer(), usable_id(subscription_id)
+    return find_subscription(subscription_id=known, customer_key=customer.key) or abort(404)
 
 
 def _own_invoice(invoice_id: str) -> InvoiceMixin:
-    return find_invoice(invoice_id=usable_id(invoice_id), customer_key=_customer().key) or abort(404)
+    customer, known = _customer(), usable_id(invoice_id)
+    return find_invoice(invoice_id=known, customer_key=customer.key) or abort(404)
 
 
 def _do(act: Any, *args: Any, **kwargs: Any) -> ResponseReturnValue:

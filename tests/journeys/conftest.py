@@ -17,6 +17,7 @@ from flask import Flask, Response
 from sqlalchemy import DateTime, select, update
 from werkzeug.serving import BaseWSGIServer, make_server
 
+from storefront import billing
 from storefront import create_app as create_shop
 from storefront.checkout import orders
 from storefront.checkout.context import commit
@@ -138,7 +139,9 @@ class Shopper:
 class World:
     """The shop and the sandbox, and what a test may do to both."""
 
-    def __init__(self, database_url: str, sandbox_url: str) -> None:
+    def __init__(self, database_url: str, sandbox_url: str, clock: Path | None = None) -> None:
+        """:param clock: a file by which the shop's business dates follow the sandbox's clock."""
+        self.clock = str(clock or "")
         self.before_answer: Callable[[], None] | None = None
         self.shoppers: list[Shopper] = []
         self._servers: list[BaseWSGIServer] = []
@@ -151,6 +154,7 @@ class World:
                 webhook_url=f"{self.shop_url}/webhooks/flexprice",
                 api_key=KEY,
                 webhook_secrets=(SECRET,),
+                clock_file=self.clock,
             )
         )
         self.sandbox.after_request(self._between_commit_and_answer)
@@ -166,6 +170,7 @@ class World:
             "FLEXPRICE_WEBHOOK_HEADER": "X-Api-Key: k8Jq2-the-value-agreed-upon-4711",
             "STOREFRONT_URL": self.shop_url,
             "SECRET_KEY": "s" * 40,
+            "CLOCK_FILE": self.clock,
             "DATABASE_URL": database_url,
             "MAIL_URL": "keep:",
             "RATE_LIMITS": "off",
@@ -392,6 +397,12 @@ class World:
     def events(self) -> list[WebhookEvent]:
         return self._rows(WebhookEvent, WebhookEvent.received_at)
 
+    def subscriptions(self) -> list[billing.Subscription]:
+        return self._rows(billing.Subscription, billing.Subscription.id)
+
+    def invoices(self) -> list[billing.Invoice]:
+        return self._rows(billing.Invoice, billing.Invoice.id)
+
 
 @pytest.fixture
 def world(tmp_path: Path, database_url: str, sandbox_in: NewDatabase) -> Iterator[World]:
@@ -401,9 +412,13 @@ def world(tmp_path: Path, database_url: str, sandbox_in: NewDatabase) -> Iterato
 
 
 @pytest.fixture(scope="session")
-def a_world(sqlite_in: NewDatabase, sandbox_in: NewDatabase) -> Callable[[Path], World]:
-    """For modules that share one."""
-    return lambda folder: World(sqlite_in(folder), sandbox_in(folder))
+def a_world(sqlite_in: NewDatabase, sandbox_in: NewDatabase) -> Callable[..., World]:
+    """For modules that share one: a folder, and with `one_clock` the shop's dates follow the sandbox's."""
+
+    def make(folder: Path, one_clock: bool = False) -> World:
+        return World(sqlite_in(folder), sandbox_in(folder), folder / "clock" if one_clock else None)
+
+    return make
 
 
 @pytest.fixture

@@ -180,24 +180,6 @@ def test_changed_at_the_renewal(story: Story) -> None:
     assert story.facts.count("plan_changed") == 1
 
 
-def test_a_stranger_finds_nothing(story: Story) -> None:
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
-    bill = story.open_bill()
-    stranger = story.sign_in("mallory")
-    base = {"base_url": "http://127.0.0.1:8000", "headers": {"Sec-Fetch-Site": "same-origin"}}
-    for path in ("cancel", "change"):
-        assert stranger.get(f"/billing/subscriptions/{sub.subscription_id}/{path}", **base).status_code == 404
-        answer = stranger.post(f"/billing/subscriptions/{sub.subscription_id}/{path}", **base)
-        assert answer.status_code == 404
-    assert stranger.post(f"/billing/subscriptions/{sub.subscription_id}/undo", **base).status_code == 404
-    for path in ("pdf", "return/1"):
-        assert stranger.get(f"/billing/invoices/{bill.invoice_id}/{path}", **base).status_code == 404
-    assert stranger.post(f"/billing/invoices/{bill.invoice_id}/pay", **base).status_code == 404
-    assert bill.number not in stranger.get("/billing", **base).text
-
-
 def test_a_pdf_is_served_or_a_sentence(story: Story) -> None:
     story.bought()
     bill = story.bills()[0]
