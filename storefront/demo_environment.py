@@ -55,6 +55,8 @@ def demo_environment() -> Environment:
         "MAIL_FROM": "shop@kestrel.test",
         "CHECKOUT_PAYMENT_HOSTS": f"127.0.0.1:{sandbox_port}",
         "SANDBOX_URL": sandbox,
+        "FLEXPRICE_DASHBOARD_URL": f"{sandbox}/_sandbox",
+        "RAZORPAY_DASHBOARD_URL": "none",
         "CLOCK_FILE": str(ENV_FILE.parent.resolve() / "clock"),
         "SANDBOX_WEBHOOK_URL": f"{shop}/webhooks/flexprice",
         "SANDBOX_DATABASE_URL": "sqlite:///instance/sandbox.db",
@@ -72,6 +74,7 @@ def kept_secrets() -> Environment:
         "SECRET_KEY": secrets.token_urlsafe(48),
         "QA_TOKEN": secrets.token_urlsafe(24),
         "DEMO_OPERATOR_PASSWORD": secrets.token_urlsafe(12),
+        "DEMO_OPERATOR_TOKEN": secrets.token_urlsafe(24),
     }
     known = read_env_file()
     return {name: known.get(name, value) for name, value in made.items()}
@@ -105,7 +108,8 @@ def banner(environ: Environment, with_sandbox: bool) -> str:
   The shop      {shop}
   The sandbox   {sandbox}  (a practice Flexprice; no real money)
   Scenarios     {sandbox}/_sandbox/scenarios  (everything that can go wrong, one click each)
-  Operator      {shop}/operator  sign in as {OPERATOR}, password {environ["DEMO_OPERATOR_PASSWORD"]}
+  Operator      {shop}/demo/operator/{environ["DEMO_OPERATOR_TOKEN"]}  (signs you in)
+                or sign in as {OPERATOR}, password {environ["DEMO_OPERATOR_PASSWORD"]}
 
   Try this:
     1. Open {shop}, choose a plan and sign up with any name and email address.

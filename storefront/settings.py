@@ -34,6 +34,14 @@ NEEDED = {
     "MAIL_FROM": "the sender address of email",
 }
 
+FOR_TESTS_ONLY = {
+    "CLOCK_FILE": "moves the shop's time, which a shop in production must not have",
+    "DEMO_OPERATOR_TOKEN": "signs an operator in without a password, which a shop in production must not do",
+}
+
+FLEXPRICE_DASHBOARD_URL = "https://admin.flexprice.io"
+RAZORPAY_DASHBOARD_URL = "https://dashboard.razorpay.com/app"
+
 RESERVED_HEADERS = {"host", "content-type", "content-length", "user-agent", "cookie", "accept", "connection"}
 HOST = re.compile(
     r"(?=.{1,253}(?::|$))[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*(:\d{1,5})?"
@@ -72,6 +80,9 @@ class Settings:
     trusted_proxies: int = 0
     qa: str = ""
     qa_token: str = field(default="", repr=False)  # lets the sandbox read the QA result
+    flexprice_dashboard_url: str = FLEXPRICE_DASHBOARD_URL  # the operator desk links there; "" for no link
+    razorpay_dashboard_url: str = RAZORPAY_DASHBOARD_URL
+    demo_operator_token: str = field(default="", repr=False)  # its address signs the operator in; see demo.py
     grace_days: float = 3  # how long an overdue invoice may stay unpaid before its plan is paused
     clock_file: str = ""  # the test clock: seconds to add to business dates; refused in production
     metrics_token: str = field(default="", repr=False)  # without one there is no /metrics
@@ -117,15 +128,18 @@ class Settings:
             trusted_proxies=env.trusted_proxies("TRUSTED_PROXIES", "0"),
             qa=env.switch("QA_PAGE", ""),
             qa_token=env.token("QA_TOKEN", ""),
+            flexprice_dashboard_url=env.dashboard("FLEXPRICE_DASHBOARD_URL", FLEXPRICE_DASHBOARD_URL),
+            razorpay_dashboard_url=env.dashboard("RAZORPAY_DASHBOARD_URL", RAZORPAY_DASHBOARD_URL),
+            demo_operator_token=env.token("DEMO_OPERATOR_TOKEN", ""),
             metrics_token=env.token("METRICS_TOKEN", ""),
             grace_days=env.days("CHECKOUT_GRACE_DAYS", "3"),
             clock_file=env.str("CLOCK_FILE", ""),
         )
         env.raise_problems()
-        if settings.clock_file and settings.production:
-            raise SettingsError(
-                ["CLOCK_FILE moves the shop's time, which a shop in production must not have."]
-            )
+        if settings.production:
+            not_in_production = {name: why for name, why in FOR_TESTS_ONLY.items() if environ.get(name)}
+            if not_in_production:
+                raise SettingsError([f"{name} {why}." for name, why in not_in_production.items()])
         return settings
 
     def config(self) -> dict[str, Any]:
@@ -330,6 +344,13 @@ def _token(token: str) -> str:
     return token
 
 
+def _dashboard(url: str) -> str:
+    if url == "none":
+        return ""
+    _web_address(url)
+    return url.rstrip("/")
+
+
 def _switch(word: str) -> str:
     if word.lower() not in ("", "on", "off"):
         raise EnvError("must be on or off")
@@ -386,6 +407,7 @@ PARSERS = {
     "rate_limits": _rate_limits,
     "time_zone": _time_zone,
     "trusted_proxies": _trusted_proxies,
+    "dashboard": _dashboard,
     "switch": _switch,
     "token": _token,
 }

@@ -93,6 +93,10 @@ def test_the_demo_starts_serves_commands_and_stops(demo, clone, environ):
     connection.request("GET", "/sign-in")
     assert connection.getresponse().status == 200
     connection.close()
+    connection.request("GET", re.findall(r"/demo/operator/\S+", said)[0])
+    signed_in = connection.getresponse()
+    assert (signed_in.status, signed_in.headers["Location"]) == (303, "/operator/")
+    connection.close()
 
     # The commands of the README, in a shell that knows nothing of the demo.
     shell = {"PATH": os.environ["PATH"]}

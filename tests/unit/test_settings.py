@@ -105,6 +105,9 @@ def test_an_empty_value_counts_as_missing(empty):
         ("QA_PAGE", "perhaps"),
         ("QA_TOKEN", "short"),
         ("METRICS_TOKEN", "short"),
+        ("FLEXPRICE_DASHBOARD_URL", "javascript:alert(1)"),
+        ("RAZORPAY_DASHBOARD_URL", "dashboard.razorpay.com"),
+        ("DEMO_OPERATOR_TOKEN", "short"),
         ("METRICS_TOKEN", "long enough, but with spaces"),
         ("RATE_LIMITS", "on"),
         ("TRUSTED_PROXIES", "-1"),
@@ -144,6 +147,15 @@ def test_verification_cannot_be_switched_off():
 
 def test_a_malformed_secret_is_refused_beside_a_header():
     assert len(problems(FLEXPRICE_WEBHOOK_SECRET="whsec_short", FLEXPRICE_WEBHOOK_HEADER=HEADER)) == 1
+
+
+@pytest.mark.parametrize("name", ["CLOCK_FILE", "DEMO_OPERATOR_TOKEN"])
+def test_what_is_for_tests_is_refused_in_production(name):
+    value = "x" * 24
+    [problem] = problems(**{name: value})
+    assert problem.startswith(name)
+    assert value not in problem
+    assert read(**{name: value}, STOREFRONT_URL="http://127.0.0.1:8000")
 
 
 def test_plain_http_on_this_machine_is_not_production():
@@ -233,12 +245,14 @@ def test_every_setting_is_explained_in_the_example():
     example = (Path(__file__).parents[2] / ".env.example").read_text()
     optional = {
         "CHECKOUT_PAYMENT_HOSTS",
+        "FLEXPRICE_DASHBOARD_URL",
         "FLEXPRICE_ENVIRONMENT_ID",
         "FLEXPRICE_WEBHOOK_HEADER",
         "METRICS_TOKEN",
         "QA_PAGE",
         "QA_TOKEN",
         "RATE_LIMITS",
+        "RAZORPAY_DASHBOARD_URL",
         "SHOP_NAME",
         "SHOP_TIME_ZONE",
         "TRUSTED_PROXIES",

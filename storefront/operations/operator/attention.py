@@ -47,12 +47,6 @@ REASONS = {
         lambda now: and_(Order.state.in_(ENDED_UNPAID), Order.returned_paid_at.is_not(None), has_note()),
         money=True,
     ),
-    "paid-late": Reason(
-        "Paid after the deadline",
-        "Money came after the order had ended, and a refund was reported. Confirm that it arrived.",
-        lambda now: Order.state == State.PAID_LATE,
-        money=True,
-    ),
     "flagged": Reason(
         "Review note",
         "The shop noticed something about the order that a person should read.",

@@ -3,6 +3,7 @@
 import secrets
 from datetime import datetime, timedelta
 from typing import Any
+from urllib.parse import quote
 
 from flask import Blueprint, abort, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
@@ -11,7 +12,7 @@ from flask_babel import get_locale
 from storefront.checkout import orders
 from storefront.checkout.context import db_now
 from storefront.checkout.states import FOR_A_PERSON, OPEN, State
-from storefront.extensions import db
+from storefront.extensions import db, settings
 from storefront.models import Order, WebhookEvent
 from storefront.money import format_money
 from storefront.operations import audit, billing, emails, heartbeat, webhook_rejections
@@ -144,7 +145,17 @@ def order(ref: str) -> ResponseReturnValue:
         timeline=timeline.timeline(file),
         decisions=open_decisions(file.order),
         note_digest=digest(file.order.review_note),
+        dashboards=dashboards_for(file.order),
     )
+
+
+def dashboards_for(order: Order) -> dict[str, str]:
+    """Where the vendors show more: name and address. Razorpay's payments have a page each."""
+    flexprice, razorpay = settings().flexprice_dashboard_url, settings().razorpay_dashboard_url
+    found = {"Flexprice’s dashboard": flexprice, "Razorpay’s dashboard": razorpay}
+    if razorpay and order.unverified_payment_id:
+        found["Razorpay’s dashboard"] = f"{razorpay}/payments/{quote(order.unverified_payment_id, safe='')}"
+    return {name: url for name, url in found.items() if url}
 
 
 @bp.get("/event")  # an event's id may contain any character, a slash too

@@ -35,7 +35,7 @@ def _of_columns(order: Order) -> Iterator[Moment]:
         (order.session_requested_at, "Checkout session requested from Flexprice", ""),
         (order.cancel_requested_at, "Customer asked to cancel", "warn"),
         (order.invoice_verified_at, "Invoice compared with the order", ""),
-        (order.refunded_at, "Refund reported", "warn"),
+        (order.refunded_at, "Refund reported", ""),
         (order.revoked_at, "Access ended", "warn"),
     )
     yield from (Moment(at, text, tone) for at, text, tone in when if at)

@@ -146,11 +146,11 @@ def one_for_each_reason(add_order):
         "claims-paid": older(
             plan_id="p9", state=State.EXPIRED, returned_paid_at=at, review_note="came back with paid"
         ),
-        "paid-late": older(plan_id="p8", state=State.PAID_LATE),
         "flagged": older(plan_id="p3", state=State.FAILED, review_note="look at this"),
         "open-long": older(plan_id="p1", created_at=at - timedelta(hours=2)),
     }
     add_order(plan_id="p6", created_at=at)
+    add_order(plan_id="p8", state=State.PAID_LATE, refunded_at=at)  # refunded: information
     add_order(plan_id="p7", state=State.FULFILLED)
     add_order(
         plan_id="p10", state=State.REFUNDED, review_note="Refund confirmed by operator:olga@example.com"
@@ -168,10 +168,10 @@ def test_orders_are_listed_by_reason(desk, one_for_each_reason):
 
 def test_the_overview_leads_with_money_then_age(desk, one_for_each_reason):
     page = desk.get("/operator/")
-    names = ["paid-late", "claims-paid", "not-fulfilled", "to-decide", "open-long", "flagged"]
+    names = ["claims-paid", "not-fulfilled", "to-decide", "open-long", "flagged"]
     assert refs_in(page) == [one_for_each_reason[name] for name in names]
     assert page.text.index("Needs attention") < page.text.index("Orders by state")
-    assert "₹1,597.00" in page.text  # three of 499, one of 100
+    assert "₹1,098.00" in page.text  # two of 499, one of 100
 
 
 def test_the_overview_names_one_reason_for_each(desk, one_for_each_reason):
@@ -345,6 +345,8 @@ def test_the_timeline_tells_everything_in_order(desk, add_order, add_rows, make_
     for fact in ("cs_01", "pay_01", "inv_01", "INV-7", ref, "asha@example.com", "Charged 500, shown 499"):
         assert fact in page
     assert "<code>pay_Rzp1</code> (unverified)" in page
+    assert 'href="https://admin.flexprice.io"' in page
+    assert 'href="https://dashboard.razorpay.com/app/payments/pay_Rzp1"' in page
     assert "01 Sep 2026, 10:04:00 UTC" in page
 
 
