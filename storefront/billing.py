@@ -3,15 +3,18 @@
 Optional: without this file, the folder subscriptions/ and the line in `create_app` the shop still sells.
 """
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
 
 from babel.dates import format_date
 from flask import Flask
+from flask_login import current_user
 from sqlalchemy import select
 
 from storefront import access
 from storefront.accounts.signals import billing_news
 from storefront.checkout.context import db_now
+from storefront.checkout.offers import Offer, PlanOnSale
 from storefront.extensions import checkout, db, settings
 from storefront.models import Order, User
 from storefront.money import format_money
@@ -22,6 +25,8 @@ from storefront.subscriptions import (
     Subscriptions,
     subscription_news,
 )
+from storefront.subscriptions.context import shop_now
+from storefront.subscriptions.starts import had_trial, trial_days
 
 subscriptions = Subscriptions(checkout)
 
@@ -78,6 +83,21 @@ def tell_customer(
     billing_news.send(_app, user=user, fact=str(fact), about=f"{fact} {which}", details=details)
 
 
+class Trial(NamedTuple):
+    """What the page of a plan says about its trial."""
+
+    days: int
+    ends_on: str
+
+
+def trial_of(plan: PlanOnSale, offer: Offer) -> Trial | None:
+    """The trial that the plan begins with; None: it has none, or this customer has had it."""
+    days = trial_days(plan, offer) if offer.buyable else 0
+    if not days or (current_user.is_authenticated and had_trial(current_user.key, plan.id)):
+        return None
+    return Trial(days, day(shop_now() + timedelta(days=days)))
+
+
 def day(moment: datetime | None) -> str:
     """A date in the shop's time zone."""
     here = moment.replace(tzinfo=UTC).astimezone(settings().zone) if moment else None
@@ -88,3 +108,4 @@ def init_app(app: Flask) -> None:
     """Register the pages below /billing."""
     subscriptions.init_app(app, db, Subscription, Invoice)
     subscription_news.connect(tell_customer, app)
+    app.context_processor(lambda: {"trial_of": trial_of})

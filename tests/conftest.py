@@ -41,6 +41,8 @@ ON_POSTGRESQL = (
     "test_hostile_text.py",
     "test_any_value.py",
     "test_odd_fields.py",
+    "test_starts.py",
+    "test_any_order.py",
 )
 SLOW_FOLDERS = ("e2e", "faults", "journeys", "adoption")  # started first, so that no core waits at the end
 CASES = dict.fromkeys(SLOW_FOLDERS, 1) | {"sandbox": 40, "checkout": 12, "web": 12, "operations": 12}

@@ -129,7 +129,7 @@ def trigger_for(order: OrderMixin, told: CheckoutSession, announced: str = "") -
 
 
 def traces_of(order: OrderMixin) -> list[Subscription]:
-    """The customer's subscriptions that may come from this order's requests.
+    """The customer's subscriptions that may come from this order's requests, the oldest first.
 
     :raises UnreadableResponse: when one of them cannot be read: then none can be excluded.
     """
@@ -139,7 +139,8 @@ def traces_of(order: OrderMixin) -> list[Subscription]:
         return []
     if found.unreadable:
         raise UnreadableResponse(f"{found.unreadable} subscriptions of the customer cannot be read")
-    return [subscription for subscription in found if subscription.metadata.get("order_ref") == order.ref]
+    ours = [subscription for subscription in found if subscription.metadata.get("order_ref") == order.ref]
+    return sorted(ours, key=lambda subscription: str(subscription.created_at))
 
 
 def find_payment(order: OrderMixin, found: list[Subscription], *, by: str) -> bool:

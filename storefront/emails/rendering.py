@@ -89,10 +89,10 @@ def facts_of(order: Order) -> list[tuple[str, str]]:
     facts = [(_("Order"), order.short_ref), (_("Plan"), f"{order.plan_name}, {period}")]
     if order.invoice_total is not None:
         facts.append((_("Total paid"), _money(order, order.invoice_total)))
-    else:
+    elif order.amount:
         price = _("%(amount)s plus tax where it applies", amount=_money(order, order.amount))
         facts.append((_("Price"), price))
-    if order.paid_at:
+    if order.paid_at and order.amount:
         facts.append((_("Date"), date_with_zone(order.paid_at)))
     if order.invoice_number:
         facts.append((_("Invoice"), order.invoice_number))

@@ -1,20 +1,19 @@
-"""What a customer changes: cancel, undo, change the plan, start a free one. After each, the truth is read."""
+"""What a customer changes: cancel, undo, change the plan. After each, the truth is read."""
 
 import logging
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from ..checkout import orders, purchase, reconciliation
+from ..checkout import orders, purchase
 from ..checkout.context import ask, checkout, commit, db_now, rollback, session, update_where
 from ..checkout.models import Customer, OrderMixin
 from ..checkout.offers import Offer
 from ..checkout.orders import change
-from ..checkout.states import ENDED_UNPAID, State, Trigger
-from ..flexprice import CustomerNotFound, FlexpriceError, InvalidRequest, NoAnswer
+from ..checkout.states import ENDED_UNPAID, State
+from ..flexprice import InvalidRequest, NoAnswer
 from .context import find_subscription, get_subscription, invoices_of, note, subscriptions
 from .models import SubscriptionMixin
 from .sync import keep, sync
@@ -22,7 +21,6 @@ from .sync import keep, sync
 log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = (5.0, 25.0)
-SEARCH_BEFORE_A_SECOND_TRY = timedelta(minutes=2)
 
 
 class Refused(Exception):
@@ -164,6 +162,8 @@ def _open_change(ref: str) -> OrderMixin | None:
 
 def hand_over(_app: object, order: OrderMixin, to_state: State, **_: object) -> None:
     """In the transaction that fulfills an order: keep its subscription, have the replaced one ended."""
+    if to_state == State.PAID and not order.amount:
+        keep(order)  # the sync fulfills it
     if to_state != State.FULFILLED:
         return
     others = [row for row in running_of(order.customer_key) if row.order_ref != order.ref]
@@ -197,67 +197,6 @@ def end_replaced(row_id: int) -> None:
             raise refused or NoAnswer("the replaced subscription still runs")
     change(row, {"end_requested_at": None})
     commit()
-
-
-# -- nothing to pay ---------------------------------------------------------------------------------
-
-
-def start_free(customer: Customer, offer: Offer, return_url: Callable[[str], str]) -> OrderMixin:
-    """Start a plan without a payment: a free one, or one that begins with a trial. Commits.
-
-    A lost answer is looked for by the worker of the checkout, by the order's reference.
-
-    :raises AlreadyOwned: the customer has the plan.
-    :raises OpenOrderExists: another order for it is open.
-    """
-    nothing, verified = _for_nothing(offer), {"invoice_verified_at": db_now()}
-    order, mine = purchase.place_order(customer, nothing, return_url, **verified)
-    waited = db_now() - (order.session_requested_at or db_now())
-    lost = not mine and order.state == State.PLACED and waited > SEARCH_BEFORE_A_SECOND_TRY
-    if lost and reconciliation.restart(order):  # searched for, and there is none: begin again
-        order, mine = purchase.place_order(customer, nothing, return_url, **verified)
-    order_id = order.id
-    if not mine:
-        return order
-    terms = (order.customer_key, order.plan_id, order.currency, order.billing_period, order.ref)
-    client = checkout().client
-    try:
-        try:
-            made = ask(client.create_subscription, *terms, timeout=WRITE_TIMEOUT_S)
-        except CustomerNotFound:
-            purchase.create_customer(customer)
-            made = ask(client.create_subscription, *terms, timeout=WRITE_TIMEOUT_S)
-    except NoAnswer:
-        return orders.get(order_id)
-    except FlexpriceError as error:
-        said = f"Flexprice did not start it: {error.status} {error.message}"[:500]
-        orders.transition(orders.get(order_id), Trigger.SESSION_REFUSED, by="customer", review_note=said)
-        commit()
-        raise
-    order = orders.get(order_id)
-    if made.status in ("active", "trialing"):
-        known: dict[str, Any] = {
-            "subscription_id": made.id,
-            "flexprice_customer_id": made.customer_id,
-            "paid_at": db_now(),
-        }
-        orders.transition(order, Trigger.PAYMENT_COMPLETED, by="customer", **known)
-    else:  # a session came with it: the plan has a price now
-        said = "Not free any more: the price has changed since it was shown"
-        orders.transition(order, Trigger.SESSION_REFUSED, by="customer", review_note=said)
-    commit()
-    return orders.get(order_id)
-
-
-def _for_nothing(offer: Offer) -> Offer:
-    return Offer(offer.plan_id, offer.plan_name, offer.currency, offer.billing_period, offer.amount * 0)
-
-
-def had_trial(customer_key: str, plan_id: str) -> bool:
-    """One trial per customer and plan, ever: a plan that was paid or tried before has none."""
-    Order = checkout().Order
-    before = (Order.customer_key == customer_key, Order.plan_id == plan_id, Order.paid_at.is_not(None))
-    return session().scalar(select(Order.id).where(*before).limit(1)) is not None
 
 
 def running_of(customer_key: str) -> list[SubscriptionMixin]:

@@ -35,7 +35,7 @@ class Installation:
     Subscription: Any
     Invoice: Any
     hooks: Hooks
-    adopt_again_at_s: float = 0.0  # monotonic: when orders without a subscription are looked for again
+    look_through_at_s: float = 0.0  # monotonic: when the worker reads all orders again
     usage: dict[str, tuple[float, Any]] = field(default_factory=dict)  # by customer, for a minute
 
 

@@ -31,6 +31,7 @@ ANSWER_IS_LOST = timedelta(seconds=40)  # longer than the call waits
 QUIET_AFTER_RETURN = timedelta(seconds=60)
 MONEY_IS_BOOKED_AFTER = timedelta(seconds=60)
 FIRST_READ, LONGEST_GAP = timedelta(minutes=15), timedelta(hours=12)
+SETTLED_BY = "Settled by"  # a note that needs nobody any more
 WORDS_OF_A_DEAD_LINK = ("FAILED", "CANCELLED", "VOIDED")
 
 
@@ -71,9 +72,8 @@ def read_invoice(row_id: int, timeout: tuple[float, float] | None = None) -> Inv
         raise UnreadableResponse("the invoice belongs to another subscription")
     subscription = subscription_of(get_invoice(row_id))
     if change(subscription, {"version": version + 1}, version=version):
-        written = record_invoice(subscription, told)
-        if not (written.is_open and written.link == Link.OPEN):  # else its payment is read first
-            settle_access(subscription)
+        record_invoice(subscription, told)
+        settle_access(subscription)
     else:
         check_now(subscription)
     commit()
@@ -251,6 +251,7 @@ def note_return(invoice: InvoiceMixin, attempt: int, claims_paid: bool) -> None:
 def settle_by_hand(row_id: int, *, by: str) -> bool:
     """An operator has seen to the money of an invoice that was for a person. Commits."""
     invoice = get_invoice(row_id)
-    settled = move(invoice, News.CLOSED, review_note=f"Settled by {by}", money_seen_at=db_now())
+    settled = move(invoice, News.CLOSED, review_note=f"{SETTLED_BY} {by}", money_seen_at=db_now())
+    settle_access(subscription_of(invoice))
     commit()
     return settled

@@ -5,7 +5,6 @@ Several changes send no event, and a message may be late, repeated, or built fro
 """
 
 import logging
-import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -14,14 +13,24 @@ from sqlalchemy import exists, or_, select
 from ..checkout import orders
 from ..checkout.context import ask, checkout, commit, db_now, naive, rollback, session
 from ..checkout.models import OrderMixin
-from ..checkout.orders import change
+from ..checkout.orders import change, check_now
 from ..checkout.states import State
 from ..flexprice import RouteNotFound, Schedule, Subscription, UnreadableResponse
-from .context import get_subscription, grace, invoices_of, note, order_of, shop_now, subscriptions, tell
+from .context import (
+    find_subscription,
+    get_subscription,
+    grace,
+    invoices_of,
+    note,
+    order_of,
+    shop_now,
+    subscriptions,
+    tell,
+)
 from .invoices import record_invoice
 from .models import SubscriptionMixin
 from .signals import Fact
-from .states import ACCESS, Access, Verdict, suspend_at, verdict
+from .states import ACCESS, RUNNING, Access, Verdict, suspend_at, verdict
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +41,13 @@ REMIND_BEFORE_RENEWAL, REMIND_BEFORE_TRIAL_END = DAY, 3 * DAY
 # (docs/flexprice-contract.md#j2).
 AFTER_PERIOD_END = (2 * MINUTE, 20 * MINUTE, 2.3 * HOUR, 2.9 * HOUR, 3.5 * HOUR)
 PLANS = "plan_change"
-ADOPT_EVERY_S = 60.0
 
 
-def sync(row_id: int) -> bool:
+def sync(row_id: int, *, may_suspend: bool = False) -> bool:
     """Read one subscription with its invoices and plans for it, and write the truth. Commits.
 
+    :param may_suspend: what could be paid by a live link was asked before: an overdue invoice may suspend.
+        Otherwise the worker asks first.
     :returns: False: another sync was faster; it is due again.
     :raises FlexpriceError: it could not be read whole: nothing is written.
     """
@@ -48,6 +58,7 @@ def sync(row_id: int) -> bool:
     listed = ask(client.list_invoices, subscription_id)
     planned = _planned(subscription_id) if told.status != "cancelled" else []
     theirs = row.flexprice_customer_id or ask(client.get_customer_by_external_id, row.customer_key).id
+    doubles = _doubles(row, told)
     row = get_subscription(row_id)
     if told.customer_id != theirs:
         raise UnreadableResponse("the subscription belongs to another customer")
@@ -59,7 +70,10 @@ def sync(row_id: int) -> bool:
         return False
     for bill in own:
         record_invoice(row, bill)
-    settle_access(row)
+    for double in doubles:
+        _end_double(row, double)
+    _begin(row)
+    settle_access(row, may_suspend=may_suspend)
     remind(row)
     _plan_next_look(row)
     commit()
@@ -127,11 +141,44 @@ def _plan_changed(row: SubscriptionMixin) -> None:
     tell(Fact.PLAN_CHANGED, row)
 
 
+# -- what was started for nothing -------------------------------------------------------------------
+
+
+def _begin(row: SubscriptionMixin) -> None:
+    """An order over nothing is fulfilled when its subscription runs and nothing is owed."""
+    order = order_of(row)
+    if order is None or order.state != State.PAID or order.amount or not row.runs:
+        return
+    if not any(invoice.is_open for invoice in invoices_of(row.subscription_id)):
+        change(order, {"invoice_verified_at": db_now()})
+        orders.fulfill(order, by="worker")
+
+
+def _doubles(row: SubscriptionMixin, told: Subscription) -> list[Subscription]:
+    """Others that the same start has made: its request was sent again after a lost answer."""
+    order = order_of(row)
+    if order is None or order.amount or told.status not in RUNNING or db_now() - order.created_at > DAY:
+        return []
+    return [one for one in orders.traces_of(order) if one.id != told.id and one.status in RUNNING]
+
+
+def _end_double(row: SubscriptionMixin, double: Subscription) -> None:
+    if find_subscription(subscription_id=double.id) is None:
+        add_row(
+            subscription_id=double.id, customer_key=row.customer_key, plan_id=double.plan_id,
+            plan_name=row.plan_name, flexprice_customer_id=double.customer_id, replaced_by=row.order_ref,
+            end_requested_at=db_now(),
+        )  # fmt: skip
+
+
 # -- access -----------------------------------------------------------------------------------------
 
 
-def settle_access(row: SubscriptionMixin) -> None:
-    """Suspend, resume or end access by what is written; the host's hooks run in this transaction."""
+def settle_access(row: SubscriptionMixin, *, may_suspend: bool = False) -> None:
+    """Suspend, resume or end access by what is written; the host's hooks run in this transaction.
+
+    :param may_suspend: False: an overdue invoice only makes the row due, and the worker asks first.
+    """
     bills = [] if row.replaced_by else [invoice.bill for invoice in invoices_of(row.subscription_id)]
     change(row, {"suspend_at": suspend_at(bills, grace())})
     says = verdict(row.status, row.suspend_at, shop_now())
@@ -139,6 +186,9 @@ def settle_access(row: SubscriptionMixin) -> None:
     after = ACCESS.get((before, says))
     if before is Access.ENDED and says is Verdict.IN_ORDER:
         note(row, "Its access has ended, but Flexprice says that it runs")
+    if says is Verdict.OVERDUE and after and not may_suspend:
+        check_now(row)
+        return
     if after is None or not change(row, {"access": after}, access=before):
         return
     order = order_of(row)
@@ -178,6 +228,8 @@ def _plan_next_look(row: SubscriptionMixin) -> None:
     next_look = real_now + (MINUTE if late else AT_LEAST_EVERY)
     if row.access == Access.ENDED and not any(i.is_open for i in invoices_of(row.subscription_id)):
         next_look = real_now + 7 * DAY
+    if row.runs and row.access == Access.GRANTED and row.suspend_at and row.suspend_at <= now:
+        next_look = real_now  # nobody is suspended before the worker has asked
     coming = [moment for moment in _dates(row) if moment > now]
     change(row, {"due_at": min(coming, default=None), "next_attempt_at": next_look})
 
@@ -207,18 +259,28 @@ def keep(order: OrderMixin) -> None:
     model, subscription_id = subscriptions().Subscription, order.subscription_id
     known = or_(model.order_ref == order.ref, model.subscription_id == subscription_id)
     if subscription_id and session().scalar(select(model.id).where(known)) is None:
-        session().add(_row_of(order))
-        session().flush()
+        add_row(
+            subscription_id=subscription_id, customer_key=order.customer_key, order_ref=order.ref,
+            flexprice_customer_id=order.flexprice_customer_id or "", access=Access.GRANTED,
+            plan_id=order.plan_id, plan_name=order.plan_name, currency=order.currency,
+            billing_period=order.billing_period, replaced_by=order.replaced_by,
+            end_requested_at=db_now() if order.replaced_by else None,
+        )  # fmt: skip
+
+
+def add_row(**columns: Any) -> None:
+    """A subscription that the worker reads now. Does not commit."""
+    unknown = {"access": Access.NONE, "plan_id": "", "plan_name": "", "currency": "", "billing_period": ""}
+    session().add(subscriptions().Subscription(**unknown | columns, next_attempt_at=db_now()))
+    session().flush()
 
 
 def adopt_orders(limit: int = 100) -> int:
     """The same for orders that were fulfilled before the second month was installed. Commits.
 
-    It reads all orders: once a minute, and in each turn while there are more.
+    It reads all orders.
     """
-    installed, Order, model = subscriptions(), checkout().Order, subscriptions().Subscription
-    if time.monotonic() < installed.adopt_again_at_s:
-        return 0
+    Order, model = checkout().Order, subscriptions().Subscription
     fulfilled = (
         Order.state == State.FULFILLED,
         Order.revoked_at.is_(None),
@@ -229,18 +291,4 @@ def adopt_orders(limit: int = 100) -> int:
     for order in without:
         keep(order)
     commit()
-    if len(without) < limit:
-        installed.adopt_again_at_s = time.monotonic() + ADOPT_EVERY_S
     return len(without)
-
-
-def _row_of(order: OrderMixin) -> SubscriptionMixin:
-    now = db_now()
-    row: SubscriptionMixin = subscriptions().Subscription(
-        subscription_id=order.subscription_id, customer_key=order.customer_key,
-        flexprice_customer_id=order.flexprice_customer_id or "", order_ref=order.ref, access=Access.GRANTED,
-        plan_id=order.plan_id, plan_name=order.plan_name, currency=order.currency,
-        billing_period=order.billing_period, next_attempt_at=now, replaced_by=order.replaced_by,
-        end_requested_at=now if order.replaced_by else None,
-    )  # fmt: skip
-    return row

@@ -9,7 +9,7 @@ from flask import abort, current_app, redirect, render_template, request, url_fo
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
-from ..checkout import purchase
+from ..checkout import orders, purchase
 from ..checkout import views as checkout_views
 from ..checkout.context import PAGE_TIMEOUT_S, ask, checkout, commit, db_now, rollback, session
 from ..checkout.models import Customer
@@ -18,7 +18,7 @@ from ..checkout.protection import base_url, is_payment_url, return_url
 from ..checkout.states import State
 from ..checkout.views import login_url, usable_id
 from ..flexprice import CustomerFeature, FlexpriceError
-from . import changes, payments
+from . import changes, payments, starts
 from .context import find_invoice, find_subscription, invoices_of, shop_now, subscriptions, subscriptions_of
 from .models import InvoiceMixin, SubscriptionMixin
 from .states import Link
@@ -223,22 +223,19 @@ def start() -> ResponseReturnValue:
     plan_id = usable_id(form.get("plan", ""), 400)
     plan = ask(checkout().catalog.for_sale).plan(plan_id) or abort(404)
     offer = plan.offer(form.get("currency", ""), form.get("billing_period", "")) or abort(404)
-    if not (offer.refusal == Refusal.FREE or (has_trial(plan, offer) and offer.buyable)):
+    trial = starts.trial_days(plan, offer) > 0 and offer.buyable
+    if not (trial or offer.refusal == Refusal.FREE):
         return said("This plan has a price", "It cannot be started without a payment.", 422)
-    if has_trial(plan, offer) and changes.had_trial(customer.key, plan_id):
+    begun = orders.find(slot=orders.slot_of(customer.key, plan_id))  # pressed twice: its page
+    if trial and begun is None and starts.had_trial(customer.key, plan_id):
         return said("Your trial is used", "There is one trial per plan. You can buy the plan.", 409)
     if (response := offer_change(customer, offer)) is not None:
         return response
     try:
-        order = changes.start_free(customer, offer, return_url)
+        order = starts.start_free(customer, offer, return_url)
     except (purchase.AlreadyOwned, purchase.OpenOrderExists) as other:
         return redirect(url_for("checkout.success", ref=other.order.ref), 303)
     return redirect(url_for("checkout.success", ref=order.ref), 303)
-
-
-def has_trial(plan: PlanOnSale, offer: Offer) -> bool:
-    terms = (offer.currency, offer.billing_period)
-    return any(p.trial_period_days > 0 for p in plan.plan.prices if (p.currency, p.billing_period) == terms)
 
 
 # -- how --------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """The worker's share: subscriptions and invoices that are due, one at a time, claimed by a time."""
 
 import logging
+import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from ..checkout.models import WebhookEventMixin
 from ..checkout.orders import change
 from ..checkout.worker import claim_due
 from ..flexprice import FlexpriceError
+from . import starts
 from .changes import end_replaced
 from .context import (
     find_invoice,
@@ -25,12 +27,13 @@ from .context import (
 )
 from .payments import check_invoice, next_gap
 from .states import Access, Link
-from .sync import adopt_orders, sync
+from .sync import add_row, adopt_orders, sync
 
 log = logging.getLogger(__name__)
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=2), timedelta(hours=1)
 ATTEMPTS_BEFORE_A_PERSON = 10
+LOOK_THROUGH_EVERY_S = 60.0
 
 
 def run_once(limit: int = 100) -> int:
@@ -38,8 +41,11 @@ def run_once(limit: int = 100) -> int:
 
     :returns: how many rows were taken up.
     """
-    adopt_orders(limit)
     installed = subscriptions()
+    if time.monotonic() >= installed.look_through_at_s:
+        starts.repeat_lost(limit)
+        if adopt_orders(limit) < limit:
+            installed.look_through_at_s = time.monotonic() + LOOK_THROUGH_EVERY_S
     done = _run(installed.Subscription, _claim_subscription, check_subscription, limit)
     return done + _run(installed.Invoice, lambda: claim_due(installed.Invoice), check_link, limit)
 
@@ -74,20 +80,23 @@ def check_subscription(row_id: int, until: datetime) -> None:
     if get_subscription(row_id).end_requested_at:
         end_replaced(row_id)
         return
-    _ask_before_suspending(row_id)
-    if not sync(row_id):
+    if not sync(row_id, may_suspend=_ask_before_suspending(row_id)):
         change(get_subscription(row_id), {"next_attempt_at": db_now() + FIRST_RETRY})
         commit()
 
 
-def _ask_before_suspending(row_id: int) -> None:
-    """An overdue invoice whose link is live may be paid: its payment is read before anybody is suspended."""
+def _ask_before_suspending(row_id: int) -> bool:
+    """An overdue invoice whose link is live may be paid: its payment is read before anybody is suspended.
+
+    :returns: whether it was: an overdue invoice may suspend now.
+    """
     row = get_subscription(row_id)
     if row.access != Access.GRANTED or row.suspend_at is None or row.suspend_at > shop_now():
-        return
+        return False
     for invoice in invoices_of(row.subscription_id):
         if invoice.is_open and invoice.link in (Link.REQUESTED, Link.OPEN):
             check_invoice(invoice.id)
+    return True
 
 
 def check_link(row_id: int, until: datetime) -> None:
@@ -137,9 +146,5 @@ def _keep_unknown(event: WebhookEventMixin) -> None:
     )
     if customer_key is None or find_subscription(subscription_id=event.object_id):
         return
-    row = model(
-        subscription_id=event.object_id, customer_key=customer_key, flexprice_customer_id=event.customer_id,
-        access=Access.NONE, plan_id="", plan_name="", currency="", billing_period="", status="",
-    )  # fmt: skip
-    session().add(row)
-    session().flush()
+    owner = {"customer_key": customer_key, "flexprice_customer_id": event.customer_id}
+    add_row(subscription_id=event.object_id, **owner)

@@ -139,7 +139,7 @@ class Subscription:
     `status` is `draft` (not paid), `incomplete`, `trialing`, `active`, `paused` or `cancelled`, and does not
     tell whether the last invoice is paid. `cancelled_at` is set as soon as an end is *scheduled*: take the
     end from `cancel_at`, and whether it is over from `status`. `metadata` holds `order_ref` from the first
-    moment.
+    moment. `checkout_session` is there only in the answer that made it, where something is to be paid first.
     """
 
     id: str
@@ -160,6 +160,7 @@ class Subscription:
     metadata: Mapping[str, str] = field(default_factory=dict)
     latest_invoice_id: str | None = None
     plan_name: str = ""
+    checkout_session: CheckoutSession | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Subscription:
@@ -167,7 +168,7 @@ class Subscription:
 
         :raises UnreadableResponse: a field that is relied on cannot be read.
         """
-        fields = Fields(data, "subscription")
+        fields, paid_first = Fields(data, "subscription"), data.get("checkout_session")
         return cls(
             id=fields.required("id", identifier),
             customer_id=fields.required("customer_id", identifier),
@@ -187,6 +188,7 @@ class Subscription:
             metadata=fields.metadata(),
             latest_invoice_id=fields.inner("latest_invoice").get("id", identifier, "") or None,
             plan_name=fields.inner("plan").get("name", label, ""),
+            checkout_session=CheckoutSession.from_json(paid_first) if paid_first else None,
         )
 
 

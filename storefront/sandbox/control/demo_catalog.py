@@ -102,9 +102,9 @@ PLANS: list[Body] = [
         "description": "For a company that depends on it",
         "metadata": {},
         "prices": [
-            fee("inr", "MONTHLY", "4999"),
+            fee("inr", "MONTHLY", "4999", trial_period_days=14),
             fee("inr", "ANNUAL", "49990"),
-            fee("usd", "MONTHLY", "99"),
+            fee("usd", "MONTHLY", "99", trial_period_days=14),
             fee("usd", "ANNUAL", "990"),
         ],
         "credit_grants": [{"name": "Welcome credits", "credits": "500"}],

@@ -16,6 +16,7 @@ from storefront.models import Order, PlanAccess, User
 from storefront.sandbox.store.billing_rows import Invoice as TheirInvoice
 from storefront.sandbox.store.billing_rows import Subscription as TheirSubscription
 from storefront.sandbox.store.rows import ProviderLink
+from storefront.sandbox.store.values import stable_id
 from storefront.settings import Settings
 from storefront.subscriptions import subscription_news
 from tests.conftest import NewDatabase
@@ -61,6 +62,11 @@ class Story(ShopAndSandbox):
         self.on_payment_page(self.sessions()[-1], "pay")
         self.settle()
         return self.subscriptions()[-1]
+
+    def start(self, plan: str) -> Any:
+        """Press the button of a free plan, or of a trial."""
+        terms = {"plan": stable_id("plan", plan), "currency": "inr", "billing_period": "MONTHLY"}
+        return self.press("/billing/start", **terms)
 
     def make_customer(self) -> None:
         """As at the sign-up."""
@@ -108,6 +114,7 @@ class Story(ShopAndSandbox):
 
     def due_again(self) -> None:
         """The worker does not wait for its real time."""
+        self.shop.extensions["subscriptions"].look_through_at_s = 0.0
         with self.wire.other_process(), self.shop.app_context():
             for model in (Subscription, Invoice):
                 for row in db.session.scalars(db.select(model)):
@@ -149,12 +156,9 @@ class Story(ShopAndSandbox):
 
 
 @pytest.fixture
-def story(
-    env: dict[str, str], sqlite_in: NewDatabase, sandbox_in: NewDatabase, tmp_path: Path
-) -> Iterator[Story]:
-    (tmp_path / "shop").mkdir()
+def story(env: dict[str, str], sandbox_in: NewDatabase, tmp_path: Path) -> Iterator[Story]:
     (tmp_path / "sandbox").mkdir()
-    shop = create_app(Settings.from_env(env | {"DATABASE_URL": sqlite_in(tmp_path / "shop")}))
+    shop = create_app(Settings.from_env(env))
     told = Story(shop, sandbox_in(tmp_path / "sandbox"), tmp_path / "clock")
     yield told
     told.close()

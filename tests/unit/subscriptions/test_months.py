@@ -231,40 +231,6 @@ def test_paid_after_voiding_is_for_a_person(story: Story) -> None:
     assert "Please do not pay again" in story.see()
 
 
-def test_a_free_plan_is_started_once(story: Story) -> None:
-    terms = {"plan": stable_id("plan", "free"), "currency": "inr", "billing_period": "MONTHLY"}
-    answer = story.press("/billing/start", **terms)
-    assert answer.status_code == 303
-    assert story.press("/billing/start", **terms).location == answer.location
-    story.settle()
-    assert story.has_access()
-    assert len(story.their_subscriptions()) == 1
-
-
-def test_a_free_plan_whose_answer_is_lost(story: Story) -> None:
-    terms = {"plan": stable_id("plan", "free"), "currency": "inr", "billing_period": "MONTHLY"}
-    story.make_customer()
-    story.wire.faults["POST", "/v1/subscriptions"] = "lost"
-    assert story.press("/billing/start", **terms).status_code == 303
-    assert not story.has_access()
-    story.wait(2)
-    story.settle()
-    assert story.has_access()
-    assert len(story.their_subscriptions()) == 1
-
-
-def test_a_free_plan_that_was_never_made_begins_again(story: Story) -> None:
-    terms = {"plan": stable_id("plan", "free"), "currency": "inr", "billing_period": "MONTHLY"}
-    story.make_customer()
-    story.wire.faults["POST", "/v1/subscriptions"] = "hangs"
-    assert story.press("/billing/start", **terms).status_code == 303
-    story.wait(3)
-    assert story.press("/billing/start", **terms).status_code == 303
-    story.settle()
-    assert story.has_access()
-    assert len(story.their_subscriptions()) == 1
-
-
 def operator(story: Story) -> Any:
     """A browser of somebody at the operator desk."""
     browser = story.sign_in("olga")
