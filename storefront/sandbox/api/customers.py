@@ -1,16 +1,19 @@
 """Customers: /v1/customers."""
 
-from flask import jsonify, request
+from typing import Any
+
+from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
 from ..engine import switches
 from ..engine.checkout import published_customer
 from ..engine.errors import Refusal, invalid, not_found
 from ..engine.events import publish
+from ..store.billing_rows import Subscription, Wallet
 from ..store.database import Session
 from ..store.rows import Customer
 from ..store.values import new_id
-from . import auth, requests, validation
+from . import auth, customer_rules, requests
 from .search import Asked, Listing, listed, page_of, with_metadata
 from .serializers.catalog import CUSTOMER_TEXTS
 from .serializers.catalog import customer as customer_body
@@ -18,6 +21,14 @@ from .serializers.common import Body, in_nanoseconds
 
 bp = auth.v1("sandbox_customers", __name__)
 
+NO_ID = (
+    "Provide id as query parameter (?id=...) or provide external_customer_id as query parameter "
+    "(?external_customer_id=...)"
+)
+TWO_IDS = (
+    "Providing either id or external_customer_id is sufficient. But when providing both, ensure both "
+    "identifiers refer to the same customer."
+)
 NEWEST_FIELDS = ("billing_currency", "contact_persons", "tax_treatment")
 CUSTOMERS = Listing(Customer, f"{' '.join(CUSTOMER_TEXTS)} contact metadata", "Failed to apply query options")
 
@@ -25,7 +36,7 @@ CUSTOMERS = Listing(Customer, f"{' '.join(CUSTOMER_TEXTS)} contact metadata", "F
 @bp.post("/customers")
 def create() -> ResponseReturnValue:
     body = requests.json_body()
-    validation.customer(body)
+    customer_rules.check_new(body)
     with auth.writing() as session:
         refuse_taken(session, body["external_id"])
         now = session.now()
@@ -36,25 +47,25 @@ def create() -> ResponseReturnValue:
             created_at=now,
             updated_at=now,
         )
-        _apply(session, row, body)
+        _apply(session, row, {name: value for name, value in body.items() if value != ""})
         session.add(row)
         publish(session, "customer.created", row.id)
         shown = in_nanoseconds(customer_body(row), "created_at", "updated_at")
     return jsonify(shown), 201
 
 
-def refuse_taken(session: Session, external_id: str) -> None:
+def refuse_taken(session: Session, external_id: str, **details: Any) -> None:
     """:raises Refusal: a published customer has this external id."""
     taken = (Customer.external_id == external_id, Customer.status == "published")
     if session.first(Customer, *taken):
         message = "A customer with this identifier already exists"
-        raise Refusal("already_exists", message, external_id=external_id)
+        raise Refusal("already_exists", message, external_id=external_id, **details)
 
 
 def _apply(session: Session, row: Customer, body: Body) -> None:
-    """Writes the fields that were sent."""
+    """Writes the fields that were sent; null leaves one as it is."""
     for name in (*CUSTOMER_TEXTS, "contact"):
-        if body.get(name):
+        if body.get(name) is not None:
             setattr(row, name, body[name])
     if "metadata" in body:
         row.meta = requests.metadata(body) or None
@@ -63,6 +74,7 @@ def _apply(session: Session, row: Customer, body: Body) -> None:
 
 
 @bp.get("/customers/external/<external_id>")
+@bp.get("/customers/lookup/<external_id>")
 def get_by_external_id(external_id: str) -> ResponseReturnValue:
     _check_expand()
     with auth.reading() as session:
@@ -115,24 +127,40 @@ def update(customer_id: str) -> ResponseReturnValue:
 
 @bp.put("/customers")
 def update_by_query() -> ResponseReturnValue:
-    """`?id=` or `?external_customer_id=`."""
-    if external_id := request.args.get("external_customer_id"):
+    """`?id=` or `?external_customer_id=`; with both they must be the same customer's."""
+    customer_id, external_id = (request.args.get(name, "") for name in ("id", "external_customer_id"))
+    if not customer_id and not external_id:
+        raise invalid(NO_ID)
+    if external_id:
         with auth.reading() as session:
-            return _update(published_customer(session, external_id).id)
-    return _update(request.args.get("id", ""))
+            found = published_customer(session, external_id).id
+        if customer_id and customer_id != found:
+            raise invalid(TWO_IDS)
+        customer_id = found
+    return _update(customer_id)
 
 
 def _update(customer_id: str) -> ResponseReturnValue:
     body = requests.json_body()
-    validation.customer(body, update=True)
+    customer_rules.check_change(body)
     with auth.writing() as session:
         row = _need(session, customer_id)
-        if body.get("external_id") and body["external_id"] != row.external_id:
-            refuse_taken(session, body["external_id"])
+        renamed = body.get("external_id")
+        if renamed is not None and renamed != row.external_id:
+            if row.meta is None and switches.is_legacy(session):
+                return Response(status=500)  # Flexprice's own code fails where it notes the change
+            _rename(session, row, renamed)
         _apply(session, row, body)
         row.updated_at = session.now()
         publish(session, "customer.updated", row.id)
         return jsonify(customer_body(row))
+
+
+def _rename(session: Session, row: Customer, external_id: str) -> None:
+    """Notes a new external id in the metadata, which the caller's own metadata then replaces."""
+    refuse_taken(session, external_id, email=row.email)
+    known = (row.meta or {}).get("old_external_ids")
+    row.meta = (row.meta or {}) | {"old_external_ids": f"{known},{external_id}" if known else external_id}
 
 
 @bp.delete("/customers/<customer_id>")
@@ -140,9 +168,22 @@ def delete(customer_id: str) -> ResponseReturnValue:
     """Archives the customer: the external id is free again, and a sale under way completes."""
     with auth.writing() as session:
         row = _need(session, customer_id)
+        _check_deletable(session, row)
         row.status, row.updated_at = "archived", session.now()
         publish(session, "customer.deleted", row.id)
     return "", 204
+
+
+def _check_deletable(session: Session, row: Customer) -> None:
+    """:raises Refusal: archived already, with an active subscription, or with a wallet."""
+    if row.status != "published":
+        raise not_found("Customer does not exist")
+    active = (Subscription.customer_id == row.id, Subscription.subscription_status == "active")
+    if session.count(Subscription, *active, Subscription.status == "published"):
+        message = "Please cancel all subscriptions before deleting the customer"
+        raise Refusal("invalid_operation", message)
+    if session.count(Wallet, Wallet.customer_id == row.id):
+        raise Refusal("invalid_operation", "Customer cannot be deleted due to associated wallets")
 
 
 @bp.post("/customers/search")

@@ -5,6 +5,7 @@ from flask.typing import ResponseReturnValue
 
 from ..engine.catalog import prices_of
 from ..engine.errors import Refusal, invalid, not_found
+from ..store.billing_rows import Subscription
 from ..store.database import Session
 from ..store.rows import Entitlement, Feature, Plan
 from ..store.values import new_id
@@ -31,12 +32,10 @@ def create() -> ResponseReturnValue:
         raise invalid("Request validation failed", Name=field)
     requests.refuse_nul(body, "Failed to create plan")
     with auth.writing() as session:
-        if key and session.first(Plan, Plan.lookup_key == key, Plan.status == "published"):
-            message = "A plan with this lookup key already exists"
-            raise Refusal("already_exists", message, lookup_key=key)
-        now = session.now()
+        plan_id, now = new_id("plan"), session.now()
+        _refuse_taken(session, key, plan_id, name)
         row = Plan(
-            id=new_id("plan"),
+            id=plan_id,
             name=name,
             lookup_key=key,
             description=requests.text(body, "description"),
@@ -46,6 +45,17 @@ def create() -> ResponseReturnValue:
             updated_at=now,
         )
         return jsonify(catalog.plan(session.add(row))), 201
+
+
+def _refuse_taken(session: Session, lookup_key: str, plan_id: str, name: str) -> None:
+    """Flexprice speaks of the name, and means the lookup key.
+
+    :raises Refusal: another published plan has this lookup key.
+    """
+    taken = (Plan.lookup_key == lookup_key, Plan.status == "published", Plan.id != plan_id)
+    if lookup_key and session.first(Plan, *taken):
+        message = "Plan with this name already exists"
+        raise Refusal("already_exists", message, plan_id=plan_id, plan_name=name)
 
 
 def need(session: Session, plan_id: str) -> Plan:
@@ -80,11 +90,12 @@ def update(plan_id: str) -> ResponseReturnValue:
     with auth.writing() as session:
         row = need(session, plan_id)
         for name in TEXTS:
-            if name in body:
+            if body.get(name) is not None:
                 setattr(row, name, requests.text(body, name))
         row.display_order = requests.whole(body, "display_order", row.display_order)
-        if "metadata" in body:
+        if body.get("metadata") is not None:
             row.meta = requests.metadata(body) or None
+        _refuse_taken(session, row.lookup_key, row.id, row.name)
         row.updated_at = session.now()
         return jsonify(catalog.plan(row))
 
@@ -94,6 +105,10 @@ def delete(plan_id: str) -> ResponseReturnValue:
     """Archives the plan. The words of the answer are Flexprice's."""
     with auth.writing() as session:
         row = need(session, plan_id)
+        active = (Subscription.plan_id == row.id, Subscription.subscription_status == "active")
+        if session.count(Subscription, *active, Subscription.status == "published"):
+            message = "Please remove the active subscriptions before deleting this plan."
+            raise Refusal("invalid_operation", message, plan_id=row.id)
         row.status, row.updated_at = "archived", session.now()
     return jsonify(message="price deleted successfully")
 

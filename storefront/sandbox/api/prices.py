@@ -1,22 +1,20 @@
 """Prices: /v1/prices."""
 
-from datetime import timedelta
-from decimal import Decimal
+from datetime import datetime, timedelta
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy import or_
 
 from ..engine.errors import invalid, not_found
+from ..store.billing_rows import Subscription
 from ..store.database import Session
 from ..store.rows import Plan, Price
-from ..store.values import decimal_text, new_id
-from . import auth, requests
-from .plans import need as need_plan
+from ..store.values import new_id, rfc3339
+from . import auth, price_rules, requests
 from .search import Asked, Listing, listed, page_of
 from .serializers import catalog
 from .serializers.common import Body
-from .validation import PERIODS
 
 bp = auth.v1("sandbox_prices", __name__)
 
@@ -28,12 +26,14 @@ PRICES = Listing(
     "Failed to apply price filters",
 )
 EXPANSIONS = ("meters", "priceunit", "plan", "addons", "groups")
-ENTITY_TYPES = ["PLAN", "SUBSCRIPTION", "ADDON", "PRICE", "COSTSHEET"]
-CHOICES = {
-    "type": ["USAGE", "FIXED"],
-    "billing_model": ["FLAT_FEE", "PACKAGE", "TIERED"],
-    "invoice_cadence": ["ARREAR", "ADVANCE"],
-}
+REPLACING = (
+    *("amount", "billing_model", "tier_mode", "tiers", "transform_quantity", "price_unit_amount"),
+    "price_unit_tiers",
+)
+ENDS_BEFORE_IT_BEGINS = (
+    "The effective date for terminating this price cannot be before the price's start date"
+)
+NAMES = f"{', '.join(REPLACING[:-1])}, or {REPLACING[-1]}"
 TEXTS = ("display_name", "lookup_key", "description", "meter_id", "tier_mode", "price_unit_type", "group_id")
 
 
@@ -51,6 +51,7 @@ def create() -> ResponseReturnValue:
 @bp.post("/prices/bulk")
 def create_many() -> ResponseReturnValue:
     bodies = requests.objects(requests.json_body(), "items")
+    price_rules.check_all(bodies)
     with auth.writing() as session:
         items = [catalog.price(new_price(session, body)) for body in bodies]
     return jsonify(items=items), 201
@@ -61,25 +62,22 @@ def new_price(session: Session, body: Body) -> Price:
 
     :raises Refusal: a field that is missing or cannot be.
     """
-    chosen = {name: _choice(body, name, allowed) for name, allowed in CHOICES.items()}
-    period = requests.text(body, "billing_period")
-    if period not in PERIODS:
-        raise invalid("Invalid billing period", billing_period=period)
-    currency = requests.text(body, "currency")
-    if len(currency) != 3:
-        raise invalid("Currency code must be 3 characters long")
+    price_rules.check(body)
     entity_type, entity_id = requests.text(body, "entity_type"), requests.text(body, "entity_id")
-    if entity_type == "PLAN":
-        need_plan(session, entity_id)
+    owner = _owner(session, entity_type, entity_id)
     now, state = session.now(), session.state
     state.price_sequence += 1
     row = Price(
         id=new_id("price"),
         entity_type=entity_type,
         entity_id=entity_id,
-        amount=_amount(body),
-        currency=currency.lower(),
-        billing_period=period,
+        amount=price_rules.amount(body),
+        type=requests.text(body, "type"),
+        billing_model=requests.text(body, "billing_model"),
+        invoice_cadence=requests.text(body, "invoice_cadence"),
+        currency=requests.text(body, "currency").lower(),
+        billing_period=requests.text(body, "billing_period"),
+        display_name=owner,
         billing_period_count=requests.whole(body, "billing_period_count", 1),
         trial_period_days=requests.whole(body, "trial_period_days", 0),
         start_date=requests.moment(body.get("start_date")) or now,
@@ -91,7 +89,6 @@ def new_price(session: Session, body: Body) -> Price:
         sequence=state.price_sequence,
         created_at=now,
         updated_at=now,
-        **chosen,
     )
     for name in TEXTS:
         if value := requests.text(body, name):
@@ -99,18 +96,23 @@ def new_price(session: Session, body: Body) -> Price:
     return session.add(row)
 
 
-def _choice(body: Body, name: str, allowed: list[str]) -> str:
-    value = requests.text(body, name)
-    if value not in allowed:
-        raise invalid(f"Invalid {name.replace('_', ' ')}", **{name: value, "allowed_values": allowed})
-    return value
+def _owner(session: Session, entity_type: str, entity_id: str) -> str:
+    """The name of the plan; it is the price's if that has none.
 
-
-def _amount(body: Body) -> Decimal:
-    amount = requests.decimal(body.get("amount"))
-    if amount is not None and amount < 0:
-        raise invalid("Please provide a non-negative amount value", amount=decimal_text(amount))
-    return amount or Decimal(0)
+    :raises Refusal: there is no such plan or subscription, or the sandbox has no such kind of thing.
+    """
+    if entity_type == "PLAN":
+        if (plan := session.get(Plan, entity_id)) is None:
+            raise not_found("The specified plan does not exist", plan_id=entity_id)
+        return plan.name
+    if entity_type == "SUBSCRIPTION":
+        if session.get(Subscription, entity_id) is None:
+            raise not_found("The specified subscription does not exist", subscription_id=entity_id)
+        return ""
+    if entity_type in ("ADDON", "COSTSHEET"):
+        kind = entity_type.lower()
+        raise not_found(f"The specified {kind} does not exist", **{f"{kind}_id": entity_id})
+    raise invalid("The specified entity type is not supported", entity_type=entity_type)
 
 
 def _tiers(body: Body) -> list[Body] | None:
@@ -135,16 +137,26 @@ def get(price_id: str) -> ResponseReturnValue:
         return jsonify(catalog.price(_need(session, price_id)))
 
 
+@bp.get("/prices/lookup/<lookup_key>")
+def get_by_lookup_key(lookup_key: str) -> ResponseReturnValue:
+    with auth.reading() as session:
+        row = session.first(Price, Price.lookup_key == lookup_key, Price.status == "published")
+        if row is None:
+            raise not_found(f"Price with lookup key {lookup_key} was not found", lookup_key=lookup_key)
+        return jsonify(catalog.price(row))
+
+
 @bp.put("/prices/<price_id>")
 def update(price_id: str) -> ResponseReturnValue:
     """Texts and metadata in place; another amount ends this price and begins a new one."""
     body = requests.json_body()
+    begins = requests.moment(body.get("effective_from"))
+    if begins and not any(body.get(name) for name in REPLACING):
+        raise invalid(f"When providing effective_from, you must also provide one of: {NAMES}")
     with auth.writing() as session:
         row, now = _need(session, price_id), session.now()
-        if "amount" in body:
-            begins = requests.moment(body.get("effective_from")) or now
-            row.end_date, row.updated_at = begins, now
-            row = _successor(session, row, _amount(body), begins)
+        if any(body.get(name) is not None for name in REPLACING):
+            row = _replace(session, row, body, begins or now)
         for name in ("display_name", "lookup_key", "description"):
             if name in body:
                 setattr(row, name, requests.text(body, name))
@@ -154,22 +166,41 @@ def update(price_id: str) -> ResponseReturnValue:
         return jsonify(catalog.price(row))
 
 
-def _successor(session: Session, row: Price, amount: Decimal, begins: object) -> Price:
-    names = {column.key for column in Price.__table__.columns} - {"store", "metadata"}
+def _replace(session: Session, row: Price, body: Body, begins: datetime) -> Price:
+    """Ends a price and begins its successor.
+
+    :raises Refusal: it has an end already, or would end before it begins.
+    """
+    if row.end_date:
+        raise invalid("Cannot update a terminated price", price_id=row.id)
+    price_rules.check_end(row, begins, "effective_from", ENDS_BEFORE_IT_BEGINS)
+    now, names = session.now(), {column.key for column in Price.__table__.columns} - {"store", "metadata"}
     values = {name: getattr(row, name) for name in names} | {"meta": row.meta}
-    now = session.now()
-    values |= {"id": new_id("price"), "amount": amount, "start_date": begins, "end_date": None}
-    return session.add(Price(**values | {"created_at": now, "updated_at": now}))
+    row.end_date, row.updated_at = begins, now
+    values |= {"id": new_id("price"), "start_date": begins, "end_date": None}
+    values |= {"parent_price_id": row.parent_price_id or row.id, "created_at": now, "updated_at": now}
+    if body.get("amount") is not None:
+        values["amount"] = price_rules.amount(body)
+    if tiers := _tiers(body):
+        values["tiers"] = tiers
+    for name in ("billing_model", "tier_mode"):
+        values[name] = requests.text(body, name) or values[name]
+    return session.add(Price(**values))
 
 
 @bp.delete("/prices/<price_id>")
 def delete(price_id: str) -> ResponseReturnValue:
     """Ends the price, now or at `end_date`."""
     body = requests.json_body(empty={})
+    given = requests.moment(body.get("end_date"))
     with auth.writing() as session:
         row, now = _need(session, price_id), session.now()
-        row.end_date = requests.moment(body.get("end_date")) or now - timedelta(milliseconds=1)
-        row.updated_at = now
+        if row.end_date:
+            ended = {"price_id": row.id, "end_date": rfc3339(row.end_date)}
+            raise invalid("Cannot terminate a price that has already been terminated", **ended)
+        message = "The termination date must be on or after the price's start date"
+        price_rules.check_end(row, given or now, "end_date", message)
+        row.end_date, row.updated_at = given or now - timedelta(milliseconds=1), now
     return jsonify(message="price deleted successfully")
 
 

@@ -1,11 +1,7 @@
-"""What the requests about customers and checkout sessions must look like before anything is looked up."""
+"""What the requests about checkout sessions must look like before anything is looked up."""
 
-import re
 from collections.abc import Mapping
 from decimal import Decimal
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
-
-from babel import Locale
 
 from ..engine.checkout import Options, SubscriptionRequest
 from ..engine.errors import Refusal, invalid
@@ -24,78 +20,27 @@ PERIODS = ["MONTHLY", "ANNUAL", "WEEKLY", "DAILY", "QUARTERLY", "HALF_YEARLY", "
 COLLECTION_METHODS = ["charge_automatically", "send_invoice"]
 PAYMENT_METHODS = ["CARD", "ACH", "OFFLINE", "CREDITS", "PAYMENT_LINK", "UPI"]
 
-EMAIL = re.compile(r"[^@\s\x00-\x1f\"(),:;<>\[\]\\]{1,64}@([\w-]{1,63}\.)+[\w-]{1,63}")
-NOT_COUNTRIES = {"EU", "EZ", "UN", "ZZ"}
-COUNTRIES = {str(code) for code in Locale("en").territories if len(str(code)) == 2} - NOT_COUNTRIES
-MAX_EXTERNAL_ID = 255
 
-CUSTOMER_LIMITS = {
-    "name": 255,
-    "contact": 20,
-    "address_line1": 255,
-    "address_line2": 255,
-    "address_city": 100,
-    "address_state": 100,
-    "address_postal_code": 20,
-}
-CUSTOMER_TEXTS = ("external_id", *CUSTOMER_LIMITS, "email", "address_country", "timezone")
+def failed(request_name: str, broken: Mapping[str, str]) -> Refusal:
+    """A refusal that names each broken rule, as Go's validator does.
 
-
-def customer(body: Body, *, update: bool = False) -> None:
-    """:raises Refusal: a rule is broken; details are keyed by Go field names."""
-    for name in CUSTOMER_TEXTS:
-        requests.text(body, name)
-    requests.metadata(body)
-    request_name = "UpdateCustomerRequest" if update else "CreateCustomerRequest"
-    broken = _broken_customer_rules(body, update)
-    if broken:
-        text = "Key: '{0}.{1}' Error:Field validation for '{1}' failed on the '{2}' tag"
-        details = {field: text.format(request_name, field, tag) for field, tag in broken.items()}
-        raise invalid("Request validation failed", **details)
-    requests.refuse_nul(body, "Failed to create customer")
-    if len(body.get("external_id") or "") > MAX_EXTERNAL_ID:
-        raise Refusal("database_error", "Failed to create customer")
-
-
-def _broken_customer_rules(body: Body, update: bool) -> dict[str, str]:
-    broken = {
-        _go_name(name): "max" for name, limit in CUSTOMER_LIMITS.items() if len(body.get(name) or "") > limit
-    }
-    if not update:
-        broken |= {_go_name(name): "required" for name in ("external_id", "name") if not body.get(name)}
-    if body.get("email") and not EMAIL.fullmatch(body["email"]):
-        broken["Email"] = "email"
-    if body.get("address_country") and body["address_country"] not in COUNTRIES:
-        broken["AddressCountry"] = "iso3166_1_alpha2"
-    if body.get("timezone") and not _is_timezone(body["timezone"]):
-        broken["Timezone"] = "timezone"
-    return broken
-
-
-def _is_timezone(name: str) -> bool:
-    try:
-        return bool(ZoneInfo(name))
-    except (ZoneInfoNotFoundError, ValueError, OSError):
-        return False
-
-
-def _go_name(name: str) -> str:
-    return "".join("ID" if part == "id" else part.capitalize() for part in name.split("_"))
+    :param broken: the tag of the rule by Go field name.
+    """
+    text = "Key: '{0}.{1}' Error:Field validation for '{1}' failed on the '{2}' tag"
+    details = {name: text.format(request_name, name, tag) for name, tag in broken.items()}
+    return invalid("Request validation failed", **details)
 
 
 def required(request_name: str, fields: Mapping[str, object]) -> None:
     """:raises Refusal: a required field is empty; details are keyed by Go field names."""
-    text = "Key: '{0}.{1}' Error:Field validation for '{1}' failed on the 'required' tag"
-    if missing := {name: text.format(request_name, name) for name, value in fields.items() if not value}:
-        raise invalid("Request validation failed", **missing)
+    if missing := {name: "required" for name, value in fields.items() if not value}:
+        raise failed(request_name, missing)
 
 
 def one_of(request_name: str, fields: dict[str, tuple[str, tuple[str, ...]]]) -> None:
     """:raises Refusal: a field has none of its values; details are keyed by Go field names."""
-    text = "Key: '{0}.{1}' Error:Field validation for '{1}' failed on the 'oneof' tag"
-    wrong = [name for name, (value, allowed) in fields.items() if value not in allowed]
-    if wrong:
-        raise invalid("Request validation failed", **{n: text.format(request_name, n) for n in wrong})
+    if wrong := {name: "oneof" for name, (value, allowed) in fields.items() if value not in allowed}:
+        raise failed(request_name, wrong)
 
 
 SESSION_TEXTS = (
