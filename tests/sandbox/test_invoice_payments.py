@@ -88,6 +88,8 @@ def test_a_decline_is_an_attempt_and_the_link_can_still_be_paid(shopper: Shopper
 
     shopper.at_razorpay("pay", payment)
     assert shopper.invoice(invoice["id"])["payment_status"] == "SUCCEEDED"
+    shopper.at_razorpay("decline", payment)
+    assert len(shopper.get(f"/payments/{payment['id']}")["attempts"]) == 1
 
 
 @pytest.mark.parametrize("action", ["expire_link", "cancel_link"])
@@ -103,7 +105,8 @@ def test_a_closed_link_fails_when_it_is_read_and_money_after_that_is_lost(
     assert shopper.told() == ["payment.updated"]
 
     shopper.at_razorpay("pay", payment)
-    assert shopper.get(f"/payments/{payment['id']}")["payment_status"] == "FAILED"
+    failed = shopper.get(f"/payments/{payment['id']}")
+    assert (failed["payment_status"], len(failed["attempts"])) == ("FAILED", 1)
     assert shopper.invoice(invoice["id"])["payment_status"] == "PENDING"
     assert shopper.link(invoice)["payment_status"] == "FAILED"
     assert shopper.pay(invoice, idempotency_key="own:2")["payment_status"] == "SUCCEEDED"

@@ -101,6 +101,24 @@ def test_a_decline_after_the_end_fails_the_payment(api: Any) -> None:
         "FAILED",
         "Your payment was declined by the bank",
     )
+    assert payment["gateway_payment_id"].startswith("pay_")
+    assert "attempts" not in payment
+
+
+def test_events_that_flexprice_does_not_handle_change_nothing(api: Any) -> None:
+    api.customer()
+    session = api.session()
+    link, told = session["payment_action"]["url"], len(api.told())
+
+    unhandled = ["payment.authorized", "token.confirmed", "refund.processed"]
+    api.control("provider", action="pay", link=link, events=unhandled)
+    assert len(api.told()) == told
+    api.control("provider", action="pay", link=link, events=["payment.failed", "payment_link.cancelled"])
+
+    assert payment_of(api, session)["attempts"][0]["error_message"]
+    assert api.read(session)["failure_reason"] == "payment link payment_link.cancelled by provider"
+    wrong = {"action": "pay", "link": link, "events": ["payment.nonsense"]}
+    assert api.post("/_sandbox/provider", wrong).json()["message"] == "No such event: payment.nonsense"
 
 
 @pytest.mark.parametrize(

@@ -105,9 +105,8 @@ def _events(body: Body) -> Sequence[str] | None:
     if body.get("events") is None:
         return None
     events = requests.texts(body, "events", "events is a list of Razorpay's event names")
-    known = (razorpay.CAPTURED, razorpay.LINK_PAID)
-    if unknown := [event for event in events if event not in known]:
-        raise invalid(f"No such event: {unknown[0]}", allowed_values=list(known))
+    if unknown := [event for event in events if event not in razorpay.EVENTS]:
+        raise invalid(f"No such event: {unknown[0]}", allowed_values=list(razorpay.EVENTS))
     return events
 
 

@@ -165,10 +165,15 @@ def _take_offline(session: Session, payment: Payment) -> None:
 def link_captured(session: Session, payment: Payment, link: ProviderLink, gateway_payment_id: str) -> None:
     """Razorpay's `payment.captured` for a link that belongs to no checkout session.
 
-    A payment that has succeeded or failed is left as it is: money after that is booked nowhere.
+    A payment that has succeeded is left as it is. One that has failed gets an attempt, and its money is
+    booked nowhere: its status cannot become SUCCEEDED any more.
     """
+    from .session_lifecycle import add_attempt
+
     if payment.payment_status in ("INITIATED", "PENDING", "PROCESSING"):
         succeed(session, payment, gateway_payment_id)
+    elif payment.payment_status == "FAILED":
+        add_attempt(session, payment)
 
 
 def succeed(session: Session, payment: Payment, gateway_payment_id: str) -> None:
@@ -210,13 +215,6 @@ def _activate_incomplete(session: Session, invoice: Invoice) -> None:
     wallets.grant_plan_credits(session, subscription)
     publish(session, "subscription.activated", subscription.id)
     renewals.plan(session, subscription)
-
-
-def link_declined(session: Session, payment: Payment, link: ProviderLink, reason: str) -> None:
-    """Razorpay's `payment.failed` for a link without a checkout session: an attempt, nothing else."""
-    from .session_lifecycle import add_attempt
-
-    add_attempt(session, payment, reason)
 
 
 def is_asked_about(session: Session, payment: Payment) -> bool:

@@ -10,6 +10,7 @@ from ..store.billing_rows import Payment
 from ..store.control_rows import Task
 from ..store.database import Session
 from ..store.rows import CheckoutSession, ProviderLink
+from ..store.values import random_text
 from . import payments, provider, session_lifecycle, switches
 from .events import publish
 from .scheduler import handles, schedule
@@ -18,6 +19,12 @@ from .session_lifecycle import AT_ONCE, CARD_ID, HALF_DONE, IN_PARALLEL, TERMINA
 DECLINED = "Your payment was declined by the bank"
 CAPTURED, LINK_PAID = "payment.captured", "payment_link.paid"
 FAILED, LINK_CANCELLED, LINK_EXPIRED = "payment.failed", "payment_link.cancelled", "payment_link.expired"
+
+UNHANDLED = (  # Flexprice answers these with 200 and does nothing
+    *("payment.authorized", "token.confirmed", "order.paid", "payment_link.partially_paid"),
+    *("refund.created", "refund.processed", "refund.failed"),
+)
+EVENTS = (CAPTURED, LINK_PAID, FAILED, LINK_CANCELLED, LINK_EXPIRED, *UNHANDLED)
 
 
 def pay(
@@ -59,7 +66,7 @@ def enabled(session: Session, events: Sequence[str]) -> list[str]:
 def hear_of_money(
     session: Session, link: ProviderLink, payment_id: str, events: Sequence[str], manner: str = AT_ONCE
 ) -> None:
-    """Flexprice's handlers of the two events that tell of money; the second finds nothing left to do."""
+    """Flexprice's handlers of the events; the second that tells of money finds nothing left to do."""
     if manner == IN_PARALLEL and len(events) < 2:
         manner = AT_ONCE
     for event in events:
@@ -67,16 +74,29 @@ def hear_of_money(
             _captured(session, link, payment_id, manner)
         elif event == LINK_PAID:
             _link_paid(session, link, payment_id, manner)
+        elif event == FAILED:
+            _failed(session, link, DECLINED)
+        elif event in (LINK_CANCELLED, LINK_EXPIRED):
+            _closed(session, link, event)
 
 
 def decline(session: Session, link: ProviderLink, reason: str = DECLINED) -> None:
     link.declined = reason
-    if not enabled(session, [FAILED]):
-        return
+    if enabled(session, [FAILED]):
+        _failed(session, link, reason)
+
+
+def _failed(session: Session, link: ProviderLink, reason: str) -> None:
+    """`payment.failed`: one more attempt; the payment's failure once its session has ended.
+
+    Flexprice reads the payment first, which asks Razorpay; one that has succeeded is left as it is.
+    """
     payment, checkout = _payment(session, link), checkout_of(session, link)
     if checkout is None:
-        payments.link_declined(session, payment, link, reason)
-    elif checkout.checkout_status in TERMINAL:
+        payments.ask(session, payment)
+    if payment.payment_status == "SUCCEEDED":
+        return
+    if checkout and _is_found(checkout) and checkout.checkout_status in TERMINAL:
         _decline_after_the_end(session, payment, reason)
     else:
         session_lifecycle.add_attempt(session, payment, reason)
@@ -88,7 +108,7 @@ def _decline_after_the_end(session: Session, payment: Payment, reason: str) -> N
         return
     payment.payment_status, payment.error_message = "FAILED", reason
     payment.failed_at = payment.updated_at = session.now()
-    payment.payment_method_id = CARD_ID
+    payment.gateway_payment_id, payment.payment_method_id = f"pay_{random_text(14)}", CARD_ID
     publish(session, "payment.updated", payment.id)
 
 
@@ -98,13 +118,14 @@ def close_link(session: Session, link: ProviderLink, event: str) -> None:
     :param event: LINK_CANCELLED or LINK_EXPIRED.
     """
     link.state, link.updated_at = event.rpartition(".")[2], session.now()
+    if enabled(session, [event]):
+        _closed(session, link, event)
+
+
+def _closed(session: Session, link: ProviderLink, event: str) -> None:
+    """The event that a link is closed fails the session that it finds pending."""
     checkout = checkout_of(session, link)
-    if (
-        checkout
-        and enabled(session, [event])
-        and _is_found(checkout)
-        and checkout.checkout_status == "pending"
-    ):
+    if checkout and _is_found(checkout) and checkout.checkout_status == "pending":
         session_lifecycle.end(session, checkout, "failed", f"payment link {event} by provider")
 
 
