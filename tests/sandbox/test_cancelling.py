@@ -57,6 +57,9 @@ def test_an_end_is_undone_by_id_or_by_type_without_a_message(shopper: Shopper) -
         "error": f"no pending cancellation schedule found for subscription {subscription['id']}"
     }
     assert cancel(shopper, subscription).status_code == 200
+    listed = shopper.get(f"/subscriptions/schedules?subscription_ids={subscription['id']}")
+    assert [row["status"] for row in listed["schedules"]] == ["pending", "cancelled"]
+    assert shopper.get("/subscriptions/schedules?schedule_type=plan_change")["count"] == 0
 
 
 def test_schedules_answer_in_a_shape_of_their_own(shopper: Shopper) -> None:

@@ -213,6 +213,10 @@ def test_an_amount_and_a_quantity_of_ones_own(shopper: Shopper) -> None:
         ),
         ({"trial_period_days": -1}, "Use 0 to disable trial or omit to inherit from plan prices"),
         ({"checkout": {"payment_provider": "stripe"}}, "Allowed values: razorpay"),
+        ({"checkout": {}}, "Allowed values: razorpay"),
+        ({"billing_cycle": "lunar"}, "Invalid billing cycle"),
+        ({"proration_behavior": "some"}, "Proration behavior must be create_prorations or none"),
+        ({"timezone": "Mars/Olympus"}, "Request validation failed"),
         ({"override_line_items": [{"price_id": "price_x"}]}, "All override price IDs must be valid prices"),
     ],
 )
@@ -230,3 +234,28 @@ def test_any_number_of_subscriptions_to_one_plan_is_possible(shopper: Shopper) -
 
     found = shopper.get("/customers/external/user-42/subscriptions")["items"]
     assert {one["id"] for one in found} == made
+
+
+def test_a_draft_is_neither_billed_nor_begun(shopper: Shopper) -> None:
+    made = shopper.subscribe(shopper.plan(), subscription_status="draft")
+
+    assert (made["subscription_status"], shopper.invoices(made)) == ("draft", [])
+    assert shopper.told() == ["subscription.draft.created"]
+
+
+def test_status_and_end_are_written_as_they_are_sent(shopper: Shopper) -> None:
+    made = shopper.subscribe(shopper.plan())
+    path, at = f"/v1/subscriptions/{made['id']}", "2026-09-15T10:00:00Z"
+    shopper.told()
+
+    ends = shopper.api.call("PUT", path, {"cancel_at": at, "cancel_at_period_end": True}).json()
+    left = shopper.api.call("PUT", path, {"status": "paused"}).json()
+
+    assert (ends["cancel_at"], ends["end_date"], ends["cancel_at_period_end"]) == (at, at, True)
+    assert (left["subscription_status"], left["cancel_at"], left["cancel_at_period_end"]) == (
+        "paused",
+        at,
+        False,
+    )
+    assert shopper.told() == ["subscription.updated"] * 2
+    assert shopper.api.call("PUT", "/v1/subscriptions/subs_1", {}).status_code == 404

@@ -2,7 +2,7 @@
 
 from ..engine.checkout import LineOverride, Options, SubscriptionRequest
 from ..engine.errors import invalid
-from . import requests, validation
+from . import customer_rules, requests, validation
 from .serializers.common import Body
 
 BEHAVIORS_OF = {
@@ -13,8 +13,10 @@ TERMS = ["15 NET", "30 NET", "45 NET", "60 NET", "75 NET", "90 NET"]
 TEXTS = (
     *("customer_id", "external_customer_id", "plan_id", "currency", "lookup_key", "billing_period"),
     *("billing_cadence", "billing_cycle", "payment_behavior", "collection_method", "payment_terms"),
-    "proration_behavior",
+    *("proration_behavior", "timezone"),
 )
+CYCLES = ["anniversary", "calendar"]
+PRORATIONS = ["create_prorations", "none"]
 NOT_WITH_CHECKOUT = {
     "subscription_status": "Remove subscription_status; a checkout-gated subscription is created as draft "
     "and activated once payment succeeds",
@@ -32,14 +34,19 @@ def subscription(body: Body) -> tuple[SubscriptionRequest, Options | None]:
     texts = {name: requests.text(body, name) for name in TEXTS}
     metadata = requests.metadata(body) or None
     start, end = (requests.moment(body.get(name)) for name in ("start_date", "end_date"))
-    options = _options(body)
     count = requests.whole(body, "billing_period_count", 1) or 1
-    _check_required(texts, count)
+    _check_required(texts)
+    options = _options(body)
+    _check_choices(texts)
     collection = _collection(texts, options)
+    terms = _terms(texts["payment_terms"])
+    if count < 0:
+        raise invalid("Billing Period must be a valid positive number", billing_period_count=count)
     behavior = _behavior(texts, collection)
     if start and end and end < start:
         dates = {"start_date": body["start_date"], "end_date": body["end_date"]}
         raise invalid("End date must be after start date", **dates)
+    _one_of(texts, "proration_behavior", PRORATIONS, "Proration behavior must be create_prorations or none")
     requests.refuse_nul(body, "Failed to create subscription")
     asked = SubscriptionRequest(
         texts["plan_id"],
@@ -53,37 +60,49 @@ def subscription(body: Body) -> tuple[SubscriptionRequest, Options | None]:
         _trial_days(body),
         collection,
         behavior,
-        _terms(texts["payment_terms"]),
+        terms,
         texts["proration_behavior"] or "none",
         _overrides(body),
         _codes(body),
+        requests.text(body, "subscription_status") == "draft",
     )
     return asked, options
 
 
 def _options(body: Body) -> Options | None:
     given = requests.an_object(body, "checkout")
-    if not given:
+    if body.get("checkout") is None:
         return None
     found = validation.options(given)
     for name, message in NOT_WITH_CHECKOUT.items():
-        if body.get(name):
-            raise invalid(message)
+        if value := body.get(name):
+            raise invalid(message, **({name: value} if name == "subscription_status" else {}))
     return found
 
 
-def _check_required(texts: dict[str, str], count: int) -> None:
-    fields = {"PlanID": texts["plan_id"], "Currency": texts["currency"]}
-    validation.required("CreateSubscriptionRequest", fields | {"BillingPeriod": texts["billing_period"]})
+def _check_required(texts: dict[str, str]) -> None:
+    fields = {"PlanID": "plan_id", "Currency": "currency", "BillingPeriod": "billing_period"}
+    broken = {field: "required" for field, name in fields.items() if not texts[name]}
     if len(texts["currency"].encode()) != requests.CURRENCY_LENGTH:
-        text = "Key: 'CreateSubscriptionRequest.Currency' Error:Field validation for 'Currency' failed on the"
-        raise invalid("Request validation failed", Currency=f"{text} 'len' tag")
+        broken.setdefault("Currency", "len")
+    if texts["timezone"] and not customer_rules.is_timezone(texts["timezone"]):
+        broken["Timezone"] = "timezone"
+    if broken:
+        raise validation.failed("CreateSubscriptionRequest", broken)
+
+
+def _check_choices(texts: dict[str, str]) -> None:
     if not texts["customer_id"] and not texts["external_customer_id"]:
         raise invalid("Please provide either customer_id or external_customer_id")
     if texts["billing_period"] not in validation.PERIODS:
         raise invalid("Invalid billing period", billing_period=texts["billing_period"])
-    if count < 0:
-        raise invalid("Billing Period must be a valid positive number", billing_period_count=count)
+    _one_of(texts, "billing_cycle", CYCLES, "Invalid billing cycle")
+
+
+def _one_of(texts: dict[str, str], name: str, allowed: list[str], message: str) -> None:
+    """:raises Refusal: it is given, and none of these."""
+    if texts[name] and texts[name] not in allowed:
+        raise invalid(message, allowed_values=allowed, provided_value=texts[name])
 
 
 def _collection(texts: dict[str, str], options: Options | None) -> str:

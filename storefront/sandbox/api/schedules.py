@@ -5,6 +5,7 @@ Their errors are `{"error"}` without a code.
 
 from flask import jsonify, request
 from flask.typing import ResponseReturnValue
+from sqlalchemy import ColumnElement
 
 from ..engine import schedules
 from ..engine.errors import Refusal
@@ -29,9 +30,26 @@ def _need(session: Session, schedule_id: str) -> Schedule:
 @bp.get("/subscriptions/<subscription_id>/schedules")
 def of_subscription(subscription_id: str) -> ResponseReturnValue:
     """In every status, newest first; an unknown subscription has none."""
+    return _listed(Schedule.subscription_id == subscription_id)
+
+
+@bp.get("/subscriptions/schedules")
+def search() -> ResponseReturnValue:
+    """Newest first, by `schedule_ids`, `subscription_ids`, `schedule_type`, `schedule_status`."""
+    columns = {
+        "schedule_ids": Schedule.id,
+        "subscription_ids": Schedule.subscription_id,
+        "schedule_type": Schedule.schedule_type,
+        "schedule_status": Schedule.schedule_status,
+    }
+    given = {name: request.args.getlist(name) for name in columns}
+    return _listed(*(columns[name].in_(values) for name, values in given.items() if values))
+
+
+def _listed(*conditions: ColumnElement[bool]) -> ResponseReturnValue:
     order = (Schedule.created_at.desc(), Schedule.id.desc())
     with auth.reading() as session:
-        found = session.all(Schedule, Schedule.subscription_id == subscription_id, order=order)
+        found = session.all(Schedule, *conditions, order=order)
         shown = [billing.schedule(row, session.now()) for row in found]
     return jsonify(schedules=shown, count=len(shown))
 

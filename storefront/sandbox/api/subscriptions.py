@@ -129,6 +129,18 @@ def get(subscription_id: str) -> ResponseReturnValue:
         return jsonify(billing.subscription(session, need(session, subscription_id)))
 
 
+@bp.put("/subscriptions/<subscription_id>")
+def update(subscription_id: str) -> ResponseReturnValue:
+    """Writes status and end as they are sent: a body without `cancel_at_period_end` sets that to false."""
+    body = requests.json_body()
+    status, at = requests.text(body, "status"), requests.moment(body.get("cancel_at"))
+    with auth.writing() as session:
+        row = need(session, subscription_id)
+        ends = requests.flag(body, "cancel_at_period_end")
+        subscriptions.overwrite(session, row, status, at, at_period_end=ends)
+        return jsonify(billing.subscription(session, row))
+
+
 @bp.post("/subscriptions/search")
 def search() -> ResponseReturnValue:
     asked = Asked("Invalid filter parameters", "Please provide valid filter parameters")

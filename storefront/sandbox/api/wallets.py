@@ -9,10 +9,18 @@ from ..store.billing_rows import Wallet, WalletTransaction
 from ..store.database import Session
 from ..store.values import decimal_text, rfc3339
 from . import auth
-from .search import listed
+from .search import Asked, Listing, listed, page_of
 from .serializers import wallets
 
 bp = auth.v1("sandbox_wallets", __name__)
+
+
+WALLETS = Listing(Wallet, "customer_id currency name wallet_status", "Failed to apply query options")
+TRANSACTIONS = Listing(
+    WalletTransaction,
+    "wallet_id customer_id currency amount transaction_reason reference_id",
+    "Failed to apply query options",
+)
 
 
 def _need(session: Session, wallet_id: str) -> Wallet:
@@ -73,3 +81,33 @@ def transactions(wallet_id: str) -> ResponseReturnValue:
         found = session.all(WalletTransaction, WalletTransaction.wallet_id == wallet_id, order=order)
         items = [wallets.transaction(row) for row in found]
     return listed(items, len(items), 50, 50)
+
+
+@bp.post("/wallets/search")
+def search() -> ResponseReturnValue:
+    """By `wallet_ids`; `status` means the wallet's own."""
+    asked = Asked("Invalid filter parameters")
+    limit, offset = asked.page(zero_is_default=True)
+    lists = {
+        "id": asked.texts("wallet_ids"),
+        "wallet_status": [status] if (status := asked.text("status")) else [],
+    }
+    with auth.reading() as session:
+        query = WALLETS.among(session.select(Wallet, Wallet.status == "published"), lists)
+        found, total = page_of(session, WALLETS.by_age(query, asked.order()), (limit, offset))
+        items = [wallets.wallet(row) for row in found]
+    return listed(items, total, limit, offset + limit)
+
+
+@bp.post("/wallets/transactions/search")
+def search_transactions() -> ResponseReturnValue:
+    """By wallet (`id`), reason or reference."""
+    asked = Asked("Invalid filter parameters")
+    limit, offset = asked.page(zero_is_default=True)
+    names = {"wallet_id": "id", "transaction_reason": "transaction_reason", "reference_id": "reference_id"}
+    lists = {column: [value] for column, name in names.items() if (value := asked.text(name))}
+    with auth.reading() as session:
+        query = TRANSACTIONS.among(TRANSACTIONS.query(session, asked), lists)
+        found, total = page_of(session, TRANSACTIONS.sorted(query, asked), (limit, offset))
+        items = [wallets.transaction(row) for row in found]
+    return listed(items, total, limit, offset + limit)

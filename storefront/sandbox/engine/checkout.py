@@ -66,6 +66,7 @@ class SubscriptionRequest:
     proration_behavior: str = "none"
     overrides: tuple[LineOverride, ...] = ()
     coupon_codes: tuple[str, ...] = ()
+    is_draft: bool = False  # neither billed nor begun
     opening_credit: Decimal = Decimal(0)  # taken off its first fees: what a replaced subscription gives back
 
 

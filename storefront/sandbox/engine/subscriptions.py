@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from ..store.base import USER
@@ -46,6 +46,9 @@ def create(
     subscription = _row(session, customer, plan, asked)
     attached = _attach(session, subscription, plan, prices, asked.overrides)
     coupons.redeem(session, subscription, asked.coupon_codes)
+    if asked.is_draft:
+        publish(session, "subscription.draft.created", subscription.id)
+        return Made(subscription)
     if days:
         return _trial(session, subscription, attached, days)
     if options:
@@ -206,3 +209,25 @@ def _nothing_to_pay(session: Session, subscription: Subscription, invoice: Invoi
     publish(session, "subscription.activated", subscription.id)
     _begin(session, subscription)
     return kept
+
+
+def overwrite(
+    session: Session,
+    subscription: Subscription,
+    status: str,
+    cancel_at: datetime | None,
+    *,
+    at_period_end: bool,
+) -> None:
+    """Writes status and end without any of a cancellation's rules: no schedule, no credit, no invoice.
+
+    :param status: left as it is if empty.
+    :param cancel_at: becomes the end date too; None leaves both, also when the planned end is taken back.
+    """
+    if status:
+        subscription.subscription_status = status
+    if cancel_at:
+        subscription.cancel_at = subscription.end_date = cancel_at
+    subscription.cancel_at_period_end = at_period_end
+    subscription.updated_at = session.now()
+    publish(session, "subscription.updated", subscription.id)
