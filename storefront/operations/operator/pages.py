@@ -11,7 +11,7 @@ from flask_babel import get_locale
 
 from storefront.checkout import orders
 from storefront.checkout.context import db_now
-from storefront.checkout.states import FOR_A_PERSON, OPEN, State
+from storefront.checkout.states import State
 from storefront.extensions import db, settings
 from storefront.models import Order, WebhookEvent
 from storefront.money import format_money
@@ -25,18 +25,11 @@ bp = Blueprint("operator", __name__, url_prefix="/operator", template_folder="..
 bp.before_request(refuse_nul)
 
 AGES = ((86400, "days"), (3600, "h"), (60, "min"), (1, "s"))
-TONES = {
-    State.FULFILLED: "good",
-    State.PAID: "wait",
-    **dict.fromkeys(OPEN, "wait"),
-    **dict.fromkeys(FOR_A_PERSON, "warn"),
-}
 
 
 @bp.context_processor
 def variables() -> dict[str, Any]:
     return {
-        "tones": TONES,
         "causes": CAUSES,
         "now": db_now(),
         "utc": utc,
