@@ -55,7 +55,7 @@ class Leaks(logging.Handler):
 
     def answered(self, app: Flask, response: Response, **_: Any) -> None:
         if "SETTINGS" in app.config and not response.is_streamed:
-            body = response.get_data(as_text=True) if not response.direct_passthrough else ""
+            body = "" if response.direct_passthrough else response.get_data().decode(errors="replace")
             self.listen(
                 f"the answer to {request.method} {request.path}", f"{response.headers}{body}", self.known
             )

@@ -59,7 +59,7 @@ def place_order(
     """
     taken: IntegrityError | None = None
     for _ in range(2):
-        order = _new_order(customer, offer, return_url, values)
+        order = new_order(customer, offer, return_url, values)
         session().add(order)
         try:
             commit()  # before Flexprice is called
@@ -74,9 +74,10 @@ def place_order(
     raise taken or AssertionError  # no order holds the slot: a constraint of the host's
 
 
-def _new_order(
+def new_order(
     customer: Customer, offer: Offer, return_url: Callable[[str], str], values: dict[str, Any]
 ) -> OrderMixin:
+    """An order that is not yet in the database session; for its arguments see `place_order`."""
     now, ref = db_now(), secrets.token_hex(16)
     order: OrderMixin = checkout().Order(
         ref=ref, state=State.PLACED,

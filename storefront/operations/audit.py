@@ -13,7 +13,7 @@ COMMAND_LINE = "command line"
 def add(who: str, action: str, subject: str, subject_id: str, text: str, form_key: str | None = None) -> bool:
     """Add a note to the current transaction.
 
-    :param subject: "order", "event" or "email".
+    :param subject: "order", "event", "email", "subscription" or "invoice".
     :param form_key: of the form that was sent.
     :returns: False when this form was sent before: then the transaction is rolled back.
     """

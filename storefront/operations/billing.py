@@ -4,11 +4,13 @@ from importlib.util import find_spec
 from typing import Any
 
 from flask import current_app
-from sqlalchemy import or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
 from storefront.checkout.context import db_now
 from storefront.checkout.orders import change, check_now
+from storefront.checkout.protection import return_url
 from storefront.extensions import db
+from storefront.operations.models import AuditNote
 
 SHOWN = 200
 
@@ -20,21 +22,47 @@ def in_use() -> bool:
 
 def rows() -> list[tuple[Any, list[Any]]]:
     """Subscriptions with their invoices: those that need a person first, then the newest."""
-    from storefront.billing import Invoice, Subscription
+    from storefront.billing import Subscription
 
-    flagged = (
-        Subscription.review_note.is_not(None)
-        | Subscription.end_requested_at.is_not(None)
-        | Subscription.subscription_id.in_(
-            select(Invoice.subscription_id).where(
-                or_(Invoice.link == "review", Invoice.review_note.is_not(None))
-            )
-        )
-    )
-    found = db.session.scalars(
-        select(Subscription).order_by(flagged.desc(), Subscription.id.desc()).limit(SHOWN)
-    )
+    first = case((_needs_a_person(), 0), else_=1)
+    found = db.session.scalars(select(Subscription).order_by(first, Subscription.id.desc()).limit(SHOWN))
     return [(row, invoices_of(row)) for row in found]
+
+
+def need_a_person() -> int:
+    """How many subscriptions an operator has to look at."""
+    if not in_use():
+        return 0
+    from storefront.billing import Subscription
+
+    counted = select(func.count()).select_from(Subscription).where(_needs_a_person())
+    return db.session.scalar(counted) or 0
+
+
+def _needs_a_person() -> ColumnElement[bool]:
+    """A note that nobody has cleared, money to decide about, or a plan that no order of ours granted."""
+    from storefront.billing import Invoice, Subscription
+    from storefront.subscriptions.payments import SETTLED_BY
+
+    noted = Invoice.review_note.is_not(None) & ~Invoice.review_note.startswith(SETTLED_BY)
+    of_money = select(Invoice.subscription_id).where(or_(Invoice.link == "review", noted))
+    unassigned = and_(
+        Subscription.order_ref.is_(None),
+        Subscription.replaced_by.is_(None),
+        Subscription.status.in_(["active", "trialing"]),
+    )
+    return or_(Subscription.review_note.is_not(None), Subscription.subscription_id.in_(of_money), unassigned)
+
+
+def notes_of(rows: list[tuple[Any, list[Any]]]) -> dict[str, list[AuditNote]]:
+    """What operators did, the oldest first: by the id of the subscription."""
+    subject = {row.subscription_id: row.subscription_id for row, _ in rows}
+    subject |= {bill.invoice_id: row.subscription_id for row, bills in rows for bill in bills}
+    about = AuditNote.subject.in_(["subscription", "invoice"]), AuditNote.subject_id.in_(subject)
+    found: dict[str, list[AuditNote]] = {}
+    for note in db.session.scalars(select(AuditNote).where(*about).order_by(AuditNote.id)):
+        found.setdefault(subject[note.subject_id], []).append(note)
+    return found
 
 
 def invoices_of(subscription: Any) -> list[Any]:
@@ -86,7 +114,31 @@ def end_now(subscription: Any) -> bool:
 
 
 def settle(invoice: Any, by: str) -> bool:
-    """An operator has seen to its money. Commits."""
+    """An operator has seen to its money. Does not commit."""
     from storefront.subscriptions.payments import settle_by_hand
 
     return settle_by_hand(invoice.id, by=by)
+
+
+def read_now(subscription: Any) -> None:
+    """Read it, before something is decided about it. Commits.
+
+    :raises FlexpriceError: Flexprice could not be asked.
+    """
+    from storefront.subscriptions.sync import sync
+
+    sync(subscription.id)
+
+
+def assign(row_id: int, by: str) -> str:
+    """Give a plan made in Flexprice's dashboard to its customer. Does not commit.
+
+    :returns: why it was not done; empty when it was.
+    """
+    from storefront.subscriptions.changes import Refused, assign
+
+    try:
+        assign(row_id, return_url, by=by)
+    except Refused as refused:
+        return str(refused)
+    return ""

@@ -19,7 +19,7 @@ class AuditNote(db.Model):  # type: ignore[name-defined]
     at: Mapped[datetime]
     who: Mapped[str] = mapped_column(String(320))  # an operator's email address, or "command line"
     action: Mapped[str] = mapped_column(String(40))
-    subject: Mapped[str] = mapped_column(String(20))  # "order", "event" or "email"
+    subject: Mapped[str] = mapped_column(String(20))  # "order", "event", "email", "subscription" or "invoice"
     subject_id: Mapped[str] = mapped_column(String(300))  # an order's reference, else the row's id
     text: Mapped[str] = mapped_column(Text)
     # Made with the form: the INSERT decides that a second press of the same button does nothing.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable
+from decimal import Decimal
 from typing import Any
 
 from sqlalchemy import select
@@ -12,11 +13,12 @@ from ..checkout.context import ask, checkout, commit, db_now, rollback, session,
 from ..checkout.models import Customer, OrderMixin
 from ..checkout.offers import Offer
 from ..checkout.orders import change
-from ..checkout.states import ENDED_UNPAID, State
+from ..checkout.states import ENDED_UNPAID, State, Trigger
 from ..flexprice import InvalidRequest, NoAnswer
 from .context import find_subscription, get_subscription, invoices_of, note, subscriptions
 from .models import SubscriptionMixin
-from .sync import keep, sync
+from .states import Access
+from .sync import keep, settle_access, sync
 
 log = logging.getLogger(__name__)
 
@@ -197,6 +199,44 @@ def end_replaced(row_id: int) -> None:
             raise refused or NoAnswer("the replaced subscription still runs")
     change(row, {"end_requested_at": None})
     commit()
+
+
+# -- made in Flexprice's dashboard ------------------------------------------------------------------
+
+
+def assign(row_id: int, return_url: Callable[[str], str], *, by: str) -> OrderMixin:
+    """Give a plan made in Flexprice's dashboard to its customer, by an order over nothing. Does not commit.
+
+    Read it before (`sync`). Nobody is buying: your `on_order_created` finds the customer by
+    `order.customer_key`.
+
+    :param by: "operator:<email>".
+    :raises Refused: it does not run or is assigned already, or the customer has the plan; the transaction
+        is rolled back.
+    """
+    row = get_subscription(row_id)
+    if row.order_ref or row.replaced_by or not row.runs:
+        rollback()
+        raise Refused("It does not run, or it is assigned already.")
+    nothing = Offer(row.plan_id, row.plan_name, row.currency, row.billing_period, Decimal(0))
+    owner, now = Customer(row.customer_key, "", ""), db_now()
+    known: dict[str, Any] = {
+        "subscription_id": row.subscription_id,
+        "flexprice_customer_id": row.flexprice_customer_id,
+        "invoice_verified_at": now,
+    }
+    order = purchase.new_order(owner, nothing, return_url, known)
+    session().add(order)
+    try:
+        session().flush()
+    except IntegrityError as error:
+        rollback()
+        raise Refused("The customer has this plan already, or an open order for it.") from error
+    change(row, {"order_ref": order.ref, "access": Access.GRANTED}, order_ref=None)
+    orders.transition(order, Trigger.PAYMENT_COMPLETED, by=by, paid_at=now)
+    orders.fulfill(order, by=by)
+    settle_access(row)
+    return order
 
 
 def running_of(customer_key: str) -> list[SubscriptionMixin]:

@@ -249,9 +249,9 @@ def note_return(invoice: InvoiceMixin, attempt: int, claims_paid: bool) -> None:
 
 
 def settle_by_hand(row_id: int, *, by: str) -> bool:
-    """An operator has seen to the money of an invoice that was for a person. Commits."""
+    """An operator has seen to the money of an invoice that was for a person. Does not commit."""
     invoice = get_invoice(row_id)
     settled = move(invoice, News.CLOSED, review_note=f"{SETTLED_BY} {by}", money_seen_at=db_now())
-    settle_access(subscription_of(invoice))
-    commit()
+    if settled:
+        settle_access(subscription_of(invoice))
     return settled

@@ -2,7 +2,7 @@
 
 import logging
 import time
-from datetime import UTC
+from datetime import UTC, timedelta
 from typing import Any
 
 from flask import abort, current_app, redirect, render_template, request, url_for
@@ -26,6 +26,7 @@ from .states import Link
 log = logging.getLogger(__name__)
 
 USAGE_IS_KEPT_S = 60.0
+INVOICE_IS_MADE_WITHIN = timedelta(hours=3)
 UNAVAILABLE = "This could not be done at the moment. This request did not charge you. Try again in a minute."
 
 
@@ -35,7 +36,9 @@ UNAVAILABLE = "This could not be done at the moment. This request did not charge
 def billing() -> ResponseReturnValue:
     customer = _customer()
     rows = subscriptions_of(customer.key)
-    bills = {row.subscription_id: [i for i in invoices_of(row.subscription_id) if _shown(i)] for row in rows}
+    known = {row.subscription_id: invoices_of(row.subscription_id) for row in rows}
+    bills = {subscription_id: [i for i in found if _shown(i)] for subscription_id, found in known.items()}
+    preparing = {row.id for row in rows if _is_prepared(row, known[row.subscription_id])}
     plan_names = _plan_names({row.planned_plan_id for row in rows if row.planned_plan_id})
     commit()
     return page(
@@ -45,11 +48,22 @@ def billing() -> ResponseReturnValue:
         features=features_of(customer) if any(row.runs for row in rows) else None,
         payable=_payable(rows, bills),
         plan_names=plan_names,
+        preparing=preparing,
     )
 
 
 def _shown(invoice: InvoiceMixin) -> bool:
     return invoice.status in ("FINALIZED", "VOIDED")
+
+
+def _is_prepared(row: SubscriptionMixin, invoices: list[InvoiceMixin]) -> bool:
+    """A period has just ended: its invoice may come for three hours (docs/flexprice-contract.md#j2)."""
+    now, end = shop_now(), row.period_end
+    if not row.runs or row.replaced_by or end is None:
+        return False
+    draft = any(invoice.status == "DRAFT" for invoice in invoices)  # the period has rolled
+    began = end if end <= now else row.period_start if draft else None
+    return began is not None and began <= now < began + INVOICE_IS_MADE_WITHIN
 
 
 def _payable(rows: list[SubscriptionMixin], bills: dict[str, list[InvoiceMixin]]) -> set[int]:
@@ -70,11 +84,11 @@ def features_of(customer: Customer) -> dict[str, Any]:
     if known and time.monotonic() - known[0] < USAGE_IS_KEPT_S:
         return dict(known[1])
     rows: list[CustomerFeature] | None = None
+    client = checkout().client
     try:
-        client = checkout().client
+        rows = ask(client.list_entitlements, customer.key, timeout=PAGE_TIMEOUT_S)
         metered = {f.name: f for f in ask(client.list_usage, customer.key, timeout=PAGE_TIMEOUT_S)}
-        granted = ask(client.list_entitlements, customer.key, timeout=PAGE_TIMEOUT_S)
-        rows = [metered.get(feature.name, feature) for feature in granted]
+        rows = [metered.get(feature.name, feature) for feature in rows]
     except FlexpriceError as error:
         log.warning("The usage of a customer cannot be read: %s", error)
     found = {"rows": rows, "as_of": shop_now().replace(tzinfo=UTC)}

@@ -77,7 +77,8 @@ class PlanChange:
 class CustomerFeature:
     """A feature that a customer has, with its limit and use (docs/flexprice-contract.md#j12).
 
-    `limit` is None where there is none, and `used` where nothing is measured. While Flexprice's usage store
+    `limit` is None where there is none, and `used` where nothing is measured: a zero in no period says
+    nothing. While Flexprice's usage store
     is down it reports a use of zero: say when the number was read.
     """
 
@@ -96,12 +97,14 @@ class CustomerFeature:
         fields = Fields(data, "usage")
         unlimited = fields.get("is_unlimited", flag, False)
         kind = fields.inner("feature").get("type", label, "").lower()
+        used = fields.get("current_usage", money, None) if kind == "metered" else None
+        has_period = fields.get("next_usage_reset_at", time, None) is not None
         return cls(
             name=fields.inner("feature").get("name", label, ""),
             type=kind,
             is_enabled=fields.get("is_enabled", flag, False),
             limit=None if unlimited else fields.get("total_limit", money, None),
-            used=fields.get("current_usage", money, None) if kind == "metered" else None,
+            used=used if used or has_period else None,
         )
 
     @classmethod

@@ -74,6 +74,7 @@ def index() -> ResponseReturnValue:
         events={name: attention.count(WebhookEvent, e.applies) for name, e in attention.EVENTS.items()},
         email_counts=queries.email_counts(),
         rejected=webhook_rejections.by_cause(),
+        subscriptions=billing.need_a_person(),
     )
 
 

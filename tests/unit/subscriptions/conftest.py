@@ -68,6 +68,59 @@ class Story(ShopAndSandbox):
         terms = {"plan": stable_id("plan", plan), "currency": "inr", "billing_period": "MONTHLY"}
         return self.press("/billing/start", **terms)
 
+    def owing(self) -> Invoice:
+        """The open invoice of the first renewal that has one."""
+        sub = self.bought()
+        self.until("period_end", sub.subscription_id)
+        self.until("invoice_finalized", sub.subscription_id)
+        return self.open_bill()
+
+    def at_flexprice(self, path: str, **body: Any) -> Any:
+        """What somebody else does there with a key: in the dashboard, or by an app of their own."""
+        key = {"x-api-key": "sk_of_a_test"}
+        with self.wire.other_process():
+            answer = self.wire.sandbox.post(f"/v1{path}", base_url=SANDBOX, headers=key, json=body)
+        assert answer.status_code < 300, answer.text
+        return answer.json
+
+    def made_in_dashboard(self, plan: str, **more: Any) -> Any:
+        return self.at_flexprice(
+            "/subscriptions", customer_id=self.subscriptions()[0].flexprice_customer_id,
+            plan_id=stable_id("plan", plan), currency="inr", billing_period="MONTHLY",
+            billing_period_count=1, billing_cadence="RECURRING", **more,
+        )  # fmt: skip
+
+    def link_of_another(self, bill: Invoice, **more: Any) -> Any:
+        """Somebody else's payment for an invoice: its id, and where it is paid."""
+        asked = {
+            "destination_type": "INVOICE", "destination_id": bill.invoice_id, "amount": bill.remaining_text,
+            "payment_method_type": "PAYMENT_LINK", "payment_gateway": "razorpay", "currency": "inr",
+            "process_payment": True, "idempotency_key": f"another {bill.id}",
+        }  # fmt: skip
+        return self.at_flexprice("/payments", **asked | more)
+
+    def minutes_later(self, *columns: str) -> None:
+        """These columns of all invoices were written five minutes ago."""
+        with self.wire.other_process(), self.shop.app_context():
+            for row in db.session.scalars(db.select(Invoice)):
+                for name in columns:
+                    if getattr(row, name):
+                        setattr(row, name, getattr(row, name) - timedelta(minutes=5))
+            db.session.commit()
+
+    def desk(self) -> Any:
+        """A browser of somebody at the operator desk."""
+        browser = self.sign_in("olga")
+        with self.shop.app_context():
+            db.session.scalar(db.select(User).filter_by(email="olga@example.com")).is_operator = True
+            db.session.commit()
+        return browser
+
+    def at_desk(self, desk: Any, path: str, **data: str) -> str:
+        """Press a button there; the page that follows."""
+        sent = {"base_url": HOME, "headers": SAME_ORIGIN, "data": data, "follow_redirects": True}
+        return str(desk.post(f"/operator/billing/{path}", **sent).text)
+
     def make_customer(self) -> None:
         """As at the sign-up."""
         with self.shop.app_context():

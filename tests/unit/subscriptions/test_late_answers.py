@@ -16,14 +16,6 @@ from tests.shop_fixtures import HOME
 from tests.unit.subscriptions.conftest import Story
 
 
-def owing(story: Story) -> Any:
-    """Gives the open invoice of the first renewal that has one."""
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
-    return story.open_bill()
-
-
 @pytest.fixture
 def replaced(story: Story, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Has a call of the client answer through `change`, which is given the answer."""
@@ -38,7 +30,7 @@ def replaced(story: Story, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
 
 
 def test_an_answer_about_an_earlier_attempt_changes_nothing(story: Story) -> None:
-    bill = owing(story)
+    bill = story.owing()
     first = story.press_pay(bill)
     old = story.open_bill()
     story.at_provider(first, "expire_link")
@@ -53,7 +45,7 @@ def test_an_answer_about_an_earlier_attempt_changes_nothing(story: Story) -> Non
 
 
 def test_a_link_is_read_before_anybody_is_suspended(story: Story) -> None:
-    bill = owing(story)
+    bill = story.owing()
     link = story.press_pay(bill)
     story.must("/_sandbox/provider", action="pay", link=link, events=["payment_link.paid"])
     assert story.open_bill()
@@ -64,7 +56,7 @@ def test_a_link_is_read_before_anybody_is_suspended(story: Story) -> None:
 
 
 def test_an_old_read_takes_nothing_from_a_payer(story: Story, replaced: Callable[..., None]) -> None:
-    bill = owing(story)
+    bill = story.owing()
     story.advance("99h")
     assert not story.has_access()
     link = story.press_pay(bill)
@@ -85,7 +77,7 @@ def test_an_old_read_takes_nothing_from_a_payer(story: Story, replaced: Callable
 
 def test_money_of_an_earlier_link_is_for_a_person(story: Story) -> None:
     """Its money came after it was found dead, and is booked nowhere: no second link is offered."""
-    bill = owing(story)
+    bill = story.owing()
     story.at_provider(story.press_pay(bill), "expire_link")
     story.press_pay(bill)
     back = f"/billing/invoices/{bill.invoice_id}/return/1?razorpay_payment_link_status=paid"
@@ -98,7 +90,7 @@ def test_a_link_that_asks_for_more_than_is_owed_is_not_offered(
     story: Story, replaced: Callable[..., None]
 ) -> None:
     """A credit note came after the link was made."""
-    bill = owing(story)
+    bill = story.owing()
     story.press_pay(bill)
     replaced("get_invoice", lambda told: replace(told, amount_remaining=told.amount_remaining - 100))
     assert story.press_pay(bill).endswith("/billing")
@@ -111,7 +103,7 @@ def test_a_link_that_asks_for_more_than_is_owed_is_not_offered(
 
 
 def test_a_return_address_that_was_made_up_changes_nothing(story: Story) -> None:
-    bill = owing(story)
+    bill = story.owing()
     link = story.press_pay(bill)
     for attempt in (0, 2, 99):
         back = f"/billing/invoices/{bill.invoice_id}/return/{attempt}?razorpay_payment_link_status=paid"
@@ -145,7 +137,7 @@ def test_a_change_that_is_paid_after_another_began_is_noted(story: Story) -> Non
 
 
 def test_the_qa_page_shows_the_later_months(story: Story) -> None:
-    bill = owing(story)
+    bill = story.owing()
     story.press_pay(bill)
     story.advance("99h")
     (order,) = story.the_orders()

@@ -9,10 +9,9 @@ from storefront.emails.models import Email
 from storefront.emails.rendering import render
 from storefront.extensions import checkout, db
 from storefront.flexprice import InvalidRequest
-from storefront.models import User
 from storefront.sandbox.store.values import stable_id
 from tests.shop_fixtures import HOME
-from tests.unit.checkout.shop_and_sandbox import SAME_ORIGIN, SANDBOX
+from tests.unit.checkout.shop_and_sandbox import SAME_ORIGIN
 from tests.unit.subscriptions.conftest import Story
 
 
@@ -39,9 +38,7 @@ def test_the_first_renewal_is_skipped_and_the_second_paid(story: Story) -> None:
 
 
 def test_ignored_until_suspended_then_paid(story: Story) -> None:
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
+    story.owing()
     story.advance("25h")
     assert "overdue" in story.see()
     assert story.has_access()
@@ -57,10 +54,7 @@ def test_ignored_until_suspended_then_paid(story: Story) -> None:
 
 
 def test_declined_then_paid_by_the_same_link(story: Story) -> None:
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
-    link = story.press_pay(story.open_bill())
+    link = story.press_pay(story.owing())
     story.at_provider(link, "decline")
     story.settle()
     assert story.press_pay(story.open_bill()) == link
@@ -70,10 +64,7 @@ def test_declined_then_paid_by_the_same_link(story: Story) -> None:
 
 
 def test_a_dead_link_is_followed_by_a_new_one(story: Story) -> None:
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
-    link = story.press_pay(story.open_bill())
+    link = story.press_pay(story.owing())
     story.at_provider(link, "expire_link")
     second = story.press_pay(story.open_bill())
     assert second != link
@@ -84,9 +75,7 @@ def test_a_dead_link_is_followed_by_a_new_one(story: Story) -> None:
 
 
 def test_a_lost_answer_makes_no_second_link(story: Story) -> None:
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
+    story.owing()
     before = len(story.links())
     story.wire.faults[("POST", "/v1/payments")] = "lost"
     assert story.press_pay(story.open_bill()).endswith("/billing")
@@ -180,20 +169,9 @@ def test_changed_at_the_renewal(story: Story) -> None:
     assert story.facts.count("plan_changed") == 1
 
 
-def test_a_pdf_is_served_or_a_sentence(story: Story) -> None:
-    story.bought()
-    bill = story.bills()[0]
-    answer = story.browser.get(f"/billing/invoices/{bill.invoice_id}/pdf", base_url=HOME)
-    assert answer.status_code in (200, 503)
-    assert "no-store" in answer.headers["Cache-Control"] or answer.status_code == 503
-
-
 def test_a_payment_that_failed_and_is_claimed_is_for_a_person(story: Story) -> None:
     """Money captured after a read said "failed" is booked nowhere: nobody is asked to pay again."""
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
-    link = story.press_pay(story.open_bill())
+    link = story.press_pay(story.owing())
     story.at_provider(link, "expire_link")
     back = f"/billing/invoices/{story.open_bill().invoice_id}/return/1?razorpay_payment_link_status=paid"
     assert story.browser.get(back, base_url=HOME).status_code == 303
@@ -210,18 +188,9 @@ def test_a_payment_that_failed_and_is_claimed_is_for_a_person(story: Story) -> N
 
 
 def test_paid_after_voiding_is_for_a_person(story: Story) -> None:
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
-    bill = story.open_bill()
+    bill = story.owing()
     link = story.press_pay(bill)
-    voided = story.wire.sandbox.post(
-        f"/v1/invoices/{bill.invoice_id}/void",
-        base_url=SANDBOX,
-        headers={"x-api-key": "sk_of_a_test"},
-        json={},
-    )
-    assert voided.status_code < 300, voided.text
+    story.at_flexprice(f"/invoices/{bill.invoice_id}/void")
     story.at_provider(link, "pay")
     for _ in range(2):
         story.due_again()
@@ -231,19 +200,10 @@ def test_paid_after_voiding_is_for_a_person(story: Story) -> None:
     assert "Please do not pay again" in story.see()
 
 
-def operator(story: Story) -> Any:
-    """A browser of somebody at the operator desk."""
-    browser = story.sign_in("olga")
-    with story.shop.app_context():
-        db.session.scalar(db.select(User).filter_by(email="olga@example.com")).is_operator = True
-        db.session.commit()
-    return browser
-
-
 def test_an_operator_settles_what_is_for_a_person(story: Story) -> None:
     test_a_payment_that_failed_and_is_claimed_is_for_a_person(story)
     bill = story.open_bill()
-    desk = operator(story)
+    desk = story.desk()
     page = desk.get("/operator/billing", base_url=HOME).text
     assert "came back as if they had paid" in page
     settle = f"/operator/billing/invoices/{bill.id}/settle"
@@ -257,9 +217,7 @@ def test_an_operator_settles_what_is_for_a_person(story: Story) -> None:
 
 
 def test_each_fact_is_emailed_once(story: Story) -> None:
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
+    story.owing()
     for _ in range(2):
         story.due_again()
         story.settle()
@@ -276,20 +234,7 @@ def test_each_fact_is_emailed_once(story: Story) -> None:
 
 def test_a_plan_made_in_the_dashboard_is_shown_without_access(story: Story) -> None:
     story.bought()
-    made = story.wire.sandbox.post(
-        "/v1/subscriptions",
-        base_url=SANDBOX,
-        headers={"x-api-key": "sk_of_a_test"},
-        json={
-            "customer_id": story.subscriptions()[0].flexprice_customer_id,
-            "plan_id": stable_id("plan", "team"),
-            "currency": "inr",
-            "billing_period": "MONTHLY",
-            "billing_period_count": 1,
-            "billing_cadence": "RECURRING",
-        },
-    )
-    assert made.status_code == 201, made.text
+    story.made_in_dashboard("team")
     story.settle()
     assert [row.access for row in story.subscriptions()] == ["granted", "none"]
     assert not story.has_access("Team")
@@ -300,10 +245,7 @@ def test_a_plan_made_in_the_dashboard_is_shown_without_access(story: Story) -> N
 
 def test_a_refused_process_makes_no_second_link(story: Story) -> None:
     """A payment without a link whose processing is refused stays the only one."""
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
-    bill = story.open_bill()
+    bill = story.owing()
     with story.shop.app_context():
         client = checkout.client
         told, made = client.get_invoice(bill.invoice_id), client.create_payment_link
@@ -323,10 +265,7 @@ def test_a_refused_process_makes_no_second_link(story: Story) -> None:
 
 
 def test_nobody_who_came_back_as_paid_is_sent_to_pay(story: Story) -> None:
-    sub = story.bought()
-    story.until("period_end", sub.subscription_id)
-    story.until("invoice_finalized", sub.subscription_id)
-    bill = story.open_bill()
+    bill = story.owing()
     story.press_pay(bill)
     back = f"/billing/invoices/{bill.invoice_id}/return/1?razorpay_payment_link_status=paid"
     assert story.browser.get(back, base_url=HOME).status_code == 303
