@@ -188,6 +188,21 @@ def test_refund_hint_is_asked_about(
     assert (the_order().state == State.PAID_LATE) is seen
 
 
+def test_hint_leaves_those_about_other_objects_alone(
+    flexprice: Any, add_opened: Any, hint: Any, send_webhook: Any, work: Any, rows: Any
+) -> None:
+    add_opened()
+    flexprice.answer("GET", SESSION, flexprice.session())
+    send_webhook({"event_type": "subscription.updated", "subscription": {"id": "subs_of_another"}}, SHARED)
+    work()
+    assert [row.processed_at is not None for row in rows(WebhookEvent)] == [True]
+    hint()
+    work()
+    hint()
+    processed = {row.object_id: row.processed_at is not None for row in rows(WebhookEvent)}
+    assert processed == {"subs_of_another": True, "cs_01": False}
+
+
 # -- who may send hints -----------------------------------------------------------------------------
 
 

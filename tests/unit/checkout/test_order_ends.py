@@ -52,6 +52,28 @@ def test_ended_plan_can_be_bought_again(add_opened: Any, act: Any, rows: Any) ->
     assert (access.order_id, access.revoked_at) == (2, None)
 
 
+@pytest.mark.parametrize(
+    ("other", "runs"),
+    [
+        (None, True),
+        ({"state": State.FULFILLED}, False),  # changed today: the new order has the slot, and the plan
+        ({"state": State.FULFILLED, "revoked_at": NOW}, True),
+        ({"state": State.AWAITING_PAYMENT}, True),  # bought again, not paid
+        ({"state": State.FULFILLED, "slot": "another customer's"}, True),
+    ],
+)
+def test_on_revoke_runs_unless_another_order_grants_the_plan(
+    add_opened: Any, act: Any, monkeypatch: pytest.MonkeyPatch, other: dict[str, Any] | None, runs: bool
+) -> None:
+    first = add_opened(state=State.FULFILLED, **({"slot": None} if other else {}))
+    if other:
+        add_opened(session_id="cs_02", **other)
+    revoked: list[str] = []
+    monkeypatch.setattr(checkout.hooks, "on_revoke", lambda order: revoked.append(order.ref))
+    assert act(first, orders.revoke, by="webhook", reason="cancelled")
+    assert revoked == [first] * runs
+
+
 def test_failing_on_revoke_keeps_access(
     context: Any, add_opened: Any, the_order: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -113,6 +135,21 @@ def test_released_order_is_fulfilled_as_it_is(
     act(ref, orders.fulfill, by="worker")
     assert (the_order().state, the_order().review_note) == (State.FULFILLED, f"Released by {OLGA}")
     assert len(rows(PlanAccess)) == 1
+
+
+@pytest.mark.parametrize("paid_at", [None, NOW])
+def test_released_order_counts_as_paid(add_opened: Any, act: Any, the_order: Any, paid_at: Any) -> None:
+    ref = add_opened(state=State.STUCK, paid_at=paid_at)
+    act(ref, orders.release_for_fulfillment, by=OLGA)
+    assert the_order().state == State.PAID
+    assert (the_order().paid_at == NOW) is (paid_at is not None)
+    assert the_order().paid_at is not None
+
+
+def test_confirmed_refund_has_a_time(add_opened: Any, act: Any, the_order: Any) -> None:
+    ref = add_opened(state=State.HELD)
+    act(ref, orders.confirm_refund, by=OLGA)
+    assert the_order().refunded_at is not None
 
 
 def test_confirmed_refund_keeps_the_first_time(add_opened: Any, act: Any, the_order: Any) -> None:
