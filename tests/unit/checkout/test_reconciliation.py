@@ -9,7 +9,7 @@ import pytest
 from storefront.checkout import State, orders, reconciliation
 from storefront.checkout.signals import order_needs_attention
 from storefront.flexprice import FlexpriceError, RouteNotFound
-from storefront.models import PlanAccess
+from storefront.models import OrderTransition, PlanAccess
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
 SESSION, INVOICE, PAYMENT = "/checkout/sessions/cs_01", "/invoices/inv_01", "/payments/pay_01"
@@ -303,6 +303,28 @@ def test_overwritten_before_fulfillment_is_for_a_person(
     check_for(SECOND)
     assert the_order().state == State.STUCK
     assert "overwritten" in the_order().review_note
+
+
+@pytest.mark.parametrize(
+    ("session", "state", "by"),
+    [
+        ({"checkout_status": "completed", "terminal": True}, State.PAID, None),  # a replica lags
+        ({"checkout_status": "pending"}, State.PAID, None),
+        ({"checkout_status": "expired", "terminal": True}, State.STUCK, "worker"),  # overwritten
+        ({"checkout_status": "failed", "terminal": True, "completed_at": "2026-09-01T10:01:00Z"},
+         State.STUCK, "worker"),
+    ],
+)  # fmt: skip
+def test_paid_order_whose_invoice_is_gone_is_never_unpaid(
+    flexprice: Any, add_due: Any, check_for: Any, the_order: Any, rows: Any, session: dict[str, Any],
+    state: State, by: str | None,
+) -> None:  # fmt: skip
+    add_due(State.PAID, invoice_verified_at=None)
+    flexprice.answer("GET", INVOICE, UNKNOWN, 404)
+    flexprice.answer("GET", SESSION, flexprice.session(**session))
+    check_for(SECOND)
+    assert the_order().state == state
+    assert [moved.by for moved in rows(OrderTransition)] == ([by] if by else [])
 
 
 def test_paid_order_finds_its_invoice_by_the_session(
