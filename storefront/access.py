@@ -12,6 +12,7 @@ from sqlalchemy import select
 
 from storefront.checkout import Customer, State, Trigger
 from storefront.checkout.context import db_now
+from storefront.clock import shop_now
 from storefront.extensions import checkout, db
 from storefront.models import Order, OrderTransition, PlanAccess, User
 
@@ -36,7 +37,7 @@ def attach_user(order: Order) -> None:
 @checkout.on_fulfill
 def grant(order: Order) -> None:
     """Give the buyer the plan: once per order, with the transition to fulfilled."""
-    now, access = db_now(), _row(order)
+    now, access = shop_now(), _row(order)
     if access is None:
         access = PlanAccess(user_id=order.user_id, plan_id=order.plan_id)
         db.session.add(access)
@@ -51,7 +52,7 @@ def revoke(order: Order) -> None:
     """End what this order granted; access that a later order granted stays."""
     access = granted_by(order)
     if access is not None:
-        access.revoked_at = db_now()
+        access.revoked_at = shop_now()
 
 
 def granted_by(order: Order) -> PlanAccess | None:
@@ -64,7 +65,7 @@ def granted_by(order: Order) -> PlanAccess | None:
 
 def move_to(order: Order, plan_id: str, plan_name: str) -> None:
     """The order grants another plan from now on, and no longer the one before."""
-    now, old = db_now(), granted_by(order)
+    now, old = shop_now(), granted_by(order)
     if old is not None and old.plan_id != plan_id:
         old.revoked_at = now
     of_plan = select(PlanAccess).where(PlanAccess.user_id == order.user_id, PlanAccess.plan_id == plan_id)

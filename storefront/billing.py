@@ -13,7 +13,6 @@ from sqlalchemy import select
 
 from storefront import access
 from storefront.accounts.signals import billing_news
-from storefront.checkout.context import db_now
 from storefront.checkout.offers import Offer, PlanOnSale
 from storefront.extensions import checkout, db, settings
 from storefront.models import Order, User
@@ -43,7 +42,7 @@ class Invoice(InvoiceMixin, db.Model):  # type: ignore[name-defined]
 def suspend(order: Order) -> None:
     """An invoice is overdue beyond the grace: the plan cannot be used until it is paid."""
     if (granted := access.granted_by(order)) is not None:
-        granted.suspended_at = db_now()
+        granted.suspended_at = shop_now()
 
 
 @subscriptions.on_resume

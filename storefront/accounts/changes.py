@@ -11,6 +11,7 @@ from storefront.accounts import service
 from storefront.accounts.service import EmailTaken, current_app_object, normalize_email, token_of
 from storefront.accounts.signals import account_deleted, email_change_requested, email_changed
 from storefront.checkout.context import PAGE_TIMEOUT_S, ask, db_now, rollback
+from storefront.clock import shop_now
 from storefront.extensions import checkout, db
 from storefront.flexprice import FlexpriceError
 from storefront.models import EmailChange, Order, PasswordReset, User, random_key
@@ -102,7 +103,7 @@ def confirm_email_change(change: EmailChange) -> None:
 
 def blocks_deletion(user: User) -> str:
     """ "plan" or "order" where something is active, else empty."""
-    if access.active(user, db_now()):
+    if access.active(user, shop_now()):
         return "plan"
     in_use = select(Order.id).where(Order.user_id == user.id, Order.slot.is_not(None))
     return "order" if db.session.scalar(in_use.limit(1)) is not None else ""

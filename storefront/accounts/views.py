@@ -14,8 +14,8 @@ from storefront.accounts import limits, service
 from storefront.accounts.forms import EmailForm, PasswordForm, SignInForm, SignUpForm, text
 from storefront.accounts.redirects import safe_next, to_sign_in
 from storefront.checkout import context
-from storefront.checkout.context import db_now
 from storefront.checkout.offers import PlanOnSale
+from storefront.clock import shop_now
 from storefront.extensions import checkout, db
 from storefront.flexprice import FlexpriceError
 from storefront.models import Order, PlanAccess, User
@@ -170,18 +170,22 @@ def show() -> ResponseReturnValue:
     )
     emails_url = url_for("emails.index") if "emails" in current_app.blueprints else None
     return render_template(
-        "account/show.html", accesses=granted.all(), orders=orders.all(), now=db_now(), emails_url=emails_url
+        "account/show.html",
+        accesses=granted.all(),
+        orders=orders.all(),
+        now=shop_now(),
+        emails_url=emails_url,
     )
 
 
 @bp.get("/members")
 @login_required
 def members() -> ResponseReturnValue:
-    granted = access.active(current_user, db_now())
+    granted = access.active(current_user, shop_now())
     if not granted:
         flash(_("Choose a plan to access this page."), "info")
         return redirect("/", 303)
-    return render_template("account/members.html", accesses=granted, plans=plans_on_sale(), now=db_now())
+    return render_template("account/members.html", accesses=granted, plans=plans_on_sale(), now=shop_now())
 
 
 def plans_on_sale() -> dict[str, PlanOnSale]:

@@ -10,6 +10,7 @@ from sqlalchemy import select
 
 from storefront.checkout import State
 from storefront.checkout.protection import is_payment_url
+from storefront.clock import moved_by
 from storefront.extensions import db, settings
 from storefront.models import Order
 
@@ -28,7 +29,7 @@ def common() -> dict[str, Any]:
         "shop_url": settings().storefront_url,
         "time_zone": settings().time_zone,
         "support_email": settings().mail_from,
-        "utc_now": utc_now,
+        "shop_now": lambda: utc_now() + moved_by(),
         "has_billing": "subscriptions" in current_app.blueprints,
         "has_emails": "emails" in current_app.blueprints,
     }

@@ -165,6 +165,7 @@ def running_demo(home: Path) -> Iterator[Demo]:
         "SANDBOX_PORT": str(sandbox_port),
         "DATABASE_URL": f"sqlite:///{home}/shop.db",
         "SANDBOX_DATABASE_URL": f"sqlite:///{home}/sandbox.db",
+        "CLOCK_FILE": f"{home}/clock",
         "FLEXPRICE_API_KEY": "sk_sandbox_default",
         "FLEXPRICE_WEBHOOK_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         "SECRET_KEY": secrets.token_urlsafe(48),

@@ -100,7 +100,8 @@ def subscription_evidence(case: Case) -> Iterable[Evidence]:
     subscription, activated = case.subscription, case.received("subscription.activated")
     yield Evidence("Subscription", case.subscription_id or "")
     yield Evidence("Status", subscription.status if subscription else "")
-    yield Evidence("Period ends", stamp(subscription.current_period_end if subscription else None))
+    runs = subscription is not None and subscription.status != "cancelled"  # then it names the period after
+    yield Evidence("Period ends", stamp(subscription.current_period_end if subscription and runs else None))
     yield Evidence("Ends", stamp(subscription.cancel_at if subscription else None))
     if case.followed:
         row, _ = case.followed
