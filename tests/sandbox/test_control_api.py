@@ -178,3 +178,6 @@ def test_the_webhook_endpoint_belongs_to_the_store(api: Any) -> None:
 
     assert again["webhook_url"] == "https://shop.test/hook"
     assert again["webhook_secret"] not in ("", stored["webhook_secret"])
+    for secret in ("x", "whsec_", "whsec_%", "whsec_YQ== x"):
+        refused = api.call("PUT", "/_sandbox/store", {"webhook_secret": secret})
+        assert (refused.status_code, refused.json()["code"]) == (400, "validation_error")

@@ -67,7 +67,7 @@ def test_two_stores_do_not_see_each_other(api: Any) -> None:
 
 
 def test_a_new_store_is_empty_and_sends_nowhere(api: Any) -> None:
-    key = {"x-api-key": "sk_sandbox_fresh"}
+    key = {"x-api-key": "sk_sandbox_fresh_one.2"}
 
     store = api.get("/_sandbox/store", headers=key).json()
 

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 
 from ..api import auth, requests
 from ..api.serializers.common import Body
+from ..delivery import signing
 from ..delivery.dispatcher import Dispatcher
 from ..engine import clock, provider, razorpay, session_lifecycle, switches, time_travel
 from ..engine.errors import Refusal, invalid, not_found
@@ -241,7 +242,7 @@ def configure_store() -> ResponseReturnValue:
         if "webhook_url" in body:
             state.webhook_url = _endpoint(body)
         if "webhook_secret" in body:
-            state.webhook_secrets = str(body["webhook_secret"] or new_secret()).split()
+            state.webhook_secrets = _secrets(body)
         return answer(_store_body(state))
 
 
@@ -256,6 +257,14 @@ def _endpoint(body: Body) -> str:
     if url and not url.startswith(("http://", "https://")):
         raise invalid("webhook_url is an http or https URL, or empty")
     return url
+
+
+def _secrets(body: Body) -> list[str]:
+    """One or, separated by spaces, several; a new one for an empty text."""
+    secrets = str(body["webhook_secret"] or new_secret()).split()
+    if not all(signing.is_secret(one) for one in secrets):
+        raise invalid("webhook_secret is whsec_ and base64, or several of these with spaces between")
+    return secrets
 
 
 def _store_body(state: StoreState) -> Body:

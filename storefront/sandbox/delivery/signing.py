@@ -20,6 +20,16 @@ def sign(secret: str, message_id: str, timestamp: int, body: str) -> str:
     return f"v1,{base64.b64encode(digest).decode()}"
 
 
+def is_secret(text: str) -> bool:
+    """Whether messages can be signed with it: `whsec_` and the base64 of at least one byte."""
+    try:
+        return text.startswith("whsec_") and bool(
+            base64.b64decode(text.removeprefix("whsec_"), validate=True)
+        )
+    except ValueError:
+        return False
+
+
 def signatures(secrets: Sequence[str], message_id: str, timestamp: int, body: str) -> str:
     """One per secret, separated by spaces: during a rotation a receiver may know either."""
     return " ".join(sign(secret, message_id, timestamp, body) for secret in secrets)

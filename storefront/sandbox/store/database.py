@@ -46,7 +46,7 @@ VERSION = Table("sandbox_version", MetaData(), Column("version", Integer, nullab
 BUSY_TIMEOUT_S = 15
 POOL_SIZE = 20
 MIN_MEMORY_BYTES = 256 * 1024 * 1024
-STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,47}")
+STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,47}")
 
 Row = TypeVar("Row", bound=Base)
 Rec = TypeVar("Rec", bound=Record)
