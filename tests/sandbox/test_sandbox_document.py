@@ -13,9 +13,12 @@ from typing import Any
 
 import pytest
 import requests
+import yaml  # type: ignore[import-untyped]
 
+from storefront.sandbox import create_app
 from storefront.sandbox.control.faults import FAULTS
 from storefront.sandbox.delivery.modes import MODES
+from storefront.sandbox.settings import SandboxSettings
 from tests.clients.__main__ import sandbox as started_sandbox
 
 pytestmark = pytest.mark.slow
@@ -92,6 +95,20 @@ def test_each_program_verifies_a_webhook(
             ]
         finally:
             os.killpg(hook.pid, 15)  # `go run` starts a process of its own
+
+
+def test_the_yaml_can_be_used_as_it_stands(tmp_path: Path) -> None:
+    seed, services = blocks("yaml")
+    (tmp_path / "plans.yaml").write_text(seed)
+
+    app = create_app(SandboxSettings(database_url="sqlite://", seed=str(tmp_path / "plans.yaml")))
+
+    plan = app.test_client().get("/v1/plans/lookup/pro", headers={"x-api-key": "sk_sandbox_default"}).json
+    assert plan is not None
+    assert len(plan["prices"]) == len(plan["entitlements"]) == 2
+    service = yaml.safe_load(services)["services"]["flexprice"]
+    assert (service["ports"], list(service["env"])) == (["8001:8001"], ["SANDBOX_URL"])
+    app.extensions["sandbox"].close()
 
 
 def _listens(port: int) -> None:
