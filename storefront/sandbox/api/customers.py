@@ -14,7 +14,7 @@ from ..store.database import Session
 from ..store.rows import Customer
 from ..store.values import new_id
 from . import auth, customer_rules, requests
-from .search import Asked, Listing, listed, page_of, with_metadata
+from .search import Asked, Listing, listed, page_with_metadata
 from .serializers.catalog import CUSTOMER_TEXTS
 from .serializers.catalog import customer as customer_body
 from .serializers.common import Body, in_nanoseconds
@@ -197,6 +197,6 @@ def search() -> ResponseReturnValue:
     with auth.reading() as session:
         query = CUSTOMERS.among(CUSTOMERS.query(session, asked), lists)
         query = CUSTOMERS.sorted(CUSTOMERS.within(query, "created_at", "created_at", asked), asked)
-        found, total = page_of(session, query, (limit, offset))
-        items = [customer_body(row) for row in with_metadata(found, asked.metadata())]
+        found, total = page_with_metadata(session, query, (limit, offset), asked.metadata())
+        items = [customer_body(row) for row in found]
     return listed(items, total, limit, offset + limit)

@@ -10,7 +10,7 @@ from ..store.database import Session
 from ..store.rows import Entitlement, Feature, Plan
 from ..store.values import new_id
 from . import auth, requests
-from .search import Asked, Listing, listed, page_of, with_metadata
+from .search import Asked, Listing, listed, page_with_metadata
 from .serializers import catalog
 from .serializers.common import Body
 
@@ -139,8 +139,7 @@ def search() -> ResponseReturnValue:
         if "lookup_key" in asked.body:
             query = query.where(Plan.lookup_key == asked.text("lookup_key"))
         query = PLANS.sorted(PLANS.within(query, "created_at", "created_at", asked), asked)
-        found, total = page_of(session, query, page)
-        found = with_metadata(found, asked.metadata())
+        found, total = page_with_metadata(session, query, page, asked.metadata())
         if found and "entitlements" in expand:
             _check_sort_of_entitlements(asked)
         items = [_shown(session, row, expand) for row in found]

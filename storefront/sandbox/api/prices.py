@@ -1,12 +1,13 @@
 """Prices: /v1/prices."""
 
 from datetime import datetime, timedelta
+from typing import Any
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
-from sqlalchemy import or_
+from sqlalchemy import ColumnElement, or_
 
-from ..engine.errors import invalid, not_found
+from ..engine.errors import Refusal, invalid, not_found
 from ..store.billing_rows import Subscription
 from ..store.database import Session
 from ..store.rows import Plan, Price
@@ -221,11 +222,19 @@ def search() -> ResponseReturnValue:
             query = query.where(Price.start_date < before)
         if not asked.flag("allow_expired_prices"):
             query = query.where(or_(Price.end_date.is_(None), Price.end_date > session.now()))
-        column = PRICES.column(asked.text("sort") or "created_at")  # a plain text here, not a list
+        column = _sort_column(asked.text("sort") or "created_at")
         query = query.order_by(column.asc() if asked.order() == "asc" else column.desc())
         found, total = page_of(session, PRICES.by_age(query, asked.order()), page)
         items = [_shown(session, row, expand) for row in found]
     return listed(items, total, page[0], page[1] + page[0])
+
+
+def _sort_column(name: str) -> ColumnElement[Any]:
+    """A plain text here, not a list; the database refuses one that is no column."""
+    try:
+        return PRICES.column("amount" if name == "value" else name)
+    except Refusal:
+        raise Refusal("database_error", "Failed to list prices") from None
 
 
 def _shown(session: Session, row: Price, expand: set[str]) -> Body:

@@ -160,9 +160,19 @@ def page_of(session: Session, query: Select[Any], page: tuple[int, int]) -> tupl
     return shown, total - len(found) + len(shown)
 
 
-def with_metadata(rows: Sequence[Any], wanted: dict[str, str]) -> list[Any]:
-    """The rows that carry all of these; a JSON column is compared here, the same on every database."""
-    return [row for row in rows if all((row.meta or {}).get(key) == value for key, value in wanted.items())]
+def page_with_metadata(
+    session: Session, query: Select[Any], page: tuple[int, int], wanted: dict[str, str]
+) -> tuple[Sequence[Any], int]:
+    """The same, of the rows that carry all of this metadata.
+
+    A JSON column is compared here, the same on every database.
+    """
+    if not wanted:
+        return page_of(session, query, page)
+    limit, offset = page
+    rows = session.seen(session.orm.scalars(query).all())
+    found = [row for row in rows if all((row.meta or {}).get(key) == value for key, value in wanted.items())]
+    return found[offset : offset + limit], len(found)
 
 
 def listed(items: list[Body], total: int, limit: int, offset: int) -> ResponseReturnValue:

@@ -7,7 +7,7 @@ from ..engine import billing, renewals
 from ..engine.errors import invalid, not_found
 from ..store.control_rows import Setting
 from ..store.database import Session
-from . import auth, requests
+from . import auth, requests, validation
 from .serializers.common import Body
 
 bp = auth.v1("sandbox_settings", __name__)
@@ -28,13 +28,18 @@ DEFAULTS: dict[str, Body] = {
         "auto_cancellation_enabled": False,
     },
 }
-LEAST = {"due_date_days": 0, "finalization_delay_seconds": 0, "grace_period_days": 1}
+# The least number of each, and where it stands in Flexprice's own types.
+LEAST = {
+    "due_date_days": (0, "InvoiceConfig", "DueDateDays"),
+    "finalization_delay_seconds": (0, "InvoiceConfig", "FinalizationDelaySeconds"),
+    "grace_period_days": (1, "SubscriptionConfig", "GracePeriodDays"),
+}
 
 
 def _value(session: Session, key: str) -> Body:
     """:raises Refusal: the sandbox has no such setting."""
     if key not in DEFAULTS:
-        raise not_found(f"Setting with key {key} was not found", key=key)
+        raise invalid(f"Unknown setting key: {key}")
     row = session.get(Setting, key)
     return DEFAULTS[key] | (row.value if row else {})
 
@@ -49,9 +54,9 @@ def get(key: str) -> ResponseReturnValue:
 def update(key: str) -> ResponseReturnValue:
     """`{"value": {…}}`; what is left out stays."""
     value = requests.an_object(requests.json_body(), "value")
-    for name, least in LEAST.items():
-        if name in value and requests.whole(value, name, least) < least:
-            raise invalid("Request validation failed", **{name: f"must be at least {least}"})
+    for name, (least, kind, field) in LEAST.items():
+        if (given := requests.whole(value, name, least)) < least:
+            raise validation.failed(kind, {field: "min" if given else "required"})
     requests.flag(value, "auto_cancellation_enabled")
     with auth.writing() as session:
         changed = _value(session, key) | value
@@ -67,6 +72,8 @@ def delete(key: str) -> ResponseReturnValue:
     """Back to its defaults."""
     with auth.writing() as session:
         _value(session, key)
+        if session.get(Setting, key) is None:
+            raise not_found(f"Setting with key {key} not found")
         session.delete(Setting, Setting.key == key)
         renewals.replan_auto_cancellations(session)
     return jsonify(message="Setting deleted successfully")

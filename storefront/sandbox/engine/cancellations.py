@@ -58,33 +58,31 @@ def _check(session: Session, subscription: Subscription, asked: Request) -> None
             "Provide a cancel_at date (past for backdated cancellation, future for scheduled cancellation)"
         )
         raise invalid(message)
-    _check_backdating(session, subscription, asked)
+    at = asked.cancel_at
+    if asked.type == "immediate" and at and at > session.now():
+        message = "Use cancellation_type 'scheduled_date' to schedule a future cancellation"
+        raise invalid(message, cancel_at=_to_seconds(at))
     if subscription.subscription_status == "draft":
         message = "Draft subscriptions must be activated before cancellation."
         draft = {"subscription_status": "draft", "operation": "cancellation"}
         raise invalid(message, subscription_id=subscription.id, **draft)
     if subscription.subscription_status == "cancelled":
         raise invalid("The subscription is already cancelled", subscription_id=subscription.id)
+    if asked.type == "immediate" and at and at <= subscription.current_period_start:
+        message = "Backdated cancellation is not allowed at or before the current period start"
+        start = _to_seconds(subscription.current_period_start)
+        raise invalid(message, cancel_at=_to_seconds(at), current_period_start=start)
     if asked.type != "immediate" and subscription.cancel_at:
         message = (
             "The subscription already has a scheduled cancellation. "
             "Cancel the existing schedule before setting a new one."
         )
-        existing = rfc3339(subscription.cancel_at.replace(microsecond=0))
+        existing = _to_seconds(subscription.cancel_at)
         raise invalid(message, subscription_id=subscription.id, existing_cancel_at=existing)
 
 
-def _check_backdating(session: Session, subscription: Subscription, asked: Request) -> None:
-    """An immediate end may lie in the past, within the current period."""
-    if asked.type != "immediate" or asked.cancel_at is None:
-        return
-    if asked.cancel_at > session.now():
-        message = "Use cancellation_type 'scheduled_date' to schedule a future cancellation"
-        raise invalid(message, cancel_at=rfc3339(asked.cancel_at))
-    if asked.cancel_at <= subscription.current_period_start:
-        start = rfc3339(subscription.current_period_start)
-        message = "Backdated cancellation is not allowed at or before the current period start"
-        raise invalid(message, cancel_at=rfc3339(asked.cancel_at), current_period_start=start)
+def _to_seconds(moment: datetime) -> str:
+    return rfc3339(moment.replace(microsecond=0))
 
 
 def _note(session: Session, subscription: Subscription, asked: Request, effective: datetime) -> None:
@@ -93,7 +91,7 @@ def _note(session: Session, subscription: Subscription, asked: Request, effectiv
     subscription.meta = (subscription.meta or {}) | {
         "cancellation_type": asked.type,
         "cancellation_reason": asked.reason,
-        "effective_date": rfc3339(effective.replace(microsecond=0)),
+        "effective_date": _to_seconds(effective),
     }
 
 

@@ -104,7 +104,8 @@ def make(session: Session, name: str, code: str, **fields: object) -> Coupon:
     :raises Refusal: the code is taken.
     """
     if code and session.first(Coupon, func.lower(Coupon.code) == code.lower(), Coupon.status == "published"):
-        raise Refusal("already_exists", "A coupon with this code already exists", coupon_code=code)
+        message = "A published coupon with this code already exists in this environment"
+        raise Refusal("already_exists", message, name=name, coupon_code=code)
     now = session.now()
     row = Coupon(id=new_id("coupon"), name=name, code=code, created_at=now, updated_at=now, **fields)  # type: ignore[arg-type]
     return session.add(row)
