@@ -4,9 +4,10 @@ import ast
 import io
 import sys
 import tokenize
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 NOT_CODE = {
@@ -20,6 +21,11 @@ NOT_CODE = {
 }
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
+
+
+def breaches(files: Iterable[Path], found_in: Callable[[Path], Any]) -> dict[str, Any]:
+    """What a rule finds in each file, by the file's name; files in which it finds nothing are left out."""
+    return {str(path.relative_to(ROOT)): found for path in files if (found := found_in(path))}
 
 
 def docstring_lines(tree: ast.AST) -> set[int]:

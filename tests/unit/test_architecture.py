@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.code_lines import ROOT, code_lines, count, functions, python_files
+from tests.unit.code_lines import ROOT, breaches, code_lines, count, functions, python_files
 
 PACKAGE = ROOT / "storefront"
 FILES = [*python_files(PACKAGE), ROOT / "wsgi.py"]
@@ -111,43 +111,41 @@ def imported_parts(path: Path) -> set[str]:
 PARTS = {part(file) for file in python_files(PACKAGE)}
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if part(p) in MAY_IMPORT], ids=module)
-def test_imports_follow_the_table(path: Path) -> None:
-    assert imported_parts(path) <= MAY_IMPORT[part(path)]
+def test_imports_follow_the_table() -> None:
+    files = [path for path in FILES if part(path) in MAY_IMPORT]
+    assert breaches(files, lambda path: imported_parts(path) - MAY_IMPORT[part(path)]) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=module)
-def test_only_create_app_imports_operations(path: Path) -> None:
-    if part(path) not in ("operations", "__init__"):
-        assert "operations" not in imported_parts(path)
+def test_only_create_app_imports_operations() -> None:
+    files = [path for path in FILES if part(path) not in ("operations", "__init__")]
+    assert breaches(files, lambda path: imported_parts(path) & {"operations"}) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=module)
-def test_nothing_imports_the_sandbox(path: Path) -> None:
-    assert "sandbox" not in imported_parts(path)
+def test_nothing_imports_the_sandbox() -> None:
+    assert breaches(FILES, lambda path: imported_parts(path) & {"sandbox"}) == {}
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if part(p) in COPIED], ids=module)
-def test_copied_folders_import_little(path: Path) -> None:
+def test_copied_folders_import_little() -> None:
     """And relatively, because they live under another name in another app."""
-    tree = parsed(path)
-    found = [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
-    found += [
-        node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and not node.level
-    ]
-    allowed = COPIED[part(path)] | sys.stdlib_module_names
-    assert {name.split(".")[0] for name in found} <= allowed
+
+    def too_much(path: Path) -> set[str]:
+        nodes = list(ast.walk(parsed(path)))
+        found = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
+        found += [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom) and not node.level]
+        return {name.split(".")[0] for name in found} - COPIED[part(path)] - sys.stdlib_module_names
+
+    assert breaches([path for path in FILES if part(path) in COPIED], too_much) == {}
 
 
-@pytest.mark.parametrize("path", FILES, ids=module)
-def test_environment_is_read_in_settings_only(path: Path) -> None:
-    if path.name in READS_ENVIRONMENT:
-        return
-    read = [name for name in imports(path) if name in ("os.environ", "os.getenv")]
-    for node in ast.walk(parsed(path)):
-        if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv"):
-            read.append(f"line {node.lineno}")
-    assert read == []
+def test_environment_is_read_in_settings_only() -> None:
+    def reads(path: Path) -> list[str]:
+        read = [name for name in imports(path) if name in ("os.environ", "os.getenv")]
+        for node in ast.walk(parsed(path)):
+            if isinstance(node, ast.Attribute) and ast.unparse(node) in ("os.environ", "os.getenv"):
+                read.append(f"line {node.lineno}")
+        return read
+
+    assert breaches([path for path in FILES if path.name not in READS_ENVIRONMENT], reads) == {}
 
 
 # -- sizes ---------------------------------------------------------------------------------------------
@@ -158,9 +156,10 @@ def test_line_budget(place: str, budget: int) -> None:
     assert count(ROOT / place) <= budget
 
 
-@pytest.mark.parametrize("path", [p for p in FILES if module(p) not in TABLES_OF_SENTENCES], ids=module)
-def test_files_are_short(path: Path) -> None:
-    assert len(code_lines(path)) <= MAX_FILE_LINES
+def test_files_are_short() -> None:
+    lengths = {module(path): len(code_lines(path)) for path in FILES}
+    long = {name: lines for name, lines in lengths.items() if lines > MAX_FILE_LINES}
+    assert long.keys() <= TABLES_OF_SENTENCES, long
 
 
 def is_view(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
@@ -177,12 +176,14 @@ def registered_views() -> set[str]:
     return set(re.findall(r"\b(?:views|webhooks)\.(\w+)", source))
 
 
-@pytest.mark.parametrize("path", FILES, ids=module)
-def test_views_are_short(path: Path) -> None:
-    views = registered_views() if part(path) == "checkout" else set()
-    lengths = {f.name: lines for f, lines in functions(path) if f.name in views or is_view(f)}
-    limit = MAX_SANDBOX_VIEW_LINES if part(path) == "sandbox" else MAX_VIEW_LINES
-    assert {name: lines for name, lines in lengths.items() if lines > limit} == {}
+def test_views_are_short() -> None:
+    def long_views(path: Path) -> dict[str, int]:
+        views = registered_views() if part(path) == "checkout" else set()
+        limit = MAX_SANDBOX_VIEW_LINES if part(path) == "sandbox" else MAX_VIEW_LINES
+        lengths = {f.name: lines for f, lines in functions(path) if f.name in views or is_view(f)}
+        return {name: lines for name, lines in lengths.items() if lines > limit}
+
+    assert breaches(FILES, long_views) == {}
 
 
 @pytest.mark.parametrize("name", ["flexprice", "checkout", "."])

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from storefront.checkout import State
-from tests.unit.code_lines import ROOT
+from tests.unit.code_lines import ROOT, breaches
 
 DOCS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 CONTRACT = ROOT / "docs" / "flexprice-contract.md"
@@ -54,10 +54,12 @@ def is_there(base: Path, link: str) -> bool:
     return target.exists() and (not anchor or target.suffix != ".md" or anchor in anchors(target))
 
 
-@pytest.mark.parametrize("path", DOCS, ids=relative)
-def test_every_link_leads_somewhere(path: Path) -> None:
-    links = [link for link in LINK.findall(prose(path)) if "://" not in link]
-    assert [link for link in links if not is_there(path, link)] == []
+def test_every_link_leads_somewhere() -> None:
+    def dead_links(path: Path) -> list[str]:
+        links = [link for link in LINK.findall(prose(path)) if "://" not in link]
+        return [link for link in links if not is_there(path, link)]
+
+    assert breaches(DOCS, dead_links) == {}
 
 
 def code_files() -> Iterator[Path]:
@@ -74,10 +76,12 @@ def code_files() -> Iterator[Path]:
 CODE = list(code_files())
 
 
-@pytest.mark.parametrize("path", CODE, ids=relative)
-def test_documents_named_in_code_exist(path: Path) -> None:
-    named = re.findall(r"\bdocs/[\w./-]+\.(?:md|py|yml)(?:#[\w-]+)?", path.read_text())
-    assert [link for link in named if not is_there(ROOT / "README.md", link)] == []
+def test_documents_named_in_code_exist() -> None:
+    def missing(path: Path) -> list[str]:
+        named = re.findall(r"\bdocs/[\w./-]+\.(?:md|py|yml)(?:#[\w-]+)?", path.read_text())
+        return [link for link in named if not is_there(ROOT / "README.md", link)]
+
+    assert breaches(CODE, missing) == {}
 
 
 DANGLING = re.compile(
@@ -86,13 +90,15 @@ DANGLING = re.compile(
 )
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in (*CODE, *DOCS) if p not in (CONTRACT, Path(__file__))], ids=relative
-)
-def test_no_citation_dangles(path: Path) -> None:
+def test_no_citation_dangles() -> None:
     """A reason stands in its place, or is linked."""
-    lines = enumerate(path.read_text().splitlines(), 1)
-    assert [f"{n}: {line.strip()}" for n, line in lines if DANGLING.search(line)] == []
+
+    def dangling(path: Path) -> list[str]:
+        lines = enumerate(path.read_text().splitlines(), 1)
+        return [f"{n}: {line.strip()}" for n, line in lines if DANGLING.search(line)]
+
+    files = [path for path in (*CODE, *DOCS) if path not in (CONTRACT, Path(__file__))]
+    assert breaches(files, dangling) == {}
 
 
 def test_every_document_is_linked() -> None:
@@ -127,13 +133,15 @@ def defines(file: str, name: str) -> bool:
     return not name or place.suffix != ".py" or name in names(ast.parse(place.read_text()).body)
 
 
-@pytest.mark.parametrize("path", DOCS, ids=relative)
-def test_every_file_and_name_in_the_code_exists(path: Path) -> None:
-    named = re.findall(
-        r"`((?:storefront|templates|static|tests|deploy)/[\w./-]*)`(?: `([\w.]+)`)?", prose(path)
-    )
-    ours = [(file, name) for file, name in named if not file.startswith("templates/checkout")]
-    assert [f"{file} {name}" for file, name in ours if not defines(file, name)] == []
+def test_every_file_and_name_in_the_code_exists() -> None:
+    def missing(path: Path) -> list[str]:
+        named = re.findall(
+            r"`((?:storefront|templates|static|tests|deploy)/[\w./-]*)`(?: `([\w.]+)`)?", prose(path)
+        )
+        ours = [(file, name) for file, name in named if not file.startswith("templates/checkout")]
+        return [f"{file} {name}" for file, name in ours if not defines(file, name)]
+
+    assert breaches(DOCS, missing) == {}
 
 
 def test_every_difference_names_the_code_that_handles_it() -> None:
@@ -150,14 +158,16 @@ def known_settings() -> set[str]:
     return found | set(re.findall(r"^\s+([A-Z_]+):", (ROOT / "compose.yaml").read_text(), re.MULTILINE))
 
 
-@pytest.mark.parametrize("path", [path for path in DOCS if path != CONTRACT], ids=relative)
-def test_every_setting_exists(path: Path) -> None:
-    text = path.read_text()
+def test_every_setting_exists() -> None:
     example = set(re.findall(r"^#? ?([A-Z_]+)=", (ROOT / ".env.example").read_text(), re.MULTILINE))
-    named = set(re.findall(r"[`$\"]([A-Z]+_[A-Z_]+)\b(?=[`=/\"])", text)) - {"OPERATION_CANCELLED"}
-    constants = {name for file, name in re.findall(r"`(storefront/[\w./]+)` `(\w+)`", text)}
-    values = {"FIXED_CHARGE", "FLAT_FEE", "CREATE_TIMEOUT"}
-    assert named - known_settings() - example - constants - values == set()
+    known = known_settings() | example | {"FIXED_CHARGE", "FLAT_FEE", "CREATE_TIMEOUT", "OPERATION_CANCELLED"}
+
+    def unknown(path: Path) -> set[str]:
+        text = path.read_text()
+        named = set(re.findall(r"[`$\"]([A-Z]+_[A-Z_]+)\b(?=[`=/\"])", text))
+        return named - known - {name for _, name in re.findall(r"`(storefront/[\w./]+)` `(\w+)`", text)}
+
+    assert breaches([path for path in DOCS if path != CONTRACT], unknown) == {}
 
 
 def test_every_setting_of_the_checkout_is_documented() -> None:
