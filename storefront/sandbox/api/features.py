@@ -1,6 +1,7 @@
 """Features and the entitlements of plans: /v1/features, /v1/entitlements."""
 
 import re
+from datetime import datetime
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
@@ -130,25 +131,15 @@ def search_features() -> ResponseReturnValue:
 def create_entitlement() -> ResponseReturnValue:
     body = requests.json_body()
     _check_entitlement(body)
-    plan_id = requests.text(body, "plan_id")
     entity_type, entity_id = (requests.text(body, name) for name in ("entity_type", "entity_id"))
     if not entity_type or not entity_id:
-        entity_type, entity_id = "PLAN", plan_id
+        entity_type, entity_id = "PLAN", requests.text(body, "plan_id")
     with auth.writing() as session:
         plan = _granting(session, entity_type, entity_id)
         feature = _need_feature(session, requests.text(body, "feature_id"))
         if feature.type != (given := requests.text(body, "feature_type")):
             raise invalid(f"Expected {feature.type}, got {given}", expected=feature.type, actual=given)
-        now = session.now()
-        row = Entitlement(
-            id=new_id("ent"),
-            entity_type="PLAN",
-            entity_id=plan.id,
-            feature_id=feature.id,
-            feature_type=given,
-            created_at=now,
-            updated_at=now,
-        )
+        row = _new_entitlement(session.now(), plan.id, feature)
         _apply_entitlement(row, body)
         if given != "boolean":
             row.is_enabled = True
@@ -157,6 +148,18 @@ def create_entitlement() -> ResponseReturnValue:
         publish(session, "entitlement.created", row.id)
         shown = catalog.entitlement(row, feature_row=feature, plan_row=plan)
     return jsonify(shown), 201
+
+
+def _new_entitlement(now: datetime, plan_id: str, feature: Feature) -> Entitlement:
+    return Entitlement(
+        id=new_id("ent"),
+        entity_type="PLAN",
+        entity_id=plan_id,
+        feature_id=feature.id,
+        feature_type=feature.type,
+        created_at=now,
+        updated_at=now,
+    )
 
 
 def _check_entitlement(body: Body) -> None:
