@@ -205,7 +205,10 @@ def test_a_failed_link_leaves_the_payment_to_be_processed_or_deleted(shopper: Sh
     [
         ({"payment_gateway": ""}, "Payment gateway must be specified for payment link method type"),
         ({"amount": "0"}, "Amount must be greater than 0"),
-        ({"amount": None}, "Invalid request format"),
+        ({"amount": None}, "Amount must be greater than 0"),
+        ({"destination_type": ""}, "Invalid request format"),
+        ({"payment_method_type": "COINS"}, "Payment method ID is required for online payment methods"),
+        ({"payment_gateway": "paypal"}, "Payment gateway not supported for payment links"),
         ({"currency": "usd"}, "Payment currency must match invoice currency"),
         ({"destination_id": "inv_none"}, "invoice inv_none not found"),
         ({"idempotency_key": "k" * 51}, "Failed to create payment"),
@@ -216,6 +219,16 @@ def test_what_is_refused(shopper: Shopper, invoice: Any, fields: Any, message: s
 
     assert answer.json()["message"] == message
     assert answer.status_code == (500 if "idempotency_key" in fields else 400)
+
+
+def test_addresses_beside_the_metadata_are_kept_and_not_used(shopper: Shopper, invoice: Any) -> None:
+    urls = {"success_url": "https://shop.test/a", "cancel_url": "https://shop.test/b"}
+
+    payment = shopper.link(invoice, **urls, save_card_and_make_default=True)
+
+    assert payment["gateway_metadata"].items() > urls.items()
+    assert payment["save_card_and_make_default"] is True
+    assert "metadata" not in payment
 
 
 def test_an_overdue_invoice_is_told_of_at_each_read_of_the_summary(shopper: Shopper, invoice: Any) -> None:

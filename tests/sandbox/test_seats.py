@@ -95,7 +95,8 @@ def test_a_change_over_an_open_session_raises_its_draft_and_the_old_link_pays_it
     [
         ({"type": "nothing"}, "Valid values: inheritance"),
         ({"type": "coupon", "checkout": CHECKOUT}, "checkout is only allowed for [quantity_change addon]"),
-        ({"quantity_change_params": {}}, "Provide line_items with at least one entry"),
+        ({"quantity_change_params": {}}, "Invalid request format"),
+        ({"quantity_change_params": None}, "An unexpected error occurred"),
         ({"quantity_change_params": {"line_items": [{"quantity": "2"}]}}, "Each line_item entry must have"),
         ({"quantity_change_params": {"line_items": [{"id": "x", "quantity": "-1"}]}}, "Quantity cannot be"),
     ],

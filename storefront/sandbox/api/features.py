@@ -1,7 +1,6 @@
 """Features and the entitlements of plans: /v1/features, /v1/entitlements."""
 
 import re
-from datetime import datetime
 
 from flask import jsonify
 from flask.typing import ResponseReturnValue
@@ -131,18 +130,10 @@ def search_features() -> ResponseReturnValue:
 def create_entitlement() -> ResponseReturnValue:
     body = requests.json_body()
     _check_entitlement(body)
-    entity_type, entity_id = (requests.text(body, name) for name in ("entity_type", "entity_id"))
-    if not entity_type or not entity_id:
-        entity_type, entity_id = "PLAN", requests.text(body, "plan_id")
     with auth.writing() as session:
-        plan = _granting(session, entity_type, entity_id)
+        plan = _granting(session, body)
         feature = _need_feature(session, requests.text(body, "feature_id"))
-        if feature.type != (given := requests.text(body, "feature_type")):
-            raise invalid(f"Expected {feature.type}, got {given}", expected=feature.type, actual=given)
-        row = _new_entitlement(session.now(), plan.id, feature)
-        _apply_entitlement(row, body)
-        if given != "boolean":
-            row.is_enabled = True
+        row = _new_entitlement(session, plan, feature, body)
         _refuse_second(session, row)
         session.add(row)
         publish(session, "entitlement.created", row.id)
@@ -150,16 +141,26 @@ def create_entitlement() -> ResponseReturnValue:
     return jsonify(shown), 201
 
 
-def _new_entitlement(now: datetime, plan_id: str, feature: Feature) -> Entitlement:
-    return Entitlement(
+def _new_entitlement(session: Session, plan: Plan, feature: Feature, body: Body) -> Entitlement:
+    """Not stored yet. Only a boolean feature can be granted and switched off.
+
+    :raises Refusal: the feature is of another type.
+    """
+    kind, now = requests.text(body, "feature_type"), session.now()
+    if feature.type != kind:
+        raise invalid(f"Expected {feature.type}, got {kind}", expected=feature.type, actual=kind)
+    row = Entitlement(
         id=new_id("ent"),
         entity_type="PLAN",
-        entity_id=plan_id,
+        entity_id=plan.id,
         feature_id=feature.id,
-        feature_type=feature.type,
+        feature_type=kind,
         created_at=now,
         updated_at=now,
     )
+    _apply_entitlement(row, body)
+    row.is_enabled = row.is_enabled or kind != "boolean"
+    return row
 
 
 def _check_entitlement(body: Body) -> None:
@@ -180,8 +181,11 @@ def _check_entitlement(body: Body) -> None:
         raise invalid("Please provide plan_id or entity_type and entity_id", **given)
 
 
-def _granting(session: Session, entity_type: str, entity_id: str) -> Plan:
+def _granting(session: Session, body: Body) -> Plan:
     """:raises Refusal: there is no such plan; the sandbox grants by plans only."""
+    entity_type, entity_id = (requests.text(body, name) for name in ("entity_type", "entity_id"))
+    if not entity_type or not entity_id:
+        entity_type, entity_id = "PLAN", requests.text(body, "plan_id")
     if entity_type != "PLAN":
         message = "Only PLAN, ADDON, and SUBSCRIPTION entity types are supported"
         raise invalid(message, entity_type=entity_type)

@@ -1,5 +1,7 @@
 """Payments: /v1/payments."""
 
+from decimal import Decimal
+
 from flask import jsonify, request
 from flask.typing import ResponseReturnValue
 
@@ -14,7 +16,6 @@ from .serializers.common import Body, in_nanoseconds
 
 bp = auth.v1("sandbox_payments", __name__)
 
-METHODS = ("CARD", "ACH", "OFFLINE", "CREDITS", "PAYMENT_LINK", "UPI")
 MAX_KEY_LENGTH = 50
 PAYMENTS = Listing(
     Payment,
@@ -50,33 +51,49 @@ def _asked(body: Body) -> payments.Request:
     names = ("destination_id", "destination_type", "payment_method_type", "currency", "payment_gateway")
     invoice_id, kind, method, currency, gateway = (requests.text(body, name) for name in names)
     amount, key = requests.decimal(body.get("amount")), requests.text(body, "idempotency_key")
-    if not (invoice_id and kind and method and currency) or amount is None:
+    if not (invoice_id and kind and method and currency):
         raise invalid(requests.BAD_FORMAT)
     if len(currency) != requests.CURRENCY_LENGTH:
         raise invalid("Currency code must be 3 characters long")
-    if method not in METHODS:
-        raise invalid("Please provide a valid payment method type", allowed=list(METHODS))
-    if method == "PAYMENT_LINK" and not gateway:
-        message = "Payment gateway must be specified for payment link method type"
-        raise invalid(message, payment_method_type=method)
+    _check_method(body, method, gateway)
     if kind != "INVOICE":
         raise invalid(
             "Only invoice and auth destination types are supported", allowed=["INVOICE", "CUSTOMER"]
         )
-    _refuse_unknown(method, gateway)
     requests.refuse_too_long(key, MAX_KEY_LENGTH, "Failed to create payment")
     requests.refuse_nul(body, "Failed to create payment")
-    metadata = requests.metadata(body) or None
-    process = requests.flag(body, "process_payment")
-    return payments.Request(invoice_id, amount, currency, process, method, gateway, key, metadata)
+    return payments.Request(
+        invoice_id,
+        amount or Decimal(0),
+        currency,
+        requests.flag(body, "process_payment"),
+        method,
+        gateway if method == "PAYMENT_LINK" else "",
+        key,
+        requests.metadata(body) or None,
+        _noted_for_the_gateway(body),
+    )
 
 
-def _refuse_unknown(method: str, gateway: str) -> None:
+def _check_method(body: Body, method: str, gateway: str) -> None:
     """The sandbox has Razorpay's links, and money that the merchant took elsewhere."""
+    method_id = requests.text(body, "payment_method_id")
+    details = {"payment_method_type": method}
+    if method == "OFFLINE" and method_id:
+        message = "Do not provide payment method ID for offline or credits payment methods"
+        raise invalid(message, **details, payment_method_id=method_id)
+    if method == "PAYMENT_LINK" and not gateway:
+        raise invalid("Payment gateway must be specified for payment link method type", **details)
     if method not in ("PAYMENT_LINK", "OFFLINE"):
-        raise invalid("Payment method ID is required for online payment methods", payment_method_type=method)
-    if method == "PAYMENT_LINK" and gateway != "razorpay":
-        raise invalid("Payment gateway not supported for payment links", payment_gateway=gateway)
+        raise invalid("Payment method ID is required for online payment methods", **details)
+
+
+def _noted_for_the_gateway(body: Body) -> dict[str, str]:
+    """Kept beside the payment, and not used for Razorpay's links."""
+    noted = {name: requests.text(body, name) for name in ("success_url", "cancel_url")}
+    if requests.flag(body, "save_card_and_make_default"):
+        noted["save_card_and_make_default"] = "true"
+    return {name: value for name, value in noted.items() if value}
 
 
 @bp.get("/payments/<payment_id>")

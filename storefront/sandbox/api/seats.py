@@ -1,5 +1,7 @@
 """Changes of quantity: /v1/subscriptions/{id}/modify."""
 
+from decimal import Decimal
+
 from flask import jsonify
 from flask.typing import ResponseReturnValue
 
@@ -15,6 +17,7 @@ from .subscriptions import CREATED_TIMES, need
 bp = auth.v1("sandbox_seats", __name__)
 
 OTHER_TYPES = ("inheritance", "grouped_invoicing", "trial_end", "coupon", "tax", "addon")
+PAID_FIRST = ["quantity_change", "addon"]
 VALID = "inheritance, quantity_change, grouped_invoicing, trial_end, coupon, tax, addon"
 
 
@@ -51,22 +54,28 @@ def execute(subscription_id: str) -> ResponseReturnValue:
 
 def _asked(body: Body) -> tuple[list[seats.Wanted], Options | None]:
     kind, checkout = requests.text(body, "type"), requests.an_object(body, "checkout")
+    params = requests.an_object(body, "quantity_change_params")
+    lines = requests.objects(params, "line_items")
+    if not kind or (body.get("quantity_change_params") is not None and not lines):
+        raise invalid(requests.BAD_FORMAT)
     if kind not in (*OTHER_TYPES, "quantity_change"):
         raise invalid(f"Valid values: {VALID}")
-    if checkout and kind not in ("quantity_change", "addon"):
-        raise invalid("checkout is only allowed for [quantity_change addon]")
+    paid_first = body.get("checkout") is not None
+    if paid_first and kind not in PAID_FIRST:
+        details = {"type": kind, "allowed_types": PAID_FIRST}
+        raise invalid(f"checkout is only allowed for [{' '.join(PAID_FIRST)}]", **details)
     if kind != "quantity_change":
         raise invalid(f"The sandbox does not change {kind}")
-    lines = requests.objects(requests.an_object(body, "quantity_change_params"), "line_items")
     if not lines:
-        raise invalid("Provide line_items with at least one entry")
-    return [_wanted(line) for line in lines], validation.options(checkout) if checkout else None
+        raise invalid("An unexpected error occurred")
+    return [_wanted(line) for line in lines], validation.options(checkout) if paid_first else None
 
 
 def _wanted(line: Body) -> seats.Wanted:
-    line_id, quantity = requests.text(line, "id"), requests.decimal(line.get("quantity"))
+    """A quantity that is left out is 0."""
+    line_id, quantity = requests.text(line, "id"), requests.decimal(line.get("quantity")) or Decimal(0)
     if not line_id:
         raise invalid("Each line_item entry must have a non-empty id")
-    if quantity is None or quantity < 0:
-        raise invalid("Quantity cannot be negative" if quantity is not None else requests.BAD_FORMAT)
+    if quantity < 0:
+        raise invalid("Quantity cannot be negative")
     return seats.Wanted(line_id, quantity, requests.moment(line.get("effective_date")))

@@ -1,7 +1,7 @@
 """Payments of invoices by link (POST /payments): made, settled by Razorpay's events or by a read."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from decimal import Decimal
 
@@ -31,6 +31,7 @@ class Request:
     gateway: str = ""
     idempotency_key: str = ""
     metadata: dict[str, str] | None = None
+    gateway_metadata: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -65,6 +66,8 @@ def create(session: Session, asked: Request) -> Made:
             payment_status="PENDING" if asked.method == "OFFLINE" else "INITIATED",
             track_attempts=asked.method != "OFFLINE",
             meta=asked.metadata,
+            gateway_metadata=asked.gateway_metadata or None,
+            save_card_and_make_default="save_card_and_make_default" in asked.gateway_metadata,
             created_at=now,
             updated_at=now,
         )
@@ -127,6 +130,9 @@ def process(session: Session, payment: Payment) -> Refusal | None:
 
 
 def _open_link(session: Session, payment: Payment) -> None:
+    if payment.payment_gateway != "razorpay":
+        gateway = {"payment_gateway": payment.payment_gateway, "payment_id": payment.id}
+        raise invalid("Payment gateway not supported for payment links", **gateway)
     invoice = session.need(Invoice, payment.destination_id)
     if payment.amount > invoice.amount_remaining:
         amounts = {
@@ -150,7 +156,8 @@ def _open_link(session: Session, payment: Payment) -> None:
     if link.expire_by:
         schedule(session, "provider.link_expiry", link.id, link.expire_by)
     payment.link_id, payment.payment_url, payment.gateway_tracking_id = link.id, link.url, link.id
-    payment.gateway_metadata = {"gateway": "razorpay", "payment_link_id": link.id, "payment_url": link.url}
+    known = {"gateway": "razorpay", "payment_link_id": link.id, "payment_url": link.url}
+    payment.gateway_metadata = (payment.gateway_metadata or {}) | known
 
 
 def _take_offline(session: Session, payment: Payment) -> None:
