@@ -201,3 +201,4 @@ def test_the_preview_knows_nothing_of_a_planned_end(api: Any) -> None:
     assert preview["invoice_number"] is preview["billing_sequence"] is None
     assert len(shopper.invoices(subscription)) == 1
     assert shopper.post("/invoices/preview", {"subscription_id": "subs_x"}).status_code == 404
+    assert shopper.post("/invoices/preview", {}).json()["message"] == "failed to bind request body"

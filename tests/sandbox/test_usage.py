@@ -88,6 +88,7 @@ def test_usage_needs_a_customer(shopper: Shopper) -> None:
         "/subscriptions/usage", {"subscription_id": shopper.subscribe(shopper.plan())["id"]}
     )
     assert (charges.json()["amount"], charges.json()["charges"]) == (0, None)
+    assert shopper.post("/subscriptions/usage", {}).json()["message"] == "Invalid request format"
 
 
 def test_settings_have_defaults_and_go_back_to_them(api: Any, shopper: Shopper) -> None:
@@ -98,7 +99,10 @@ def test_settings_have_defaults_and_go_back_to_them(api: Any, shopper: Shopper) 
     api.call("DELETE", "/v1/settings/invoice_config")
 
     assert shopper.get("/settings/invoice_config")["value"]["due_date_days"] == 1
-    assert api.get("/v1/settings/colours").status_code == 404
+    assert api.get("/v1/settings/colours").json()["message"] == "Unknown setting key: colours"
+    assert api.call("DELETE", "/v1/settings/invoice_config").status_code == 404  # as it is by default
+    none = api.call("PUT", "/v1/settings/subscription_config", {"value": {"grace_period_days": 0}})
+    assert "failed on the 'required' tag" in none.json()["details"]["GracePeriodDays"]
 
 
 def test_the_portal_has_a_link_for_an_hour(shopper: Shopper) -> None:

@@ -12,11 +12,13 @@ from ..engine.errors import Refusal, invalid, not_found
 from ..store.billing_rows import Invoice, Subscription
 from ..store.database import Session
 from ..store.values import ulid
-from . import auth, invoice_pdf, requests, validation
+from . import auth, invoice_pdf, requests
 from .search import Asked, Listing, listed, page_of
 from .serializers import billing
 
 bp = auth.v1("sandbox_invoices", __name__)
+
+NOT_BOUND = "failed to bind request body"
 
 INVOICES = Listing(
     Invoice,
@@ -46,11 +48,13 @@ def get(invoice_id: str) -> ResponseReturnValue:
 @bp.post("/invoices/preview")
 def preview() -> ResponseReturnValue:
     """The next invoice as it would be, not stored. It knows of no planned cancellation or change."""
-    body = requests.json_body()
-    subscription_id = requests.text(body, "subscription_id")
-    period = (requests.moment(body.get("period_start")), requests.moment(body.get("period_end")))
-    hides_zero = requests.flag(body, "hide_zero_charges_line_items")
-    validation.required("GetPreviewInvoiceRequest", {"SubscriptionID": subscription_id})
+    body = requests.json_body(NOT_BOUND)
+    subscription_id = requests.text(body, "subscription_id", NOT_BOUND)
+    dates = (body.get("period_start"), body.get("period_end"))
+    period = (requests.moment(dates[0], NOT_BOUND), requests.moment(dates[1], NOT_BOUND))
+    hides_zero = requests.flag(body, "hide_zero_charges_line_items", NOT_BOUND)
+    if not subscription_id:
+        raise invalid(NOT_BOUND)
     with auth.reading() as session:
         subscription = session.get(Subscription, subscription_id)
         if subscription is None or subscription.status != "published":
@@ -105,8 +109,11 @@ def attempt_payment(invoice_id: str) -> ResponseReturnValue:
 @bp.put("/invoices/<invoice_id>/payment")
 def update_payment(invoice_id: str) -> ResponseReturnValue:
     """Sets the payment status by hand; refused for an invoice that was paid by a payment."""
-    body = requests.json_body()
-    status, amount = requests.text(body, "payment_status"), requests.decimal(body.get("amount"))
+    body = requests.json_body(NOT_BOUND)
+    status = requests.text(body, "payment_status", NOT_BOUND)
+    amount = requests.decimal(body.get("amount"), NOT_BOUND)
+    if not status:
+        raise invalid(NOT_BOUND)
     with auth.writing() as session:
         row = need(session, invoice_id)
         invoices.set_payment_status(session, row, status, amount)

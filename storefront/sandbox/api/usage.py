@@ -11,7 +11,7 @@ from ..store.billing_rows import Subscription
 from ..store.database import Session
 from ..store.rows import Customer, Feature
 from ..store.values import rfc3339
-from . import auth, requests, validation
+from . import auth, requests
 from .serializers import billing
 from .serializers import usage as shown
 from .subscriptions import need
@@ -104,7 +104,8 @@ def charges() -> ResponseReturnValue:
     body = requests.json_body()
     subscription_id = requests.text(body, "subscription_id")
     start, end = (requests.moment(body.get(name)) for name in ("start_time", "end_time"))
-    validation.required("GetUsageBySubscriptionRequest", {"SubscriptionID": subscription_id})
+    if not subscription_id:
+        raise invalid(requests.BAD_FORMAT)
     with auth.reading() as session:
         row = need(session, subscription_id)
         usage.refuse_without_store(session, row)
