@@ -45,7 +45,9 @@ ON_POSTGRESQL = (
     "test_any_order.py",
 )
 SLOW_FOLDERS = ("e2e", "faults", "journeys", "adoption")  # started first, so that no core waits at the end
-CASES = dict.fromkeys(SLOW_FOLDERS, 1) | {"sandbox": 40, "checkout": 12, "web": 12, "operations": 12}
+CASES = dict.fromkeys(SLOW_FOLDERS, 1) | {
+    "sandbox": 40, "checkout": 12, "web": 12, "operations": 12, "subscriptions": 3
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

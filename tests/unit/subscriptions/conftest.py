@@ -44,6 +44,10 @@ class Story(ShopAndSandbox):
         """What the emails are about: those that a rollback forgot are not among them."""
         return [email.about for email in self._shop_rows(Email) if email.about]
 
+    def emails(self, fact: str) -> int:
+        """How many there are about this fact."""
+        return sum(about.startswith(f"{fact} ") for about in self.told)
+
     def now(self) -> datetime:
         offset = timedelta(seconds=float(self.clock.read_text()))
         return datetime.now(UTC).replace(tzinfo=None) + offset
@@ -82,6 +86,16 @@ class Story(ShopAndSandbox):
             answer = self.wire.sandbox.post(f"/v1{path}", base_url=SANDBOX, headers=key, json=body)
         assert answer.status_code < 300, answer.text
         return answer.json
+
+    def set_at_flexprice(self, key: str, **value: Any) -> None:
+        """A setting of Flexprice's."""
+        answer = self.wire.sandbox.put(
+            f"/v1/settings/{key}",
+            base_url=SANDBOX,
+            headers={"x-api-key": "sk_of_a_test"},
+            json={"value": value},
+        )
+        assert answer.status_code == 200, answer.text
 
     def made_in_dashboard(self, plan: str, **more: Any) -> Any:
         return self.at_flexprice(

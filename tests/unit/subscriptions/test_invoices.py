@@ -28,7 +28,7 @@ def test_paid_twice_is_for_a_person(story: Story) -> None:
     assert f"Pay {paid.number}" not in page
     assert "Nothing to pay at the moment" in page
     assert story.press_pay(paid).endswith("/billing")
-    assert story.facts.count("invoice_paid") == 1
+    assert story.emails("invoice_paid") == 1
     desk = story.desk()
     assert "more than was due" in desk.get("/operator/billing", base_url=HOME).text
     assert desk.get("/operator/", base_url=HOME).text.count("tag--warn") == 1
@@ -96,7 +96,7 @@ def test_an_ended_plan_still_owes(story: Story) -> None:
     story.settle()
     assert not story.has_access()
     assert "still owed" not in story.see()
-    assert (story.facts.count("ended"), story.facts.count("invoice_paid")) == (1, 1)
+    assert (story.emails("ended"), story.emails("invoice_paid")) == (1, 1)
     assert story.buy(story.browser).status_code == 303
     story.on_payment_page(story.sessions()[-1], "pay")
     story.settle()
@@ -166,12 +166,12 @@ def test_a_renewal_is_announced_without_its_event(story: Story) -> None:
     end = story.subscriptions()[0].period_end
     before = end - story.now()
     story.advance(f"{int(before.total_seconds()) - 23 * 3600}s", deliver=False)
-    assert story.facts.count("renewal_coming") == 1
+    assert story.emails("renewal_coming") == 1
     story.until("period_end", sub.subscription_id, deliver=False)
     assert "is being prepared" in story.see()
     story.until("invoice_finalized", sub.subscription_id)
     assert "being prepared" not in story.see()
-    assert story.facts.count("renewal_coming") == 1
+    assert story.emails("renewal_coming") == 1
 
 
 def test_usage_is_dated_and_never_guessed(story: Story) -> None:

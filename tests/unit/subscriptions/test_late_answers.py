@@ -72,7 +72,7 @@ def test_an_old_read_takes_nothing_from_a_payer(story: Story, replaced: Callable
         payments.read_invoice(bill.id)
     assert story.has_access()
     assert story.bills()[-1].paid
-    assert story.facts.count("suspended") == 1
+    assert story.emails("suspended") == 1
 
 
 def test_money_of_an_earlier_link_is_for_a_person(story: Story) -> None:

@@ -5,11 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 from storefront.billing import Invoice
+from storefront.emails.billing import TEXTS
 from storefront.emails.models import Email
 from storefront.emails.rendering import render
 from storefront.extensions import checkout, db
 from storefront.flexprice import InvalidRequest
 from storefront.sandbox.store.values import stable_id
+from storefront.subscriptions import Fact
 from tests.shop_fixtures import HOME
 from tests.unit.checkout.shop_and_sandbox import SAME_ORIGIN
 from tests.unit.subscriptions.conftest import Story
@@ -33,7 +35,7 @@ def test_the_first_renewal_is_skipped_and_the_second_paid(story: Story) -> None:
     story.settle()
     assert not [bill for bill in story.bills() if bill.is_open]
     assert story.bills()[-1].link == "settled"
-    assert story.facts.count("invoice_ready") == story.facts.count("invoice_paid") == 1
+    assert story.emails("invoice_ready") == story.emails("invoice_paid") == 1
     assert story.has_access()
 
 
@@ -50,7 +52,7 @@ def test_ignored_until_suspended_then_paid(story: Story) -> None:
     story.settle()
     assert story.has_access()
     for fact in ("invoice_ready", "invoice_overdue", "suspended", "invoice_paid", "resumed"):
-        assert story.facts.count(fact) == 1, story.facts
+        assert story.emails(fact) == 1, story.facts
 
 
 def test_declined_then_paid_by_the_same_link(story: Story) -> None:
@@ -166,7 +168,7 @@ def test_changed_at_the_renewal(story: Story) -> None:
     assert story.subscriptions()[0].plan_id == plan
     assert story.has_access("Team")
     assert not story.has_access("Starter")
-    assert story.facts.count("plan_changed") == 1
+    assert story.emails("plan_changed") == 1
 
 
 def test_a_payment_that_failed_and_is_claimed_is_for_a_person(story: Story) -> None:
@@ -214,6 +216,10 @@ def test_an_operator_settles_what_is_for_a_person(story: Story) -> None:
     assert story.open_bill().link == "settled"
     assert story.browser.get("/operator/billing", base_url=HOME).status_code == 404
     assert desk.post(f"/operator/billing/{story.subscriptions()[0].id}/sync", **sent).status_code == 303
+
+
+def test_every_fact_has_an_email() -> None:
+    assert set(TEXTS) == set(Fact)
 
 
 def test_each_fact_is_emailed_once(story: Story) -> None:

@@ -124,7 +124,7 @@ def test_a_trial_that_is_over(story: Story) -> None:
     story.advance("2d", deliver=False)
     story.due_again()
     story.settle()
-    assert story.facts.count("trial_ending") == 1
+    assert story.emails("trial_ending") == 1
     story.until("trial_end", sub.subscription_id)
     assert story.has_access("Business")
     bill = story.open_bill()
@@ -136,7 +136,7 @@ def test_a_trial_that_is_over(story: Story) -> None:
     story.at_provider(story.press_pay(bill), "pay")
     story.settle()
     assert story.has_access("Business")
-    assert story.facts.count("invoice_ready") == story.facts.count("resumed") == 1
+    assert story.emails("invoice_ready") == story.emails("resumed") == 1
 
 
 def test_a_trial_is_cancelled_at_once_and_is_the_only_one(story: Story) -> None:
@@ -149,7 +149,7 @@ def test_a_trial_is_cancelled_at_once_and_is_the_only_one(story: Story) -> None:
     assert not story.has_access()
     (told,) = story.their_subscriptions()
     assert told.subscription_status == "cancelled"
-    assert story.facts.count("ended") == 1
+    assert story.emails("ended") == 1
     assert "Start the 14-day trial" not in story.see(BUSINESS)
     again = story.start("business")
     assert (again.status_code, "Your trial is used" in again.text) == (409, True)
