@@ -105,8 +105,8 @@ def change_at_renewal(row_id: int, offer: Offer) -> None:
     refused = _attempt(row_id, call, row.subscription_id, offer.plan_id)
     row = get_subscription(row_id)
     if row.planned_plan_id != offer.plan_id and row.plan_id != offer.plan_id:
-        why = f"It was refused: {refused.message}" if refused else "It could not be planned now."
-        raise Refused(f"{why} Nothing was charged.")
+        why = f"It was refused: {refused.message.rstrip('.')}." if refused else "It could not be planned now."
+        raise Refused(f"{why} Nothing was charged. You can change today instead, or contact us.")
 
 
 def why_not_today(row: SubscriptionMixin) -> str:
@@ -197,7 +197,7 @@ def end_replaced(row_id: int) -> None:
         row = get_subscription(row_id)
         if row.runs:
             raise refused or NoAnswer("the replaced subscription still runs")
-    change(row, {"end_requested_at": None})
+    change(row, {"end_requested_at": None, "attempts": 0})
     commit()
 
 

@@ -60,8 +60,8 @@ def sync(row_id: int, *, may_suspend: bool = False) -> bool:
     theirs = row.flexprice_customer_id or ask(client.get_customer_by_external_id, row.customer_key).id
     doubles = _doubles(row, told)
     row = get_subscription(row_id)
-    if told.customer_id != theirs:
-        raise UnreadableResponse("the subscription belongs to another customer")
+    if (told.id, told.customer_id) != (subscription_id, theirs):
+        raise UnreadableResponse("it is another subscription, or it belongs to another customer")
     if listed.unreadable:
         raise UnreadableResponse("an invoice of the subscription cannot be read")
     own = [bill for bill in listed if (bill.subscription_id, bill.customer_id) == (told.id, told.customer_id)]
@@ -95,7 +95,7 @@ def _write(row: SubscriptionMixin, told: Subscription, planned: list[Schedule], 
     values: dict[str, Any] = {
         "version": version + 1,
         "synced_at": db_now(),
-        "attempts": 0,
+        "attempts": row.attempts if row.end_requested_at else 0,  # those to end it are counted together
         "flexprice_customer_id": told.customer_id,
         "status": told.status,
         "plan_id": told.plan_id,
@@ -113,6 +113,8 @@ def _write(row: SubscriptionMixin, told: Subscription, planned: list[Schedule], 
     }
     if not change(row, values, version=version):
         return False
+    if order := order_of(row):
+        change(order, {"access_ends_at": row.cancel_at})  # an undo sends no event
     if before[0]:  # it was read before
         _tell_changes(row, *before)
     return True
@@ -159,7 +161,8 @@ def _doubles(row: SubscriptionMixin, told: Subscription) -> list[Subscription]:
     order = order_of(row)
     if order is None or order.amount or told.status not in RUNNING or db_now() - order.created_at > DAY:
         return []
-    return [one for one in orders.traces_of(order) if one.id != told.id and one.status in RUNNING]
+    others = [one for one in orders.traces_of(order) if one.id != told.id and one.status in RUNNING]
+    return [one for one in others if one.customer_id == told.customer_id]
 
 
 def _end_double(row: SubscriptionMixin, double: Subscription) -> None:

@@ -19,6 +19,7 @@ from storefront.sandbox.store.rows import ProviderLink
 from storefront.sandbox.store.values import stable_id
 from storefront.settings import Settings
 from storefront.subscriptions import subscription_news
+from storefront.subscriptions.context import clock_offset
 from tests.conftest import NewDatabase
 from tests.shop_fixtures import HOME
 from tests.unit.checkout.shop_and_sandbox import SAME_ORIGIN, SANDBOX, ShopAndSandbox
@@ -49,8 +50,7 @@ class Story(ShopAndSandbox):
         return sum(about.startswith(f"{fact} ") for about in self.told)
 
     def now(self) -> datetime:
-        offset = timedelta(seconds=float(self.clock.read_text()))
-        return datetime.now(UTC).replace(tzinfo=None) + offset
+        return datetime.now(UTC).replace(tzinfo=None) + clock_offset(self.clock)
 
     grace = timedelta(days=3)
 
@@ -89,12 +89,8 @@ class Story(ShopAndSandbox):
 
     def set_at_flexprice(self, key: str, **value: Any) -> None:
         """A setting of Flexprice's."""
-        answer = self.wire.sandbox.put(
-            f"/v1/settings/{key}",
-            base_url=SANDBOX,
-            headers={"x-api-key": "sk_of_a_test"},
-            json={"value": value},
-        )
+        sent = {"base_url": SANDBOX, "headers": {"x-api-key": "sk_of_a_test"}}
+        answer = self.wire.sandbox.put(f"/v1/settings/{key}", json={"value": value}, **sent)
         assert answer.status_code == 200, answer.text
 
     def made_in_dashboard(self, plan: str, **more: Any) -> Any:
@@ -215,8 +211,9 @@ class Story(ShopAndSandbox):
 
     def has_access(self, plan: str = "") -> bool:
         """Whether a plan (of this name) may be used."""
-        rows = self.plan_access()
-        return any(r.revoked_at is None and r.suspended_at is None and plan in r.plan_name for r in rows)
+        with self.wire.other_process(), self.shop.app_context():
+            rows = db.session.scalars(db.select(PlanAccess)).all()
+            return any(row.active_at(self.now()) and plan in row.plan_name for row in rows)
 
     def the_orders(self) -> list[Order]:
         return self._shop_rows(Order)

@@ -2,11 +2,13 @@
 
 from dataclasses import replace
 from decimal import Decimal
+from typing import Any
 
 import pytest
 
 from storefront.billing import Subscription
 from storefront.extensions import checkout, db
+from storefront.flexprice import InvalidRequest
 from storefront.sandbox.store.values import stable_id
 from tests.shop_fixtures import HOME
 from tests.unit.subscriptions.conftest import Story
@@ -118,11 +120,68 @@ def test_a_replaced_plan_asks_for_nothing_and_suspends_nobody(story: Story) -> N
     assert story.press_pay(bill).endswith("/billing")
     assert story.press(f"/billing/subscriptions/{bill.subscription_id}/change").status_code in (200, 409)
     row, desk = story.subscriptions()[0], story.desk()
+    with story.shop.app_context():  # nine attempts have failed, and the tenth does
+        due = {"end_requested_at": row.synced_at, "next_attempt_at": row.synced_at, "attempts": 9}
+        db.session.execute(db.update(Subscription).values(due))
+        db.session.commit()
+    story.wire.faults["POST", f"/v1/subscriptions/{row.subscription_id}/cancel"] = "refused for now"
+    story.work()
+    assert "Ten attempts failed" in desk.get("/operator/billing", base_url=HOME).text
     assert "The worker ends it now." in story.at_desk(desk, f"{row.id}/end", form_key="a" * 32)
     assert "This was done already." in story.at_desk(desk, f"{row.id}/end", form_key="a" * 32)
     story.settle()
     assert story.subscriptions()[0].status == "cancelled"
     assert "has ended already" in story.at_desk(desk, f"{row.id}/end", form_key="b" * 32)
+
+
+def test_a_change_waits_for_what_is_owed_and_for_its_payment(story: Story) -> None:
+    bill = story.owing()
+    path = f"/billing/subscriptions/{bill.subscription_id}/change"
+    terms = {"plan": stable_id("plan", "team"), "currency": "inr", "billing_period": "MONTHLY"}
+    where = f"{path}?plan={terms['plan']}&currency=inr&billing_period=MONTHLY"
+    assert "Pay the open invoice of your plan first." in story.see(where)
+    assert story.press(path, **terms, when="today").status_code == 409
+    story.at_provider(story.press_pay(bill), "pay")
+    story.settle()
+    assert "is not refunded" in story.see(where)
+    assert "same currency and billing period" in story.see(where.replace("MONTHLY", "ANNUAL"))
+    assert story.press(path, **terms, when="today").status_code == 303
+    assert "Another change" in story.press(path, **terms | {"billing_period": "ANNUAL"}, when="today").text
+    story.until("session_expiry", story.sessions()[-1].id)
+    assert story.the_orders()[-1].state == "expired"
+    assert (story.has_access("Starter"), story.has_access("Team")) == (True, False)
+    assert story.press(path, **terms, when="today").status_code == 303  # it may begin again
+    assert story.the_orders()[-1].is_open
+
+    def refuse(*_: Any, **__: Any) -> None:
+        raise InvalidRequest("Clear the pending cancellation before changing plan", status=400)
+
+    with story.shop.app_context():
+        checkout.client.plan_change_at_renewal = refuse  # type: ignore[method-assign]
+    answer = story.press(path, **terms, when="renewal")
+    assert answer.status_code == 409
+    assert "Clear the pending cancellation before changing plan. Nothing was charged." in answer.text
+
+
+def test_a_payment_is_left_alone_while_its_event_comes(story: Story) -> None:
+    """Reading it in that moment once booked it twice: it is read a minute after the customer came back."""
+    bill = story.owing()
+    link = story.press_pay(bill)
+    with story.shop.app_context():
+        client = checkout.client
+    read, reads = client.get_payment, []
+    client.get_payment = lambda *args, **kw: (reads.append(args), read(*args, **kw))[1]  # type: ignore
+    story.must("/_sandbox/provider", action="pay", link=link, events=["payment_link.paid"])
+    back = f"/billing/invoices/{bill.invoice_id}/return/1?razorpay_payment_link_status=paid"
+    assert story.browser.get(back, base_url=HOME).status_code == 303
+    story.settle()
+    story.press_pay(bill)
+    assert (reads, story.open_bill().link) == ([], "open")
+    story.minutes_later("returned_at")
+    story.due_again()
+    story.settle()
+    assert len(reads) == 1
+    assert story.bills()[-1].paid
 
 
 def test_another_period_of_the_same_plan_keeps_its_access(story: Story) -> None:

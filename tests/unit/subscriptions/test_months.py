@@ -112,13 +112,30 @@ def test_cancelled_undone_and_over(story: Story) -> None:
     assert story.press(f"{path}/undo", what="cancel").status_code == 303
     assert story.subscriptions()[0].cancel_at is None
     assert story.facts == ["cancel_scheduled", "cancel_undone"]
+    assert ", until " not in story.see("/account")
     assert story.press(f"{path}/cancel").status_code == 303
+    undo = f"/v1/subscriptions/schedules/{story.subscriptions()[0].cancel_schedule_id}/cancel"
+    story.wire.faults["POST", undo] = "lost"
+    assert story.press(f"{path}/undo", what="cancel").status_code == 303
+    assert "Keep this plan" not in story.see()
+    assert story.press(f"{path}/cancel?when=now").status_code == 303  # not allowed here: at the period's end
     assert story.has_access()
     story.until("period_end", sub.subscription_id)
     assert not story.has_access()
     assert story.subscriptions()[0].access == "ended"
     assert story.facts[-1] == "ended"
     assert "Your plan has ended" in story.see()
+
+
+def test_cancelled_at_once_where_the_shop_allows_it(story: Story) -> None:
+    path = f"/billing/subscriptions/{story.bought().subscription_id}/cancel"
+    story.shop.config["CHECKOUT_CANCEL_IMMEDIATELY"] = True
+    assert "Cancel at once instead" in story.see(path)
+    assert "you lose access at once" in story.see(f"{path}?when=now")
+    for _ in range(2):
+        assert story.press(path, when="now").status_code == 303
+        assert not story.has_access()
+    assert story.emails("ended") == 1
 
 
 def test_a_lost_answer_to_a_cancel(story: Story) -> None:
@@ -161,6 +178,7 @@ def test_changed_at_the_renewal(story: Story) -> None:
     assert story.press(f"{path}/change", **terms).status_code == 303
     assert "Then it changes to Team." in story.see()
     assert "Undo the planned change" in story.see()
+    assert "Your planned change of plan is dropped." in story.see(f"{path}/cancel")
     assert story.press(f"{path}/undo", what="change").status_code == 303
     assert story.subscriptions()[0].planned_plan_id is None
     assert story.press(f"{path}/change", **terms).status_code == 303
