@@ -246,9 +246,9 @@ def scenario() -> None:
 @scenario.command("list")
 @as_json
 def scenario_list(as_json: bool) -> None:
-    """The scenarios, and which of them have passed."""
+    """The scenarios and their verdicts."""
     columns: Columns = {
-        "passed": lambda row: "✓" if row["passed"] else "",
+        "verdict": "verdict",
         "scenario": "scenario",
         "title": "title",
     }
@@ -260,8 +260,25 @@ def scenario_list(as_json: bool) -> None:
 def start(name: str) -> None:
     """Start the scenario NAME."""
     post(f"scenarios/{name}/start")
-    (row,) = [row for row in get("scenarios/result.json")["scenarios"] if row["scenario"] == name]
-    click.echo(f"{row['title']}\n{row['steps']}\nExpected: {row['expected']}")
+    row = get(f"scenarios/{name}")
+    steps = "\n".join(f"{number}. {step}" for number, step in enumerate(row["steps"], 1))
+    click.echo(f"{row['title']}\nSetup: {row['setup']}\n{steps}\nExpected: {row['expected']}")
+
+
+@scenario.command()
+@click.argument("name")
+@click.option("--who", default="", help="Who tested.")
+@click.option("--comment", default="", help="What there is to say.")
+def verdict(name: str, who: str, comment: str) -> None:
+    """Record the verdict of the scenario NAME, and show each check. Exit code 1 if it failed."""
+    post(f"scenarios/{name}/verdict", who=who, comment=comment)
+    row = get(f"scenarios/{name}")
+    for line in row["actual"]:
+        mark = "ok " if line["holds"] else "NO "
+        click.echo(f"{mark} {line['half']}: {line['expected']} ({line['actual']})")
+    click.echo(f"{row['title']}: {row['verdict']}")
+    if row["verdict"] != "Passed":
+        raise SystemExit(REFUSED)
 
 
 @main.command()

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 GENERATIONS = ("newest", "legacy")
@@ -19,6 +19,8 @@ class SandboxSettings:
     :param webhook_url: where the default store's messages go; empty: nowhere.
     :param webhook_secrets: the default store's; each of them signs, as Svix does during a rotation.
     :param senders: messages sent at the same time, each to another customer.
+    :param shop_qa_url: the shop's QA JSON, which a verdict of a test scenario asks with `qa_token`.
+    :param shop_start: the page of the shop that a test scenario opens; `shop_url` if it is empty.
     :param clock_file: gets the seconds by which the default store's clock is ahead.
     :param seed: what the default store is filled with: `demo`, a path of a YAML or JSON file, or nothing.
     """
@@ -39,6 +41,9 @@ class SandboxSettings:
     seed: str = "demo"
     senders: int = 8
     clock_file: str = ""
+    shop_qa_url: str = ""
+    qa_token: str = field(default="", repr=False)
+    shop_start: str = ""
 
     @property
     def shop_url(self) -> str:
@@ -68,6 +73,9 @@ class SandboxSettings:
             allowed_hosts=tuple(env.get("SANDBOX_ALLOWED_HOSTS", "").replace(",", " ").split()),
             seed=env.get("SANDBOX_SEED", cls.seed),
             clock_file=env.get("CLOCK_FILE", cls.clock_file),
+            shop_qa_url=env.get("SANDBOX_SHOP_QA_URL", "").rstrip("/"),
+            qa_token=env.get("QA_TOKEN", ""),
+            shop_start=env.get("SANDBOX_SHOP_START_URL", ""),
         )
         settings.check()
         return settings

@@ -36,6 +36,7 @@ from tests.conftest import NewDatabase
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 KEY = "sk_sandbox_journeys"
+QA_TOKEN = "a-token-of-the-test-bench-4711"
 PASSWORD = "a sentence to remember"
 SESSIONS = "/v1/checkout/sessions"
 
@@ -155,6 +156,8 @@ class World:
                 api_key=KEY,
                 webhook_secrets=(SECRET,),
                 clock_file=self.clock,
+                shop_qa_url=f"{self.shop_url}/qa",
+                qa_token=QA_TOKEN,
             )
         )
         self.sandbox.after_request(self._between_commit_and_answer)
@@ -174,6 +177,7 @@ class World:
             "DATABASE_URL": database_url,
             "MAIL_URL": "keep:",
             "RATE_LIMITS": "off",
+            "QA_TOKEN": QA_TOKEN,
             "MAIL_FROM": "shop@example.com",
             "CHECKOUT_PAYMENT_HOSTS": urlsplit(self.sandbox_url).netloc,
         }

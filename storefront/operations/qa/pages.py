@@ -15,10 +15,11 @@ from sqlalchemy import Select, select
 from storefront.checkout.context import db_now
 from storefront.checkout.phases import poll_delay_s
 from storefront.extensions import db, login, settings
-from storefront.models import Order
+from storefront.models import Order, User
 from storefront.money import format_money
 from storefront.operations import emails, heartbeat
 from storefront.operations.access import has_qa_token, query_int, refuse_nul
+from storefront.operations.qa import facts
 from storefront.operations.qa.answers import answers, ask_flexprice
 from storefront.operations.qa.checks import Check, is_final, run_checks, stamp
 from storefront.operations.qa.evidence import Case, gather
@@ -121,23 +122,27 @@ def result(ref: str, kind: str) -> ResponseReturnValue:
 def result_of_all(kind: str) -> ResponseReturnValue:
     """What is known without asking Flexprice: one click must not become hundreds of calls.
 
-    With `?session=<id>` only the order of that session, and Flexprice is asked.
+    With `?session=<id>` only the order of that session, and Flexprice is asked. With `?customer=<key>` the
+    orders of that customer, for a verdict of the sandbox.
     """
-    now, session_id = db_now(), request.args.get("session", "")
+    now, session_id, customer = db_now(), request.args.get("session", ""), request.args.get("customer", "")
     if session_id:
         ref = db.session.scalar(visible().where(Order.session_id == session_id).with_only_columns(Order.ref))
         return export([checked(ref, now)] if ref else [], kind, now)
+    if customer and has_qa_token():
+        own = visible().join(User, Order.user_id == User.id).where(User.key == customer).limit(MAX_EXPORTED)
+        return export(sheets(list(db.session.scalars(own)), now), kind, now, **facts.of_customer(customer))
     return export(sheets(list(db.session.scalars(visible().limit(MAX_EXPORTED))), now), kind, now)
 
 
-def export(found: list[Sheet], kind: str, now: datetime) -> ResponseReturnValue:
-    facts = {"shop": settings().storefront_url, "written_at": stamp(now)}
+def export(found: list[Sheet], kind: str, now: datetime, **more: Any) -> ResponseReturnValue:
+    about = {"shop": settings().storefront_url, "written_at": stamp(now)} | more
     if kind == "json":
-        text = json.dumps(facts | {"orders": [plain(sheet) for sheet in found]}, indent=2, ensure_ascii=False)
+        text = json.dumps(about | {"orders": [plain(sheet) for sheet in found]}, indent=2, ensure_ascii=False)
         return Response(text + "\n", mimetype="application/json")
     if kind != "md":
         abort(404)
-    text = render_template("qa/result.md", sheets=[plain(sheet) for sheet in found], md=md, **facts)
+    text = render_template("qa/result.md", sheets=[plain(sheet) for sheet in found], md=md, **about)
     return Response(text, mimetype="text/plain")  # shown, to be copied; Markdown would be downloaded
 
 
@@ -153,6 +158,7 @@ def plain(sheet: Sheet) -> dict[str, Any]:
         "placed_at": stamp(order.created_at),
         "final": sheet.final,
         "checks": [plain_check(check) for check in sheet.checks],
+        **facts.of_order(sheet.case),
     }
 
 

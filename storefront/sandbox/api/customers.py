@@ -5,7 +5,7 @@ from typing import Any
 from flask import Response, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from ..engine import switches
+from ..engine import overrides, switches
 from ..engine.checkout import published_customer
 from ..engine.errors import Refusal, invalid, not_found
 from ..engine.events import publish
@@ -49,6 +49,7 @@ def create() -> ResponseReturnValue:
         )
         _apply(session, row, {name: value for name, value in body.items() if value != ""})
         session.add(row)
+        overrides.give_to(session, row.id)
         publish(session, "customer.created", row.id)
         shown = in_nanoseconds(customer_body(row), "created_at", "updated_at")
     return jsonify(shown), 201

@@ -228,7 +228,6 @@ def reset() -> ResponseReturnValue:
         state.event_sequence = state.message_sequence = state.delivery_sequence = 0
         state.invoice_sequence = state.price_sequence = 0
         state.keeps_versions = state.has_overrides = False
-        state.scenarios_since = None
         seeding.fill(session, state.seed)
     return answer({"reset": True})
 

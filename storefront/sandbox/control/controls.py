@@ -198,6 +198,30 @@ def repair(session_id: str) -> ResponseReturnValue:
     return answer({"session": session_id, "checkout_status": row.checkout_status})
 
 
+@bp.post("/sessions/<session_id>/expire")
+def expire(session_id: str) -> ResponseReturnValue:
+    """This session alone expires now, as the sweep would let it."""
+    with auth.writing() as session:
+        row = need_checkout(session, session_id)
+        if row.checkout_status not in session_lifecycle.TERMINAL:
+            session_lifecycle.end(session, row, "expired")
+        status = row.checkout_status
+    run_due()
+    return answer({"session": session_id, "checkout_status": status})
+
+
+@bp.post("/retry")
+def retry_now() -> ResponseReturnValue:
+    """Failed deliveries (of one `customer`) are tried again now, and late ones go out."""
+    customer = scope(asked())["customer"]
+    with auth.writing() as session:
+        waiting = [Delivery.state == "due", Delivery.due_at > session.now()]
+        rows = session.all(Delivery, *waiting, *([Delivery.customer_id == customer] if customer else []))
+        for row in rows:
+            row.due_at = session.now()
+    return answer({"due": len(rows), "sent": run_due()})
+
+
 @bp.post("/sweep")
 def sweep() -> ResponseReturnValue:
     """Expires what was not paid in time, without waiting for the half hour."""

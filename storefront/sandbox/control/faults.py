@@ -98,6 +98,12 @@ def _html(response: Response, _seconds: float) -> Response:
     return response
 
 
+def _tenant_suspended(_seconds: float) -> Response:
+    response = jsonify({"message": "tenant account is suspended"})
+    response.status_code = 403
+    return response
+
+
 def _customer_missing(_seconds: float) -> Response:
     external_id = (json_object() or {}).get("customer_external_id") or request.path.rpartition("/")[2]
     message = f"Customer with lookup key {external_id} was not found"
@@ -135,6 +141,7 @@ FAULTS = {
     "html": Fault("200 and the page of a Wi-Fi portal", after=_html),
     REPLICA_LAG: Fault("reads, and messages, run behind by some seconds", seconds=overrides.DEFAULT_LAG_S),
     "customer_missing": Fault("404: the customer is not known", _customer_missing),
+    "tenant_suspended": Fault("403: the tenant is suspended", _tenant_suspended),
     "duplicate_key": Fault("409: a session with this key is open", _duplicate_key),
 }
 
@@ -144,6 +151,7 @@ DEFAULT_PLACES: dict[str, tuple[str | None, str]] = {
     "aborted": CREATE,
     "tenant_unverified": CREATE,
     "customer_missing": CREATE,
+    "tenant_suspended": CREATE,
     "duplicate_key": CREATE,
 }
 

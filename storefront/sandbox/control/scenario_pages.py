@@ -1,42 +1,65 @@
-"""The test scenarios as pages: starts them, sees by itself that they passed, writes the result down."""
+"""The test scenarios as pages: starts them, judges them, takes down who tested and what they say."""
 
-import json
 import re
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from flask import Response, current_app, g, jsonify, redirect, render_template, request
+from flask import Response, g, jsonify, redirect, render_template, request
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select
 
 from ..api import auth
 from ..api.serializers.common import Body
-from ..engine import cancellations, overrides, switches
-from ..engine.errors import not_found
-from ..store.billing_rows import Subscription
-from ..store.control_rows import Delivery, LogLine, Override, ScenarioRun
+from ..engine.errors import invalid, not_found
+from ..store.control_rows import ScenarioRun
 from ..store.database import Session
-from ..store.rows import CheckoutSession, Plan
 from ..store.values import rfc3339
-from .access import HOME, answer, control
+from . import request_log
+from .access import HOME, answer, asked, control, number
 from .console import page_policy, wants_page
-from .evidence import Since
-from .scenarios import GROUPS, SCENARIOS, Scenario
+from .scenarios import GROUPS, SCENARIOS, runs, shop_client
+from .scenarios.calls import send_calls
+from .scenarios.facts import Shop
+from .scenarios.model import Scenario
+from .scenarios.verdicts import NOT_RUN, PASSED, Judgement, judge
 
 bp = control("sandbox_scenarios", __name__, "/_sandbox/scenarios")
 bp.after_request(page_policy)
 
+PAGE = "/_sandbox/scenarios"
+MAX_NAME_CHARS, MAX_COMMENT_CHARS = 100, 2000
+MAX_PRICE = 1_000_000
+
 
 class Step(NamedTuple):
-    """A scenario and how far it is: open, started, passed."""
+    """A scenario, its last run, and how it stands at the moment if it is under way."""
 
+    group: str
     key: str
     scenario: Scenario
     run: ScenarioRun | None
+    now: Judgement | None = None
 
     @property
-    def state(self) -> str:
-        return "open" if self.run is None else "passed" if self.run.passed_at else "started"
+    def verdict(self) -> str:
+        return (self.run.verdict if self.run else None) or NOT_RUN
+
+    @property
+    def under_way(self) -> bool:
+        return self.run is not None and self.run.verdict is None
+
+    @property
+    def checks(self) -> list[Body]:
+        """What was found: at the verdict, or so far."""
+        if self.now:
+            return list(self.now.body()["checks"])
+        result = self.run.result if self.run else None
+        return list(result["checks"]) if result else []
+
+    @property
+    def shop(self) -> str:
+        """How the shop's half came out."""
+        result = self.run.result if self.run else None
+        return self.now.shop if self.now else str(result["shop"]) if result else ""
 
 
 @bp.app_template_filter("cell")
@@ -45,98 +68,88 @@ def markdown_cell(value: object) -> str:
     return re.sub(r"([\\`*_{}\[\]()#+!|<>~-])", r"\\\1", " ".join(str(value).split()))
 
 
-def steps_of(session: Session) -> dict[str, list[Step]]:
-    runs = {run.scenario: run for run in session.all(ScenarioRun)}
-    return {
-        title: [Step(key, scenario, runs.get(key)) for key, scenario in group.items()]
-        for title, group in GROUPS.items()
-    }
+# How the scenarios stand.
 
 
-def check() -> dict[str, list[Step]]:
-    """Writes down what has passed since the last look, and removes its overrides."""
+def look(key: str = "") -> tuple[str, Judgement] | None:
+    """Judges the run that is under way, or the one named; writes down that it passed."""
     with auth.reading() as session:
-        groups = steps_of(session)
-        news = {step.key: found for step in _all(groups) if (found := _passed(session, step))}
-    if not news:
-        return groups
-    with auth.writing() as session:
-        for key, found in news.items():
-            _record(session, key, found)
-        return steps_of(session)
+        run = session.get(ScenarioRun, key) if key else runs.under_way(session)
+        if run is None:
+            return None
+        key, customer = run.scenario, runs.customer_of(session, run)
+    shop = _shop_says(customer.external_id if customer else None)
+    with auth.reading() as session:
+        found = judge(SCENARIOS[key], runs.facts_of(session, run), shop)
+    if found.verdict == PASSED and run.verdict is None:
+        with auth.writing() as session:
+            runs.record(session, key, found)
+    return key, found
 
 
-def _all(groups: dict[str, list[Step]]) -> list[Step]:
-    return [step for steps in groups.values() for step in steps]
+def _shop_says(external_id: str | None) -> Shop | str:
+    """Only of the default store: it is the demo shop's."""
+    settings = auth.settings()
+    if g.store != auth.DEFAULT_STORE or not settings.shop_qa_url:
+        return shop_client.NOT_ASKED
+    return shop_client.ask(settings, external_id) if external_id else Shop({})
 
 
-def _passed(session: Session, step: Step) -> Body | None:
-    """A scenario that needs preparation counts from its start; the others from the beginning."""
-    prepared = (step.scenario.overrides or step.scenario.switches) and not step.scenario.calls
-    if step.state == "passed" or (step.state == "open" and prepared):
-        return None
-    since = step.run.since if step.run else session.state.scenarios_since or {}
-    known = {name: since[name] for name in Since._fields if name in since}
-    return step.scenario.passed(session, Since(**known))
+def standing() -> list[Step]:
+    found = look()
+    with auth.reading() as session:
+        own = {run.scenario: run for run in session.all(ScenarioRun)}
+    judged = dict([found] if found else [])
+    return [
+        Step(group, key, scenario, run, judged.get(key) if run and run.verdict is None else None)
+        for group, scenarios in GROUPS.items()
+        for key, scenario in scenarios.items()
+        for run in [own.get(key)]
+    ]
 
 
-def _record(session: Session, key: str, found: Body) -> None:
-    _clean_up(session, key)
-    run = session.get(ScenarioRun, key)
-    if run is None:
-        run = session.add(ScenarioRun(scenario=key, started_at=session.now(), since={}))
-    run.passed_at, run.evidence = datetime.now(UTC).timestamp(), found
+def _step(key: str) -> Step:
+    need(key)
+    return next(step for step in standing() if step.key == key)
 
 
-def _newest(session: Session) -> Body:
-    def highest(model: Any, empty: Any) -> Any:
-        return session.orm.scalar(select(func.max(model.id)).where(model.store == session.store)) or empty
-
-    return Since(highest(CheckoutSession, ""), highest(LogLine, ""), highest(Delivery, 0))._asdict()
-
-
-def start_scenario(session: Session, key: str) -> None:
-    """Arranges what the scenario needs; one is under way at a time."""
-    scenario = SCENARIOS[key]
-    for run in session.all(ScenarioRun, ScenarioRun.passed_at.is_(None)):
-        _clean_up(session, run.scenario)
-    session.delete(ScenarioRun, (ScenarioRun.scenario == key) | ScenarioRun.passed_at.is_(None))
-    arranged = [overrides.arrange(session, one.kind, one.name, **one.where).id for one in scenario.overrides]
-    before = {name: session.state.switches.get(name) for name in scenario.switches}
-    since = _newest(session) | {"overrides": arranged, "switches": before}
-    for name, value in scenario.switches.items():
-        switches.change(session, name, value)
-    session.add(ScenarioRun(scenario=key, started_at=session.now(), since=since))
-
-
-def _clean_up(session: Session, key: str) -> None:
-    """Takes back what was arranged for it."""
-    run = session.get(ScenarioRun, key)
-    if run is None:
-        return
-    overrides.remove(session, Override.id.in_(run.since.get("overrides", [])))
-    for name, before in run.since.get("switches", {}).items():
-        if before is None:
-            switches.restore(session, name)
-        else:
-            switches.change(session, name, before)
-    run.since = {name: value for name, value in run.since.items() if name in Since._fields}
-
-
-def _known(key: str) -> Scenario:
+def need(key: str) -> Scenario:
+    """:raises Refusal: there is no such scenario."""
     if key not in SCENARIOS:
         raise not_found(f"scenario {key} not found")
     return SCENARIOS[key]
+
+
+def buttons_of(step: Step) -> list[Body]:
+    """The buttons of a run whose session, subscription or link is known."""
+    if step.run is None:
+        return []
+    with auth.reading() as session:
+        known = runs.facts_of(session, step.run).placeholders(str(step.run.since.get("plan", "")))
+    found = []
+    for label, path, fields in step.scenario.buttons:
+        try:
+            filled = {name: value.format(**known) for name, value in fields.items()}
+            found.append({"label": label, "path": path.format(**known), "fields": filled})
+        except KeyError:
+            continue
+    return found
 
 
 # Pages.
 
 
 def shown() -> Body:
-    groups = check()
-    steps = _all(groups)
-    passed = sum(step.state == "passed" for step in steps)
-    return {"groups": groups, "passed": passed, "total": len(steps), "shop_url": auth.settings().shop_url}
+    steps = standing()
+    current = next((step for step in steps if step.under_way), None)
+    return {
+        "groups": {title: [step for step in steps if step.group == title] for title in GROUPS},
+        "passed": sum(step.verdict == PASSED for step in steps),
+        "total": len(steps),
+        "current": current,
+        "buttons": buttons_of(current) if current else [],
+        "shop_url": auth.settings().shop_url,
+    }
 
 
 @bp.get("")
@@ -149,114 +162,139 @@ def live() -> ResponseReturnValue:
     return render_template("sandbox/_scenarios.html", **shown())
 
 
+@bp.get("/<key>")
+def one(key: str) -> ResponseReturnValue:
+    step = _step(key)
+    if not wants_page():
+        return jsonify(_row(step))
+    buttons, shop_url = buttons_of(step), auth.settings().shop_url
+    return render_template("sandbox/scenario.html", step=step, buttons=buttons, shop_url=shop_url)
+
+
 @bp.get("/current")
 def current() -> ResponseReturnValue:
-    """The scenario under way: `{"scenario", "title", "steps", "expected"}`, or null."""
-    started = [step for step in _all(check()) if step.state == "started"]
-    return jsonify(_described(started[0]) if started else None)
+    """The scenario under way, with its buttons, or null."""
+    step = next((step for step in standing() if step.under_way), None)
+    if step is None:
+        return jsonify(None)
+    url = f"{auth.settings().url}{PAGE}/{step.key}"
+    return jsonify(_row(step) | {"url": url, "buttons": buttons_of(step)})
 
 
-def _described(step: Step) -> Body:
-    scenario = step.scenario
-    described = {"title": scenario.title, "steps": scenario.steps, "expected": scenario.expected}
-    return {"scenario": step.key} | described
+# What a tester does.
 
 
 @bp.post("/<key>/start")
 def start(key: str) -> ResponseReturnValue:
-    _known(key)
+    need(key)
     with auth.writing() as session:
-        _end(session, _bought_for_passed(session))  # first: its messages are not part of the scenario
-        start_scenario(session, key)
+        runs.start(session, key)
     if request.form.get("then") == "shop":
-        return redirect(auth.settings().shop_url or HOME, 303)
+        settings = auth.settings()
+        return redirect(settings.shop_start or settings.shop_url or HOME, 303)
     return answer({"started": key})
 
 
 @bp.post("/<key>/send")
 def send(key: str) -> ResponseReturnValue:
-    """Sends the bare calls, with their answers as they came."""
-    scenario = _known(key)
-    if scenario.calls is None:
+    """Starts the scenario and sends its bare calls, with their answers as they came."""
+    scenario = need(key)
+    if not scenario.calls:
         raise not_found(f"scenario {key} has no calls to send")
-    sent = [_call(method, path, body) for method, path, body in scenario.calls()]
-    check()
+    with auth.writing() as session:
+        runs.start(session, key)
+    sent = send_calls(scenario.calls)
+    look(key)
     if not wants_page():
         return jsonify(calls=sent)
-    return render_template("sandbox/sent.html", scenario=scenario, calls=sent)
+    return render_template("sandbox/sent.html", scenario=scenario, key=key, calls=sent)
 
 
-def _call(method: str, path: str, body: Body) -> Body:
-    """With the store's key, as a shop would."""
-    text = json.dumps(body)
+@bp.post("/<key>/price")
+def set_price(key: str) -> ResponseReturnValue:
+    """Changes the price of the run's own plan to `amount`."""
+    amount = number(asked(), "amount", MAX_PRICE)
+    with auth.writing() as session:
+        run = _need_run(session, key)
+        if amount is None or "plan_key" not in run.since:
+            raise invalid("This needs an amount, and a scenario with a plan of its own that is under way")
+        runs.set_price(session, run, f"{amount:g}")
+        customer = runs.customer_of(session, run)
+        external_id = customer.external_id if customer else None
+        request_log.note(session, "price raised", customer=external_id, amount=f"{amount:g}")
+    return answer({"amount": f"{amount:g}"})
+
+
+def _need_run(session: Session, key: str) -> ScenarioRun:
+    """:raises Refusal: the scenario was not started."""
+    need(key)
+    run = session.get(ScenarioRun, key)
+    if run is None:
+        raise not_found(f"scenario {key} was not started")
+    return run
+
+
+@bp.post("/<key>/verdict")
+def give_verdict(key: str) -> ResponseReturnValue:
+    """Passed or Failed as it stands now, with `who` tested and their `comment`. Passed stays passed."""
+    body = asked()
     with auth.reading() as session:
-        for plan in session.all(Plan):
-            text = text.replace(f"{{{plan.lookup_key}}}", plan.id)
-    is_default = g.store == auth.DEFAULT_STORE
-    key = auth.settings().api_key if is_default else auth.KEY_PREFIX + g.store
-    headers = {"x-api-key": key, "Content-Type": "application/json"}
-    client = current_app.test_client()
-    response = client.open(path, method=method, data=text, headers=headers, base_url=request.host_url)
-    answered = response.get_json(silent=True)
-    call = {"method": method, "path": path, "body": json.loads(text)}
-    return call | {"status": response.status_code, "answer": answered}
+        _need_run(session, key)
+    found = look(key)
+    with auth.writing() as session:
+        run = _need_run(session, key)
+        if found and run.verdict != PASSED:
+            runs.record(session, key, found[1])
+        run.who = str(body.get("who") or run.who).strip()[:MAX_NAME_CHARS]
+        run.comment = str(body.get("comment") or run.comment).strip()[:MAX_COMMENT_CHARS]
+        verdict = run.verdict
+    return answer({"scenario": key, "verdict": verdict})
 
 
 @bp.post("/restart")
 def restart() -> ResponseReturnValue:
-    """Forgets all results: what has happened until now no longer counts."""
+    """Forgets all verdicts. What was bought stays."""
     with auth.writing() as session:
-        for key in SCENARIOS:
-            _clean_up(session, key)
+        runs.clean_up_all(session)
         session.delete(ScenarioRun)
-        session.state.scenarios_since = _newest(session)
     return answer({"restarted": True})
-
-
-@bp.post("/end-subscriptions")
-def end_subscriptions() -> ResponseReturnValue:
-    """Cancels every active subscription, so that each plan can be bought once more."""
-    with auth.writing() as session:
-        return answer({"ended": _end(session, Subscription.id.is_not(None))})
-
-
-def _end(session: Session, which: Any) -> int:
-    found = session.all(Subscription, Subscription.subscription_status == "active", which)
-    for row in found:
-        cancellations.end_now(session, row, reason="")
-    return len(found)
-
-
-def _bought_for_passed(session: Session) -> Any:
-    """The subscriptions that were bought for scenarios that passed."""
-    passed = session.all(ScenarioRun, ScenarioRun.passed_at.is_not(None))
-    ids = [run.evidence["session"] for run in passed if run.evidence and "session" in run.evidence]
-    rows = session.all(CheckoutSession, CheckoutSession.id.in_(ids))
-    return Subscription.id.in_([row.subscription_id for row in rows if row.subscription_id])
 
 
 # The result.
 
 
 def result() -> Body:
-    shows = shown()
-    rows = [_result_row(title, step) for title, steps in shows["groups"].items() for step in steps]
+    steps = standing()
     return {
         "written_at": _text(datetime.now(UTC).timestamp()),
-        "shop": shows["shop_url"],
-        "passed": shows["passed"],
-        "total": shows["total"],
-        "scenarios": rows,
+        "shop": auth.settings().shop_url,
+        "passed": sum(step.verdict == PASSED for step in steps),
+        "failed": sum(step.verdict not in (PASSED, NOT_RUN) for step in steps),
+        "total": len(steps),
+        "scenarios": [_row(step) for step in steps],
     }
 
 
-def _result_row(group: str, step: Step) -> Body:
-    passed = step.run if step.state == "passed" else None
-    return _described(step) | {
-        "group": group,
-        "passed": passed is not None,
-        "passed_at": _text(passed.passed_at) if passed and passed.passed_at else None,
-        "evidence": passed.evidence if passed else None,
+def _row(step: Step) -> Body:
+    """The same for the page of a scenario and for the export."""
+    scenario, run = step.scenario, step.run
+    result = (run.result if run else None) or (step.now.body() if step.now else {})
+    return {
+        "scenario": step.key,
+        "group": step.group,
+        "title": scenario.title,
+        "setup": scenario.setup,
+        "steps": list(scenario.steps),
+        "expected": scenario.expected,
+        "verdict": step.verdict,
+        "under_way": step.under_way,
+        "verdict_at": _text(run.verdict_at) if run and run.verdict_at else None,
+        "sandbox": result.get("sandbox"),
+        "shop": result.get("shop"),
+        "actual": step.checks,
+        "customer": result.get("external_id"),
+        "who": run.who if run else "",
+        "comment": run.comment if run else "",
     }
 
 

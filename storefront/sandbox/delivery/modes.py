@@ -14,20 +14,21 @@ class Mode(NamedTuple):
 
 
 MODES = {
-    "normal": Mode("at once, as it should be"),
-    "before_redirect": Mode("delivered before the browser is sent back", fault="before_redirect"),
-    "after": Mode("some seconds later", seconds=30),
-    "twice": Mode("twice, one after the other", copies=2),
-    "ten_at_once": Mode("ten times in the same moment", copies=10, fault="together"),
-    "reversed": Mode("the last message first, once the session has ended", state="held", fault="reversed"),
-    "hold": Mode("held until they are released", state="held"),
-    "drop": Mode("never", state="dropped"),
-    "bad_signature": Mode("signed with an unknown secret", fault="bad_signature"),
-    "stale": Mode("signed ten minutes ago", fault="stale"),
-    "old_secret": Mode("signed with the old secret alone", fault="old_secret"),
-    "altered": Mode("the body was changed on its way", fault="altered"),
-    "answer_500": Mode("the first answer counts as a 500: the retries begin", fault="answer_500"),
-    "away": Mode("the endpoint cannot be reached at first: the retries begin", fault="away"),
+    "normal": Mode("Normal"),
+    "before_redirect": Mode("Before the browser returns", fault="before_redirect"),
+    "after": Mode("Delayed", seconds=30),
+    "twice": Mode("Twice", copies=2),
+    "ten_at_once": Mode("Ten times at once", copies=10, fault="together"),
+    "reversed": Mode("Reverse order, once the session has ended", state="held", fault="reversed"),
+    "hold": Mode("Hold until released", state="held"),
+    "drop": Mode("Never (lost)", state="dropped"),
+    "bad_signature": Mode("Invalid signature", fault="bad_signature"),
+    "stale": Mode("Old timestamp: signed ten minutes ago", fault="stale"),
+    "old_secret": Mode("Old secret alone", fault="old_secret"),
+    "two_secrets": Mode("Secret rotation: signed with both secrets", fault="two_secrets"),
+    "altered": Mode("Altered body", fault="altered"),
+    "answer_500": Mode("Treat first response as 500 (retry)", fault="answer_500"),
+    "away": Mode("Endpoint unreachable at first (retry)", fault="away"),
 }
 
 # Nothing more comes of a payment after one of these: messages held to be reversed are released.

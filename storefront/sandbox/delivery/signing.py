@@ -40,10 +40,15 @@ def svix_headers(
 ) -> dict[str, str]:
     """The headers of a signed message. The time is wall time, whatever the store's clock says.
 
-    :param fault: `stale`, `bad_signature` or `old_secret`.
+    :param fault: `stale`, `bad_signature`, `old_secret` or `two_secrets`.
     """
     timestamp = int(time.time()) - (STALE_S if fault == "stale" else 0)
-    signing = {"bad_signature": (UNKNOWN_SECRET,), "old_secret": (old_secret,)}.get(fault or "", secrets)
+    of_fault: dict[str, Sequence[str]] = {
+        "bad_signature": (UNKNOWN_SECRET,),
+        "old_secret": (old_secret,),
+        "two_secrets": (UNKNOWN_SECRET, *secrets),
+    }
+    signing = of_fault.get(fault or "", secrets)
     return {
         "Content-Type": "application/json",
         "svix-id": message_id,

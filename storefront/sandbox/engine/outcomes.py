@@ -10,7 +10,7 @@ from . import overrides, razorpay, session_lifecycle
 from .errors import Refusal
 from .session_lifecycle import AT_ONCE, HALF_DONE, IN_PARALLEL, TERMINAL
 
-LATE = "late"
+LATE, UNHEARD = "late", "unheard"
 LATE_BY_S = 5.0  # unless the override says otherwise
 
 
@@ -20,10 +20,11 @@ class Choice(NamedTuple):
 
 # What Flexprice makes of the money.
 COMPLETIONS = {
-    AT_ONCE: Choice("at once"),
-    LATE: Choice("some seconds later: the browser is sent back before"),
-    IN_PARALLEL: Choice("by two events in one moment: messages about invoice, payment and plan double"),
-    HALF_DONE: Choice("half-way: the money is booked, the session stays pending"),
+    AT_ONCE: Choice("At once"),
+    LATE: Choice("Delayed: the browser returns first"),
+    IN_PARALLEL: Choice("Duplicate processing (race): messages double"),
+    HALF_DONE: Choice("Partial failure: invoice paid, session pending"),
+    UNHEARD: Choice("Not at all: no event reaches Flexprice"),
 }
 
 
@@ -43,6 +44,8 @@ def pay(session: Session, checkout: CheckoutSession, link: ProviderLink) -> str:
     if arranged.name == LATE:
         delay = LATE_BY_S if arranged.seconds is None else arranged.seconds
         return razorpay.pay(session, link, delay_s=delay)
+    if arranged.name == UNHEARD:
+        return razorpay.pay_unheard(session, link)
     return razorpay.pay(session, link, manner=arranged.name)
 
 

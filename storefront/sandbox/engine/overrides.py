@@ -14,6 +14,7 @@ from .events import customer_id_of
 
 REPLICA_LAG = "replica_lag"  # the fault that lets reads run behind
 DEFAULT_LAG_S = 5.0
+NEXT_CUSTOMER = "(the next one)"  # for a customer who is yet to be made
 
 # Which column of a checkout session names an entity.
 IN_SESSION: dict[type[Record], Any] = {
@@ -86,6 +87,13 @@ def arrange(
     session.state.has_overrides = True
     number = session.next_number(Override)
     return session.add(Override(id=number, kind=kind, name=name, times=times, seconds=seconds, **scope))
+
+
+def give_to(session: Session, customer_id: str) -> None:
+    """What waits for the next customer holds for this one, who was just made, and for nobody else."""
+    if session.state.has_overrides:
+        for row in session.all(Override, Override.customer == NEXT_CUSTOMER):
+            row.customer = customer_id
 
 
 def in_force(session: Session, kind: str | None = None) -> Sequence[Override]:

@@ -57,6 +57,13 @@ def pay(
     return payment_id
 
 
+def pay_unheard(session: Session, link: ProviderLink) -> str:
+    """Money is taken, and neither an event nor a read tells Flexprice of it."""
+    payment_id = pay(session, link, events=[])
+    link.captures = [*link.captures[:-1], link.captures[-1] | {"unheard": True}]
+    return payment_id
+
+
 def enabled(session: Session, events: Sequence[str]) -> list[str]:
     """Those of the events that are enabled at Razorpay."""
     on = switches.read(session, "razorpay_events")
@@ -132,7 +139,7 @@ def _closed(session: Session, link: ProviderLink, event: str) -> None:
 def ask(session: Session, checkout: CheckoutSession) -> None:
     """Flexprice reads the link itself instead of waiting for an event; only success is applied."""
     link = session.get(ProviderLink, checkout.link_id)
-    if link and link.captures:
+    if link and link.captures and not link.captures[-1].get("unheard"):
         _link_paid(session, link, link.captures[-1]["id"], AT_ONCE)
 
 

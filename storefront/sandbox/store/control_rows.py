@@ -30,7 +30,6 @@ class StoreState(Base, kw_only=True):
     price_sequence: Mapped[int] = mapped_column(default=0)
     has_overrides: Mapped[bool] = mapped_column(default=False)
     keeps_versions: Mapped[bool] = mapped_column(default=False)  # for the fault replica_lag
-    scenarios_since: Mapped[Json | None] = mapped_column(default=None)
 
 
 class Event(Base, kw_only=True):
@@ -136,15 +135,18 @@ class LogLine(Base, kw_only=True):
 
 
 class ScenarioRun(Base, kw_only=True):
-    """How far a tester has come with a test scenario."""
+    """The last run of a test scenario; without a verdict it is under way."""
 
     __tablename__ = "scenario_runs"
 
     scenario: Mapped[str] = mapped_column(String(64), primary_key=True)
     started_at: Mapped[datetime]
-    since: Mapped[Json] = mapped_column(JSON)  # the newest rows when it was started
-    passed_at: Mapped[float | None] = mapped_column(Float, default=None)  # wall time
-    evidence: Mapped[Json | None] = mapped_column(default=None)
+    since: Mapped[Json] = mapped_column(JSON)  # the newest rows when it was started, and what was set up
+    verdict: Mapped[str | None] = mapped_column(String(16), default=None)  # Passed, Failed
+    verdict_at: Mapped[float | None] = mapped_column(Float, default=None)  # wall time
+    result: Mapped[Json | None] = mapped_column(default=None)  # both halves, and each check
+    who: Mapped[str] = mapped_column(default="")  # the tester
+    comment: Mapped[str] = mapped_column(Text, default="")
 
 
 class RowVersion(Base, kw_only=True):
