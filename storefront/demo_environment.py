@@ -51,7 +51,7 @@ def demo_environment() -> Environment:
         "FLEXPRICE_API_KEY": "sk_sandbox_default",
         "STOREFRONT_URL": shop,
         "DATABASE_URL": "sqlite:///instance/shop.db",
-        "MAIL_URL": "keep:",
+        "MAIL_URL": "sandbox:",
         "MAIL_FROM": "shop@kestrel.test",
         "CHECKOUT_PAYMENT_HOSTS": f"127.0.0.1:{sandbox_port}",
         "SANDBOX_URL": sandbox,
@@ -61,6 +61,7 @@ def demo_environment() -> Environment:
         "SANDBOX_WEBHOOK_URL": f"{shop}/webhooks/flexprice",
         "SANDBOX_DATABASE_URL": "sqlite:///instance/sandbox.db",
         "SANDBOX_SHOP_QA_URL": f"{shop}/qa",
+        "SANDBOX_SHOP_START_URL": f"{shop}/qa/customer",
         "SANDBOX_MERCHANT": given.get("SHOP_NAME", "Kestrel"),
     }
     write_env_file({name: value for name, value in made.items() if name not in given})

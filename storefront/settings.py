@@ -30,7 +30,7 @@ NEEDED = {
     "STOREFRONT_URL": "the address at which shoppers reach this shop",
     "SECRET_KEY": "signs the session cookies, at least 32 random characters",
     "DATABASE_URL": "where the shop stores its data, such as sqlite:///instance/shop.db",
-    "MAIL_URL": "how email is sent, keep: or smtp://user:password@host:587",
+    "MAIL_URL": "how email is sent, keep:, sandbox: or smtp://user:password@host:587",
     "MAIL_FROM": "the sender address of email",
 }
 
@@ -85,6 +85,7 @@ class Settings:
     demo_operator_token: str = field(default="", repr=False)  # its address signs the operator in; see demo.py
     grace_days: float = 3  # how long an overdue invoice may stay unpaid before its plan is paused
     clock_file: str = ""  # the test clock: seconds to add to business dates; refused in production
+    sandbox_url: str = ""  # of the test bench: its scenario under test is named on every page
     metrics_token: str = field(default="", repr=False)  # without one there is no /metrics
 
     @property
@@ -131,6 +132,7 @@ class Settings:
             flexprice_dashboard_url=env.dashboard("FLEXPRICE_DASHBOARD_URL", FLEXPRICE_DASHBOARD_URL),
             razorpay_dashboard_url=env.dashboard("RAZORPAY_DASHBOARD_URL", RAZORPAY_DASHBOARD_URL),
             demo_operator_token=env.token("DEMO_OPERATOR_TOKEN", ""),
+            sandbox_url=env.str("SANDBOX_URL", "").rstrip("/"),
             metrics_token=env.token("METRICS_TOKEN", ""),
             grace_days=env.days("CHECKOUT_GRACE_DAYS", "3"),
             clock_file=env.str("CLOCK_FILE", ""),
@@ -320,11 +322,11 @@ def _sqlite_file(name: str) -> URL:
 
 
 def _mail_url(url: str) -> str:
-    if url == "keep:":
+    if url in ("keep:", "sandbox:"):
         return url
     parts = _split(url)
     if parts.scheme not in ("smtp", "smtps") or not parts.hostname:
-        raise EnvError("must be keep:, or begin with smtp:// or smtps:// and name a host")
+        raise EnvError("must be keep: or sandbox:, or begin with smtp:// or smtps:// and name a host")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise EnvError("has something after the host; in a password write # as %23, ? as %3F and / as %2F")
     return url

@@ -3,6 +3,8 @@
 Optional: without this folder and its line in `create_app` the shop still sells.
 """
 
+from typing import Any
+
 from flask import Flask
 
 from storefront.extensions import settings
@@ -28,6 +30,6 @@ def init_app(app: Flask) -> None:
         part.init_app(app)
 
 
-def links() -> dict[str, bool]:
-    """Which links the layout shows."""
-    return {"operator_desk": True, "qa_page": settings().qa_page}
+def links() -> dict[str, Any]:
+    """Which links the layout shows, and what the ribbon says."""
+    return {"operator_desk": True, "qa_page": settings().qa_page, "scenario_under_test": qa.under_test}

@@ -5,7 +5,7 @@ from types import ModuleType
 from flask import Flask
 
 from .api import auth, errors, http
-from .control import console, faults, request_log, seeding
+from .control import console, faults, rendering, request_log, seeding
 from .delivery.dispatcher import Dispatcher
 from .settings import SandboxSettings
 from .store.control_rows import StoreState
@@ -25,6 +25,7 @@ def create_app(settings: SandboxSettings | None = None) -> Flask:
     errors.register(app)
     faults.register(app)
     request_log.register(app)
+    rendering.register(app)
     _handlers()
     for module in _routes():
         app.register_blueprint(module.bp)
@@ -55,7 +56,17 @@ def _routes() -> list[ModuleType]:
         wallets,
     )
     from .api import settings as tenant_settings
-    from .control import control_api, controls, pay, plan_admin, reference, scenario_pages
+    from .control import (
+        control_api,
+        controls,
+        mail,
+        message_tools,
+        pay,
+        plan_admin,
+        reference,
+        scenario_pages,
+        timeline,
+    )
 
     return [
         customers,
@@ -80,6 +91,9 @@ def _routes() -> list[ModuleType]:
         control_api,
         controls,
         plan_admin,
+        mail,
+        message_tools,
+        timeline,
         reference,
         console,
         scenario_pages,

@@ -248,8 +248,8 @@ def scenario() -> None:
 def scenario_list(as_json: bool) -> None:
     """The scenarios and their verdicts."""
     columns: Columns = {
-        "verdict": "verdict",
         "scenario": "scenario",
+        "verdict": "verdict",
         "title": "title",
     }
     show(get("scenarios/result.json")["scenarios"], columns, as_json)

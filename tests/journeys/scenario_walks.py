@@ -145,11 +145,16 @@ class Walker:
 
     def starts_trial(self) -> None:
         self.signs_up()
-        self.world.forget_prices()
+        self.forgets_prices()
         terms = {"plan": self.own_plan(), "currency": "inr", "billing_period": "MONTHLY"}
         answer = self.shopper.send_by_hand("/billing/start", **terms)
         assert answer.status_code == 303, answer.text
         self.settle()
+
+    def forgets_prices(self) -> None:
+        """The shop reads its plans again, as it does after a minute."""
+        self.opens("/plans")
+        self.world.forget_prices()
 
     def own_plan(self) -> str:
         """The id of the plan that was put on sale for the scenario."""
@@ -218,7 +223,7 @@ def pay_and_return(tester: Walker) -> None:
 
 def pay_behind_a_raised_price(tester: Walker) -> None:
     shopper = tester.signs_up()
-    tester.world.forget_prices()
+    tester.forgets_prices()
     chosen = {"plan": tester.own_plan(), "currency": "inr", "billing_period": "MONTHLY"}
     page = tester.opens("/review?" + "&".join(f"{name}={value}" for name, value in chosen.items()))
     tester.presses("Raise the price to 350")
@@ -331,7 +336,7 @@ WALKS: dict[str, Callable[[Walker], Any]] = {
     "answer-lost": try_again,
     "slow": try_again,
     "webhook-lost": pay_and_return,
-    "webhook-retried": and_press(*["Try failed deliveries again now"] * 2),
+    "webhook-retried": and_press("Try failed deliveries again now"),
     "duplicate-x10": pay_with(WORKS),
     "reversed": pay_with(WORKS),
     "forgery": Walker.buys,

@@ -181,6 +181,10 @@ def test_scenarios_are_listed_and_started(sandbox: Any, run: Run) -> None:
     assert read_json(run("overrides", "--json"))[0]["name"] == "drop"
     assert [row[0] for row in lines(run("scenario", "list")) if row[0] == "webhook-lost"] == ["webhook-lost"]
 
+    judged = run("scenario", "verdict", "webhook-lost", "--who", "Olga")
+    assert (judged.exit_code, judged.output.splitlines()[-1]) == (1, "The webhook is lost: Failed")
+    assert "NO  sandbox: One session is completed" in judged.output
+
 
 def test_reset_asks_first(sandbox: Any, run: Run) -> None:
     sandbox.customer()

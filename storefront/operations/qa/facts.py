@@ -11,8 +11,9 @@ from sqlalchemy import select
 
 from storefront.checkout.states import FOR_A_PERSON
 from storefront.extensions import db
-from storefront.models import Order, PlanAccess, User
+from storefront.models import Order, OrderTransition, PlanAccess, User
 from storefront.operations import emails
+from storefront.operations.qa.checks import stamp
 from storefront.operations.qa.evidence import Case
 
 
@@ -26,8 +27,14 @@ def of_order(case: Case) -> dict[str, Any]:
         "needs_person": order.state in FOR_A_PERSON or order.review_note is not None,
         "refund_seen": order.refunded_at is not None,
         "emails": dict.fromkeys(case.emails or {}, 1),
+        "transitions": [_transition(moved) for moved in case.transitions],
         "invoices": [_invoice(row) for row in followed[1]] if followed else [],
     }
+
+
+def _transition(moved: OrderTransition) -> dict[str, str]:
+    states = {"from": moved.from_state or "", "to": moved.to_state}
+    return {"at": stamp(moved.at)} | states | {"trigger": moved.trigger}
 
 
 def _access(access: PlanAccess | None, order: Order) -> str:

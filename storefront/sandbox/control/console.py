@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, current_app, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ..api import auth
@@ -23,11 +23,13 @@ from ..store.values import optional_time, rfc3339
 from . import faults
 from .access import control
 from .controls import override_body
+from .message_tools import curl
 
 bp = control("sandbox_console", __name__)
 front = Blueprint("sandbox_front", __name__)
 
 MAX_ROWS = 200
+MAX_SEARCHED = 2000  # of the newest
 HTMX = "https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js"
 
 
@@ -170,13 +172,27 @@ def live_parts(session: Session) -> Body:
 
 @bp.get(f"/{KIND}")
 def listing(kind: str) -> ResponseReturnValue:
+    """Newest first; `?q=` keeps those that have this text anywhere."""
     of = KINDS[kind]
     with auth.reading() as session:
-        rows = session.all(of.model, order=of.model.id.desc(), limit=MAX_ROWS)
-        items = [of.body(session, row) for row in rows]
+        rows = session.all(of.model, order=of.model.id.desc(), limit=MAX_SEARCHED if searched() else MAX_ROWS)
+        items = matching([of.body(session, row) for row in rows])
     if not wants_page():
         return jsonify(items=items)
-    return render_template("sandbox/list.html", kind=kind, of=of, items=items)
+    return render_template("sandbox/list.html", kind=kind, of=of, items=items, q=searched())
+
+
+def searched() -> str:
+    return request.args.get("q", "").strip()
+
+
+def matching(items: list[Body]) -> list[Body]:
+    """Those in which every word of `?q=` is found."""
+    words = searched().lower().split()
+    if not words:
+        return items
+    texts = [(current_app.json.dumps(item).lower(), item) for item in items]
+    return [item for text, item in texts if all(word in text for word in words)][:MAX_ROWS]
 
 
 @bp.get(f"/{KIND}/<object_id>")
@@ -230,10 +246,10 @@ def deliveries(session: Session, *conditions: Any, limit: int = MAX_ROWS) -> lis
 @bp.get("/deliveries")
 def list_deliveries() -> ResponseReturnValue:
     with auth.reading() as session:
-        items = deliveries(session)
+        items = matching(deliveries(session, limit=MAX_SEARCHED if searched() else MAX_ROWS))
     if not wants_page():
         return jsonify(items=items)
-    return render_template("sandbox/deliveries.html", deliveries=items)
+    return render_template("sandbox/deliveries.html", deliveries=items, q=searched())
 
 
 @bp.get("/deliveries/<int(max=2147483647):number>")
@@ -244,7 +260,8 @@ def one_delivery(number: int) -> ResponseReturnValue:
             raise not_found(f"delivery {number} not found")
         body = delivery_body(session, row)
         made = session.all(Attempt, Attempt.delivery_id == number, order=Attempt.number)
-        attempts = [_attempt_body(attempt) for attempt in made]
+        url = session.state.webhook_url
+        attempts = [_attempt_body(attempt) | {"curl": curl(url, attempt)} for attempt in made]
     if not wants_page():
         return jsonify(body | {"attempts": attempts})
     return render_template("sandbox/delivery.html", delivery=body, attempts=attempts)
@@ -292,7 +309,9 @@ def log_body(row: LogLine) -> Body:
 @bp.get("/log")
 def list_log() -> ResponseReturnValue:
     with auth.reading() as session:
-        items = [log_body(row) for row in session.all(LogLine, order=LogLine.id.desc(), limit=MAX_ROWS)]
+        limit = MAX_SEARCHED if searched() else MAX_ROWS
+        rows = session.all(LogLine, order=LogLine.id.desc(), limit=limit)
+        items = matching([log_body(row) for row in rows])
     if not wants_page():
         return jsonify(items=items)
-    return render_template("sandbox/log.html", items=items)
+    return render_template("sandbox/log.html", items=items, q=searched())

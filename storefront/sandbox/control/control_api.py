@@ -124,7 +124,8 @@ def show_clock() -> ResponseReturnValue:
 def move_clock() -> ResponseReturnValue:
     """`{"set": time}`, `{"advance": "31d"}`, or `{"until": …, "id": …}`. What falls due happens on the way.
 
-    `{"advance": …, "jump": true}` skips it: it happens late, as after a night with the lid closed.
+    `{"real": true}` sets the clock to wall time again; what happened keeps its dates.
+    `{"advance": …, "jump": true}` skips what falls due: it happens late.
     """
     body, sent = asked(), 0
     try:
@@ -132,6 +133,8 @@ def move_clock() -> ResponseReturnValue:
             _set(body)
         elif body.get("until"):
             sent = _walk_until(str(body["until"]), str(body.get("id") or ""))
+        elif body.get("real"):
+            _back_to_real_time()
         elif body.get("jump"):
             with auth.writing() as session:
                 clock.move_to(session, session.now() + clock.parse_step(str(body.get("advance") or "")))
@@ -140,6 +143,11 @@ def move_clock() -> ResponseReturnValue:
     except ValueError as error:
         raise invalid(str(error)) from None
     return answer({"now": rfc3339(_now()), "sent": sent})
+
+
+def _back_to_real_time() -> None:
+    with auth.writing() as session:
+        session.state.clock_offset_s = 0.0
 
 
 def _now() -> datetime:

@@ -92,7 +92,7 @@ def _shop_says(external_id: str | None) -> Shop | str:
     settings = auth.settings()
     if g.store != auth.DEFAULT_STORE or not settings.shop_qa_url:
         return shop_client.NOT_ASKED
-    return shop_client.ask(settings, external_id) if external_id else Shop({})
+    return shop_client.ask(settings, customer=external_id) if external_id else Shop({})
 
 
 def standing() -> list[Step]:

@@ -24,6 +24,19 @@
     }
   }
 
+  function showCopyButtons() {
+    if (!navigator.clipboard) return;
+    document.querySelectorAll("button.copy[hidden]").forEach(function (button) { button.hidden = false; });
+  }
+
+  document.addEventListener("click", function (event) {
+    var button = event.target.closest ? event.target.closest("button.copy") : null;
+    if (!button) return;
+    navigator.clipboard.writeText(button.dataset.copy).then(function () { button.firstChild.data = "Copied"; });
+  });
+  new MutationObserver(showCopyButtons).observe(document.documentElement, { childList: true, subtree: true });
+  showCopyButtons();
+
   setInterval(refresh, 2000);
   document.addEventListener("visibilitychange", refresh);
 })();

@@ -149,6 +149,20 @@ class ScenarioRun(Base, kw_only=True):
     comment: Mapped[str] = mapped_column(Text, default="")
 
 
+class Mail(Base, kw_only=True):
+    """An email that a shop posted here instead of sending it."""
+
+    __tablename__ = "mails"
+
+    id: Mapped[int] = mapped_column(Integer, primary_key=True, autoincrement=False)  # grows within the store
+    received_at: Mapped[datetime]
+    sender: Mapped[str]
+    recipient: Mapped[str]
+    subject: Mapped[str] = mapped_column(Text, default="")
+    text: Mapped[str] = mapped_column(Text, default="")
+    html: Mapped[str] = mapped_column(Text, default="")
+
+
 class RowVersion(Base, kw_only=True):
     """What a row was before: for reads from a replica that lags behind."""
 

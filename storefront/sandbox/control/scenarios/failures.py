@@ -143,7 +143,7 @@ NETWORK = {
     ),
     "webhook-retried": Scenario(
         "The shop’s response is lost, the message is sent again",
-        (f"{BUY} and pay.", "Here, press “Try failed deliveries again now” until nothing changes."),
+        (f"{BUY} and pay.", "Here, press “Try failed deliveries again now”."),
         "The second delivery changes nothing: one plan, one email.",
         (*PAID_ONCE, checks.RETRIED),
         shop_checks.READY,

@@ -39,10 +39,15 @@ def _arranged(session: Session, one: Any) -> int:
     return overrides.arrange(session, one.kind, one.name, customer=overrides.NEXT_CUSTOMER, **one.where).id
 
 
+def _from(session: Session) -> datetime:
+    """When a price begins: by the earlier of both clocks, as a shop reads its catalog by wall time."""
+    return min(session.now(), datetime.now(UTC))
+
+
 def _put_on_sale(session: Session, plan: Body) -> Body:
     name = f"Test {random_text(NAME_LENGTH)}"
     key = name.lower().replace(" ", "-")
-    row = plan_admin.put_plan(session, key, plan | {"name": name}, session.now())
+    row = plan_admin.put_plan(session, key, plan | {"name": name}, _from(session))
     return {"plan": row.id, "plan_key": key, "plan_name": name}
 
 
@@ -51,7 +56,7 @@ def set_price(session: Session, run: ScenarioRun, amount: str) -> None:
     plan = SCENARIOS[run.scenario].plan or {}
     prices = [fee | {"amount": amount} for fee in plan["prices"]]
     body = plan | {"name": run.since["plan_name"], "prices": prices}
-    plan_admin.put_plan(session, run.since["plan_key"], body, session.now())
+    plan_admin.put_plan(session, run.since["plan_key"], body, _from(session))
 
 
 def clean_up_all(session: Session) -> None:
@@ -66,7 +71,7 @@ def clean_up(session: Session, run: ScenarioRun) -> None:
     scenario = SCENARIOS.get(run.scenario)
     if "plan_key" in run.since and scenario and scenario.plan:
         body = scenario.plan | {"name": run.since["plan_name"], "status": "archived"}
-        plan_admin.put_plan(session, run.since["plan_key"], body, session.now())
+        plan_admin.put_plan(session, run.since["plan_key"], body, _from(session))
     kept = {name: value for name, value in run.since.items() if name not in ("overrides", "plan_key")}
     run.since = kept
 

@@ -18,11 +18,14 @@ NOT_ASKED, NO_ANSWER = "not asked", "no answer"
 HTTP = urllib3.PoolManager(maxsize=4)
 
 
-def ask(settings: SandboxSettings, external_id: str) -> Shop | str:
-    """What the shop says of this customer; NOT_ASKED without an address and a token, or NO_ANSWER."""
+def ask(settings: SandboxSettings, **about: str) -> Shop | str:
+    """What the shop says of a `customer` (external id) or a `session`.
+
+    :returns: NOT_ASKED without an address and a token; NO_ANSWER if it cannot be read.
+    """
     if not settings.shop_qa_url or not settings.qa_token:
         return NOT_ASKED
-    url = f"{settings.shop_qa_url}/result.json?{urlencode({'customer': external_id})}"
+    url = f"{settings.shop_qa_url}/result.json?{urlencode(about)}"
     headers = {"Authorization": f"Bearer {settings.qa_token}", "Accept": "application/json"}
     try:
         response = HTTP.request(
