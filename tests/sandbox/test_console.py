@@ -297,7 +297,7 @@ def test_a_form_leads_back_to_the_console_and_nowhere_else(sandbox: Any, back: s
     ],
 )
 def test_a_switch_can_be_turned_on_the_page(sandbox: Any, form: dict[str, Any], becomes: Any) -> None:
-    assert "Switches" in sandbox.see("")
+    assert "Server behaviour" in sandbox.see("")
 
     assert sandbox.post("/_sandbox/switch", data=form).status_code == 303
 
