@@ -6,7 +6,7 @@ from ..store.billing_rows import Invoice, Payment, Refund, Subscription
 from ..store.control_rows import Task
 from ..store.database import Session
 from ..store.rows import CheckoutSession, ProviderLink
-from ..store.values import new_id, random_text
+from ..store.values import new_id, random_text, rfc3339
 from . import billing, renewals, seats, switches, wallets
 from .errors import invalid
 from .events import publish
@@ -86,10 +86,15 @@ def succeed(session: Session, payment: Payment, gateway_payment_id: str) -> None
 
 def add_attempt(session: Session, payment: Payment, error_message: str = "") -> None:
     """Appends an attempt to a payment."""
-    from ..api.serializers.attempts import attempt
-
-    number = len(payment.attempts) + 1
-    payment.attempts = [*payment.attempts, attempt(payment.id, number, session.now(), error_message)]
+    moment = rfc3339(session.now())
+    attempt = {
+        "id": new_id("attempt"),
+        "payment_id": payment.id,
+        "attempt_number": len(payment.attempts) + 1,
+        **({"error_message": error_message} if error_message else {}),
+        **{"created_at": moment, "updated_at": moment, "created_by": "", "updated_by": ""},
+    }
+    payment.attempts = [*payment.attempts, attempt]
 
 
 def refund_late_money(session: Session, checkout: CheckoutSession, gateway_payment_id: str) -> None:

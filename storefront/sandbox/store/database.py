@@ -1,13 +1,9 @@
 """Connections, transactions and the query layer: every query of a `Session` is about one store."""
 
-import atexit
 import logging
 import re
-import shutil
-import tempfile
 import threading
 import time
-import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -15,37 +11,23 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar, cast
 
 from sqlalchemy import (
-    Column,
     ColumnElement,
-    Connection,
-    Engine,
-    Integer,
-    MetaData,
     Select,
-    Table,
-    create_engine,
     event,
     func,
-    inspect,
-    make_url,
     select,
     text,
 )
 from sqlalchemy import delete as sql_delete
 from sqlalchemy.orm import Session as OrmSession
-from sqlalchemy.schema import CreateTable, DropTable
 
-from . import billing_rows, rows, versions  # noqa: F401  (the tables of both belong to the metadata)
+from . import billing_rows, engines, rows, versions  # noqa: F401  (their tables belong to the metadata)
 from .base import Base, Record
 from .control_rows import StoreState
 from .values import random_text
 
 log = logging.getLogger(__name__)
 
-VERSION = Table("sandbox_version", MetaData(), Column("version", Integer, nullable=False))
-BUSY_TIMEOUT_S = 15
-POOL_SIZE = 20
-MIN_MEMORY_BYTES = 256 * 1024 * 1024
 STORE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,47}")
 
 Row = TypeVar("Row", bound=Base)
@@ -76,13 +58,13 @@ class Database:
     def __init__(self, url: str, clock_file: str = "", clock_store: str = "") -> None:
         """:param clock_file: gets the offset of `clock_store`'s clock in seconds whenever it changes."""
         self._clock_file, self._clock_store, self._clock_told = clock_file, clock_store, ""
-        self.engine = _engine(url)
+        self.engine = engines.engine(url)
         self.is_sqlite = self.engine.dialect.name == "sqlite"
         self._locks: dict[str, threading.RLock] = {}
         self._views: dict[str, StateView] = {}
         self._states: dict[str, StoreState] = {}  # as committed; only the store's writer takes one
         self._guard = threading.Lock()
-        _create_tables(self.engine)
+        engines.create_tables(self.engine)
 
     @contextmanager
     def read(self, store: str) -> Iterator["Session"]:
@@ -294,64 +276,7 @@ def empty_store(session: Session, *, keep_state: bool = True) -> None:
             session.orm.execute(table.delete().where(table.c.store == session.store))
 
 
-def _create_tables(engine: Engine) -> None:
-    """Makes the tables. Those of another version of the sandbox are emptied: they hold test data."""
-    drawn = "".join(str(CreateTable(table)) for table in Base.metadata.sorted_tables)
-    version = zlib.crc32(drawn.encode()) & 0x7FFFFFFF
-    with engine.begin() as connection:
-        present = set(inspect(connection).get_table_names())
-        if VERSION.name in present and connection.execute(select(VERSION.c.version)).scalar() == version:
-            return
-        ours = [table for table in Base.metadata.sorted_tables if table.name in present]
-        if ours:
-            log.warning("the database is of another version of the sandbox: its tables are emptied")
-        for table in reversed(ours):
-            connection.execute(DropTable(table))
-        Base.metadata.create_all(connection)
-        VERSION.create(connection, checkfirst=True)
-        connection.execute(VERSION.delete())
-        connection.execute(VERSION.insert().values(version=version))
-
-
 def _ordered(model: type[Base], order: Any) -> tuple[Any, ...]:
     if order is not None:
         return order if isinstance(order, tuple) else (order,)
     return tuple(column for column in model.__table__.primary_key.columns)  # type: ignore[attr-defined]
-
-
-def _engine(url: str) -> Engine:
-    parsed = make_url(url)
-    if parsed.get_backend_name() != "sqlite":
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        return create_engine(parsed, pool_size=POOL_SIZE, pool_pre_ping=True)
-    if parsed.database in (None, "", ":memory:"):
-        parsed = parsed.set(database=str(_temporary_folder() / "sandbox.db"))
-    Path(str(parsed.database)).parent.mkdir(parents=True, exist_ok=True)
-    engine = create_engine(parsed, pool_size=POOL_SIZE)
-    event.listen(engine, "connect", _prepare_sqlite)
-    event.listen(engine, "begin", _begin_sqlite)
-    return engine
-
-
-def _temporary_folder() -> Path:
-    """For a database without a place: in memory where there is such a file system, gone with the process.
-
-    SQLite's own in-memory databases cannot be used by several threads at once.
-    """
-    memory = Path("/dev/shm")  # noqa: S108 - the folder below it is private
-    large = memory.is_dir() and shutil.disk_usage(memory).free > MIN_MEMORY_BYTES  # Docker gives 64 MB
-    folder = Path(tempfile.mkdtemp(prefix="flexprice-sandbox-", dir=memory if large else None))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    return folder
-
-
-def _prepare_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # this module begins transactions itself
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", f"busy_timeout={BUSY_TIMEOUT_S * 1000}"):
-        connection.execute(f"PRAGMA {pragma}")
-
-
-def _begin_sqlite(connection: Connection) -> None:
-    writes = connection.get_execution_options().get("sandbox_write")
-    connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")

@@ -17,7 +17,7 @@ from ...store.database import Session
 from ...store.rows import Customer, Plan, Price
 from ...store.values import decimal_text, optional_time, rfc3339
 from . import catalog
-from .common import NO_END, Body, row_fields, without_empty
+from .common import NO_END, TENANT_ID, Body, row_fields, without_empty
 
 SECONDS_A_DAY = 86_400
 SUBSCRIPTION_NAMES = (
@@ -202,7 +202,8 @@ def payment(session: Session, row: Payment, *, invoice_number: bool = True) -> B
     """A payment; it has no row status and an empty environment."""
     body: Body = {name: getattr(row, name) for name in PAYMENT_TEXTS}
     body |= {name: optional_time(getattr(row, name)) for name in PAYMENT_TIMES}
-    body |= {"amount": decimal_text(row.amount), "attempts": row.attempts, "metadata": row.meta}
+    attempts = [attempt | {"tenant_id": TENANT_ID} for attempt in row.attempts]
+    body |= {"amount": decimal_text(row.amount), "attempts": attempts, "metadata": row.meta}
     if invoice_number:
         paid = session.get(Invoice, row.destination_id)
         body["invoice_number"] = paid.invoice_number if paid else ""
