@@ -76,10 +76,11 @@ class Subscriptions:
         :param db: the one that the checkout has.
         :param Subscription: your model with `SubscriptionMixin`.
         :param Invoice: your model with `InvoiceMixin`.
-        :param url_prefix: of the billing page.
+        :param url_prefix: the address of the billing page, below which its forms are; not empty.
+        :raises ValueError: the checkout is not registered with this db, or the prefix is empty.
         """
-        if app.extensions["checkout"].db is not db:
-            raise ValueError("the checkout was given another db")
+        if getattr(app.extensions.get("checkout"), "db", None) is not db:
+            raise ValueError("call checkout.init_app first, with the same db")
         app.extensions["subscriptions"] = Installation(Subscription, Invoice, self.hooks)
         app.register_blueprint(_blueprint(), url_prefix=url_prefix)
         order_transitioned.connect(changes.hand_over, app)

@@ -23,6 +23,7 @@ from .sync import keep, settle_access, sync
 log = logging.getLogger(__name__)
 
 WRITE_TIMEOUT_S = (5.0, 25.0)
+SYNCS_AFTER_A_CHANGE = 3
 
 
 class Refused(Exception):
@@ -41,7 +42,10 @@ def _attempt(row_id: int, call: Callable[..., Any], *args: Any, **kwargs: Any) -
         refused = error
     except NoAnswer as error:
         log.warning("subscription row %s: no answer to its change: %s", row_id, error)
-    sync(row_id)
+    # A sync that was faster may have read before the change, and undoing sends no event.
+    if not any(sync(row_id) for _ in range(SYNCS_AFTER_A_CHANGE)):
+        orders.check_now(get_subscription(row_id))
+        commit()
     return refused
 
 
@@ -175,7 +179,10 @@ def hand_over(_app: object, order: OrderMixin, to_state: State, **_: object) -> 
         for other in others:  # an order that ended was paid late, after another one had begun
             note(other, f"The customer has paid for another plan as well (order {order.ref}): both run")
         return
-    change(old, {"replaced_by": order.ref, "slot": None})
+    # Its slot is handed over, or kept from other orders: access to another plan than the new one is revoked.
+    same_plan = old.slot == orders.slot_of(order.customer_key, order.plan_id)
+    kept = None if same_plan else f"{order.customer_key} replaced {old.ref}"
+    change(old, {"replaced_by": order.ref, "slot": kept})
     change(order, {"slot": orders.slot_of(order.customer_key, order.plan_id)})
     if row := find_subscription(order_ref=old.ref):
         now = db_now()

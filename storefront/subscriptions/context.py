@@ -39,6 +39,11 @@ class Installation:
     usage: dict[str, tuple[float, Any]] = field(default_factory=dict)  # by customer, for a minute
 
 
+def is_installed() -> bool:
+    """Whether the current app has called `init_app`: the checkout may serve an app that has not."""
+    return "subscriptions" in current_app.extensions
+
+
 def subscriptions() -> Installation:
     return cast(Installation, current_app.extensions["subscriptions"])
 

@@ -21,6 +21,7 @@ from .context import (
     get_invoice,
     get_subscription,
     invoices_of,
+    is_installed,
     note,
     shop_now,
     subscriptions,
@@ -41,6 +42,8 @@ def run_once(limit: int = 100) -> int:
 
     :returns: how many rows were taken up.
     """
+    if not is_installed():
+        return 0
     installed = subscriptions()
     if time.monotonic() >= installed.look_through_at_s:
         starts.repeat_lost(limit)
@@ -124,7 +127,7 @@ def _retry_later(model: Any, row_id: int, until: datetime, error: Exception) -> 
 def on_event(event: WebhookEventMixin) -> None:
     """An event only says when to look: what it tells may be late, repeated, or from a later state."""
     group = event.event_type.partition(".")[0]
-    if group not in ("subscription", "invoice", "payment"):
+    if group not in ("subscription", "invoice", "payment") or not is_installed():
         return
     model, subscription_id = subscriptions().Subscription, event.object_id
     if group != "subscription":

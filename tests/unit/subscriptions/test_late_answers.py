@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from sqlalchemy import update
 
+from storefront.billing import Subscription
 from storefront.extensions import checkout, db
 from storefront.flexprice import Payment
 from storefront.models import Order
@@ -146,3 +147,25 @@ def test_the_qa_page_shows_the_later_months(story: Story) -> None:
     assert f"Later invoice {bill.number}" in page
     assert "link open, attempt 1" in page
     assert "suspended 20" in page
+
+
+def test_a_sync_in_between_does_not_hide_what_was_undone(story: Story, replaced: Callable[..., None]) -> None:
+    """The worker reads the subscription before the undo, and writes while the customer's request reads."""
+    path = f"/billing/subscriptions/{story.bought().subscription_id}"
+    assert story.press(f"{path}/cancel").status_code == 303
+    planned = story.subscriptions()[0]
+    reads: list[Any] = []
+
+    def written_in_between(told: Any) -> Any:
+        reads.append(told)
+        if len(reads) == 1:
+            with story.wire.other_process(), story.shop.app_context():
+                row = db.session.get(Subscription, planned.id)
+                row.version, row.cancel_at = row.version + 1, planned.cancel_at
+                db.session.commit()
+        return told
+
+    replaced("get_subscription", written_in_between)
+    assert story.press(f"{path}/undo", what="cancel").status_code == 303
+    assert len(reads) == 2
+    assert "Cancel plan" in story.see()

@@ -187,6 +187,13 @@ def test_changed_at_the_renewal(story: Story) -> None:
     assert story.has_access("Team")
     assert not story.has_access("Starter")
     assert story.emails("plan_changed") == 1
+    back = terms | {"plan": stable_id("plan", "starter"), "when": "today"}
+    assert story.press(f"{path}/change", **back).status_code == 303
+    story.on_payment_page(story.sessions()[-1], "pay")
+    story.settle()
+    assert story.subscriptions()[0].access == "ended"
+    assert story.has_access("Starter")
+    assert not story.has_access("Team")
 
 
 def test_a_payment_that_failed_and_is_claimed_is_for_a_person(story: Story) -> None:
