@@ -187,7 +187,7 @@ def _layout_problems() -> list[str]:
     layout = current_app.config.get("CHECKOUT_LAYOUT") or "base.html"
     shown = {"title": "", "message": "checkout-check", "next_url": "/", "next_label": ""}
     try:
-        with current_app.test_request_context(url_for_check()):
+        with current_app.test_request_context(url_for_check("checkout.plans")):
             html = render_template("checkout/message.html", checkout_layout=layout, **shown)
     except Exception as error:
         return [f"The page cannot be rendered in {layout}: {type(error).__name__}: {error}"]
@@ -196,9 +196,9 @@ def _layout_problems() -> list[str]:
     return [] if "checkout-check" in html else [f"{layout} has no block named content"]
 
 
-def url_for_check() -> str:
+def url_for_check(page: str) -> str:
     with current_app.test_request_context():
-        return url_for("checkout.plans")
+        return url_for(page)
 
 
 def _flexprice_problems() -> list[str]:
@@ -223,12 +223,16 @@ def _warnings() -> list[str]:
 
 def _policy_warnings() -> list[str]:
     """A Content-Security-Policy of the app's own must let forms lead to the payment hosts."""
-    response: Any = current_app.test_client().get(url_for_check())
+    return [
+        f"{page}: form-action in its Content-Security-Policy lacks the payment hosts; Chromium drops them"
+        for page in ("checkout.plans", "subscriptions.billing")
+        if page in current_app.view_functions and "rzp.io" not in _form_action(page)
+    ]
+
+
+def _form_action(page: str) -> str:
+    """What the page's policy says of forms; one that says nothing allows Razorpay."""
+    response: Any = current_app.test_client().get(url_for_check(page))
     policy = response.headers.get("Content-Security-Policy", "")
     directives = dict(part.strip().partition(" ")[::2] for part in policy.split(";"))
-    form_action = directives.get("form-action")
-    if form_action is not None and "rzp.io" not in form_action:
-        return [
-            "The Content-Security-Policy lacks the payment hosts in form-action: Chromium drops the redirect"
-        ]
-    return []
+    return str(directives.get("form-action", "rzp.io"))
