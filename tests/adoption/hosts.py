@@ -1,16 +1,20 @@
-"""The apps in apps/: a copy of one, adopted by the steps of docs/copying.md, and served with a worker."""
+"""The apps in apps/: a copy of one, adopted by the steps of the two guides, and served with a worker."""
 
 import json
 import re
 import shutil
+import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import requests
+from sqlalchemy import create_engine, text
 
+from tests.adoption import months
 from tests.adoption.processes import (
     KEY,
     ROOT,
@@ -36,7 +40,9 @@ class Host:
 
     name: str
     app: str  # for `flask --app`
-    steps: tuple[Step, ...]
+    steps: tuple[Step, ...]  # of docs/copying.md
+    months: tuple[Step, ...]  # of docs/second-month.md
+    billing: str  # address of the billing page
     sign_up: str  # address of its form
     form: dict[str, str]
     migrated: bool
@@ -48,6 +54,8 @@ HOSTS = {
         "club",
         "wsgi",
         CLUB,
+        months.CLUB,
+        "/billing",
         "/join",
         {"name": "Asha Rao", "mail": "asha@example.com", "password": "a long password"},
         True,
@@ -57,10 +65,12 @@ HOSTS = {
         "board",
         "app",
         BOARD,
+        months.BOARD,
+        "/my/plan",
         "/register",
         {"name": "asha", "email": "asha@example.com", "password": "a long password"},
         False,
-        "<nav>layout",
+        "<title>Board",
     ),
 }
 
@@ -68,13 +78,24 @@ HOSTS = {
 class Place:
     """A folder with a copy of a host app."""
 
-    def __init__(self, host: Host, folder: Path, python: str = sys.executable, **env: str) -> None:
-        self.host, self.folder, self.python = host, folder, python
-        shutil.copytree(HERE / "apps" / host.name, folder, ignore=shutil.ignore_patterns("__pycache__"))
-        self.env = environment(REFERENCE=str(ROOT), SECRET_KEY="s" * 40) | env
-        self.env["PATH"] = f"{Path(python).parent}:{self.env['PATH']}"
-        if host.migrated:
+    def __init__(self, host: Host, folder: Path, source: Path | None = None) -> None:
+        """:param source: the folder of another `Place`, with what was done there."""
+        self.host, self.folder, self.python = host, folder, sys.executable
+        ignored = shutil.ignore_patterns("__pycache__") if source is None else None
+        shutil.copytree(source or HERE / "apps" / host.name, folder, ignore=ignored)
+        self.env = environment(REFERENCE=str(ROOT), SECRET_KEY="s" * 40)
+        if host.migrated and source is None:
             self.flask("db", "upgrade")
+
+    def copy(self, folder: Path, **env: str) -> "Place":
+        """The app as it is now, with its database, for a test that changes it."""
+        other = Place(self.host, folder, self.folder)
+        other.env |= env
+        return other
+
+    def use_python(self, python: str) -> None:
+        self.python = python
+        self.env["PATH"] = f"{Path(python).parent}:{self.env['PATH']}"
 
     def flask(self, *arguments: str, ok: bool = True) -> str:
         return self.run(self.python, "-m", "flask", "--app", self.host.app, *arguments, ok=ok)
@@ -82,8 +103,8 @@ class Place:
     def run(self, *command: str, ok: bool = True) -> str:
         return run(list(command), self.folder, self.env, ok)
 
-    def adopt(self) -> None:
-        for step in self.host.steps:
+    def follow(self, steps: tuple[Step, ...]) -> None:
+        for step in steps:
             for action in step.actions:
                 self.act(action)
 
@@ -97,34 +118,67 @@ class Place:
             assert path.read_text().count(action.old) == 1, action
             path.write_text(path.read_text().replace(action.old, action.new))
 
-    def probe(self) -> dict[str, Any]:
-        """What its own pages answer: see probe.py."""
+    def probe(self, *more: str, **env: str) -> tuple[dict[str, Any], dict[str, Any]]:
+        """What its own pages answer, and the pages `more`: see probe.py."""
         app = f"{self.host.app}:app"
         done = subprocess.run(
-            [self.python, str(HERE / "probe.py"), app],
+            [self.python, str(HERE / "probe.py"), app, *more],
             cwd=self.folder,
-            env=self.env,
+            env=self.env | env,
             capture_output=True,
             text=True,
             timeout=120,
             check=True,
         )
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
+        found = json.loads(done.stdout)
+        return found["own"], found["more"]
 
     def own_tests(self) -> str:
         return self.run(*[self.python, *PYTEST[1:]], "-p", "no:cacheprovider", "tests")
 
 
-class Shop:
-    """An adopted app that serves, with its worker and a sandbox; the caller stops it."""
+class Stages:
+    """Each host app at three stages: as it was, with the checkout, with the second month. Made once."""
 
-    def __init__(self, place: Place) -> None:
-        self.place, home = place, place.folder.parent
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.made: dict[str, Place] = {}
+
+    def original(self, name: str) -> Place:
+        return self._made(f"{name}-original", lambda folder: Place(HOSTS[name], folder))
+
+    def selling(self, name: str) -> Place:
+        """After docs/copying.md."""
+        return self._made(
+            f"{name}-selling", lambda folder: self._after(self.original(name), folder, HOSTS[name].steps)
+        )
+
+    def adopted(self, name: str) -> Place:
+        """After docs/second-month.md too."""
+        return self._made(
+            f"{name}-adopted", lambda folder: self._after(self.selling(name), folder, HOSTS[name].months)
+        )
+
+    def _made(self, key: str, make: Callable[[Path], Place]) -> Place:
+        if key not in self.made:
+            self.made[key] = make(self.home / key)
+        return self.made[key]
+
+    def _after(self, before: Place, folder: Path, steps: tuple[Step, ...]) -> Place:
+        place = before.copy(folder)
+        place.follow(steps)
+        return place
+
+
+class Shop:
+    """An adopted app that serves with a worker, against a sandbox that is emptied; the caller stops it."""
+
+    def __init__(self, place: Place, sandbox: Sandbox) -> None:
+        self.place, self.sandbox, home = place, sandbox, place.folder.parent
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         self.relay = Relay(f"{self.url}/billing/webhooks/flexprice")
-        self.sandbox = Sandbox(home, self.relay.url)
+        sandbox.start_again(self.relay.url)
         self.api = LossyApi(self.sandbox.url)
         place.env |= {
             "FLEXPRICE_API_URL": f"{self.api.url}/v1",
@@ -133,6 +187,7 @@ class Shop:
             "CHECKOUT_BASE_URL": self.url,
             "CHECKOUT_ALLOWED_HOSTS": f"localhost:{port}",
             "CHECKOUT_PAYMENT_HOSTS": self.sandbox.host,
+            "CLOCK_FILE": str(self.sandbox.clock_file),
         }
         flask = [place.python, "-m", "flask", "--app", place.host.app]
         self.web = Process([*flask, "run", "--port", str(port)], place.folder, place.env, home / "web.log")
@@ -140,8 +195,33 @@ class Shop:
         self.web.wait_for(self.url)
 
     def stop(self) -> None:
-        for part in (self.web, self.worker, self.api, self.relay, self.sandbox.process):
+        for part in (self.web, self.worker, self.api, self.relay):
             part.stop()
+
+    def rows(self, query: str) -> list[tuple[Any, ...]]:
+        """What a query finds in the database that holds the orders."""
+        if self.place.host.name == "board":
+            with sqlite3.connect(self.place.folder / "orders.db") as db:
+                return db.execute(query).fetchall()
+        engine = create_engine(self.place.env["DATABASE_URL"])
+        try:
+            with engine.connect() as connection:
+                return [tuple(row) for row in connection.execute(text(query))]
+        finally:
+            engine.dispose()
+
+    def user_id(self, name: str) -> int:
+        """Of the board, whose users are in another database."""
+        with sqlite3.connect(self.place.folder / "board.db") as db:
+            return int(db.execute("SELECT id FROM user WHERE name = ?", (name,)).fetchone()[0])
+
+    def usable_plans(self, name: str) -> list[str]:
+        """What this customer may use now, by the rows of the app."""
+        if self.place.host.name == "board":
+            found = f"SELECT plan FROM access WHERE user_id = {self.user_id(name)} AND suspended_at IS NULL"
+        else:
+            found = f"SELECT plan FROM members WHERE full_name = '{name}' AND plan_suspended_at IS NULL"
+        return [plan for (plan,) in self.rows(found) if plan]
 
     def logs(self) -> str:
         """What both processes wrote, without the access log."""

@@ -1,4 +1,4 @@
-"""Prints what an app answers on its own pages, as JSON: `python probe.py wsgi:app`.
+"""Prints what an app answers on its own pages, and on others, as JSON: `python probe.py wsgi:app /plans`.
 
 Runs in the app's folder, before and after the adoption; the two outputs must be equal. Left out: `Date`,
 tokens and the session cookie's value, which differ at each run.
@@ -41,8 +41,9 @@ def main() -> None:
     module, _, name = sys.argv[1].partition(":")
     app = getattr(importlib.import_module(module), name)
     app.config["PROPAGATE_EXCEPTIONS"] = False
-    found = {f"{base_url}{path}": asked(app, base_url, path) for base_url in HOSTS for path in PATHS}
-    print(json.dumps(found, indent=1))
+    own = {f"{base_url}{path}": asked(app, base_url, path) for base_url in HOSTS for path in PATHS}
+    more = {path: asked(app, HOSTS[0], path) for path in sys.argv[2:]}
+    print(json.dumps({"own": own, "more": more}))
 
 
 if __name__ == "__main__":

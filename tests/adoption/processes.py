@@ -197,19 +197,21 @@ class LossyApi(Server):
 
 
 class Sandbox:
-    """`python -m storefront.sandbox` on a free port, with its webhooks sent to `webhook_url`."""
+    """`python -m storefront.sandbox` on a free port; `clock_file` gets the seconds by which it is ahead."""
 
-    def __init__(self, home: Path, webhook_url: str) -> None:
+    def __init__(self, home: Path) -> None:
         port = free_port()
+        self.clock_file = home / "clock"
         self.host = f"127.0.0.1:{port}"
         self.url = f"http://{self.host}"
         env = environment(
             SANDBOX_PORT=str(port),
             SANDBOX_URL=self.url,
             SANDBOX_DATABASE_URL=f"sqlite:///{home}/sandbox.db",
-            SANDBOX_WEBHOOK_URL=webhook_url,
+            SANDBOX_WEBHOOK_URL="",
             FLEXPRICE_API_KEY=KEY,
             FLEXPRICE_WEBHOOK_SECRET=SECRET,
+            CLOCK_FILE=str(self.clock_file),
         )
         self.process = Process([sys.executable, "-m", "storefront.sandbox"], ROOT, env, home / "sandbox.log")
         self.process.wait_for(f"{self.url}/")
@@ -219,6 +221,18 @@ class Sandbox:
 
     def __exit__(self, *_: object) -> None:
         self.process.stop()
+
+    def control(self, path: str, method: str = "POST", **body: Any) -> Any:
+        """A call of the control API, which must succeed."""
+        url, headers = f"{self.url}/_sandbox/{path}", {"x-api-key": KEY}
+        answer = requests.request(method, url, json=body, headers=headers, timeout=60)
+        assert answer.ok, answer.text
+        return answer.json()
+
+    def start_again(self, webhook_url: str) -> None:
+        """Empty the store and its clock, and send its webhooks elsewhere."""
+        self.control("reset")
+        self.control("store", "PUT", webhook_url=webhook_url, webhook_secret=SECRET)
 
     def plan(self, name: str) -> str:
         """The id of the plan with this name."""

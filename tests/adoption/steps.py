@@ -66,13 +66,16 @@ def set_member(order):
 
 @checkout.on_fulfill
 def open_plan(order):
-    db.session.get(Member, order.member_id).plan = order.plan_name
+    member = db.session.get(Member, order.member_id)
+    member.plan, member.plan_order = order.plan_name, order.ref
     db.session.add(Document(member_id=order.member_id, name="welcome.txt", size=0))
 
 
 @checkout.on_revoke
 def close_plan(order):
-    db.session.get(Member, order.member_id).plan = None
+    member = db.session.get(Member, order.member_id)
+    if member.plan_order == order.ref:
+        member.plan = member.plan_order = None
 '''
 
 CLUB = (
@@ -83,7 +86,17 @@ CLUB = (
             'cp -r "$REFERENCE/storefront/flexprice" "$REFERENCE/storefront/checkout" club/payments/',
         ),
     ),
-    Step("2. Add two models and four hooks", (NewFile("club/shop.py", CLUB_SHOP),)),
+    Step(
+        "2. Add two models and four hooks",
+        (
+            Edit(
+                "club/models.py",
+                "    joined_at:",
+                "    plan_order: Mapped[str | None] = mapped_column(String(32))\n    joined_at:",
+            ),
+            NewFile("club/shop.py", CLUB_SHOP),
+        ),
+    ),
     Step(
         "3. Register it",
         (
@@ -159,6 +172,7 @@ class Access(Model):
     __tablename__ = "access"
 
     id: Mapped[int] = mapped_column(primary_key=True)
+    order_ref: Mapped[str]
     user_id: Mapped[int]
     plan: Mapped[str]
 
@@ -177,12 +191,12 @@ def set_user(order):
 
 @checkout.on_fulfill
 def grant_access(order):
-    db.session.add(Access(user_id=order.user_id, plan=order.plan_name))
+    db.session.add(Access(order_ref=order.ref, user_id=order.user_id, plan=order.plan_name))
 
 
 @checkout.on_revoke
 def revoke_access(order):
-    db.session.query(Access).filter_by(user_id=order.user_id, plan=order.plan_name).delete()
+    db.session.query(Access).filter_by(order_ref=order.ref).delete()
 '''
 
 BOARD = (

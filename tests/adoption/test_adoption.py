@@ -1,23 +1,25 @@
-"""Two apps take the checkout in by docs/copying.md: their own pages stay as they were, and they sell."""
+"""Two apps take the checkout in by docs/copying.md, and the second month by docs/second-month.md.
+
+Their own pages stay as they were, they sell, and their customers live through later months.
+"""
 
 import json
 import os
 import re
-import sqlite3
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from urllib.parse import urlencode
 
 import pytest
 from flask import Flask
 from flask_sqlalchemy import SQLAlchemy
-from sqlalchemy import create_engine, text
 from sqlalchemy.orm import DeclarativeBase
 
 from storefront.checkout import Checkout, OrderMixin, WebhookEventMixin
+from storefront.subscriptions import InvoiceMixin, SubscriptionMixin, Subscriptions
 from tests.adoption.changes import changes
-from tests.adoption.hosts import HOSTS, Browser, Place, Shop
+from tests.adoption.hosts import HOSTS, Browser, Shop, Stages
 from tests.adoption.processes import (
     KEY,
     ROOT,
@@ -34,66 +36,66 @@ MAX_CHANGES = 12
 CSRF = ("before", "after", "off")
 PLACES = [pytest.param("club", {"CLUB_CSRF": mode}, id=f"club-csrf-{mode}") for mode in CSRF]
 PLACES.append(pytest.param("board", {}, id="board"))
+DOWN = {"FLEXPRICE_API_URL": "http://127.0.0.1:9/v1", "FLEXPRICE_API_KEY": "sk_of_a_test"}
+
+
+@pytest.fixture(scope="module")
+def stages(tmp_path_factory: pytest.TempPathFactory) -> Stages:
+    return Stages(tmp_path_factory.mktemp("stages"))
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
+        yield sandbox
 
 
 # -- what it leaves as it was --------------------------------------------------------------------------
 
 
 def test_the_steps_are_those_of_the_guide() -> None:
-    headings = re.findall(r"^## (.+)$", (ROOT / "docs/copying.md").read_text(), re.MULTILINE)
     for host in HOSTS.values():
-        assert [step.heading for step in host.steps] == headings
+        assert [step.heading for step in host.steps] == headings("copying.md")
+        assert [step.heading for step in host.months] == headings("second-month.md")
+
+
+def headings(guide: str) -> list[str]:
+    """Of the steps, which are numbered."""
+    return re.findall(r"^## (\d.+)$", (ROOT / "docs" / guide).read_text(), re.MULTILINE)
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_own_tests_pass_before_and_after(name: str, tmp_path: Path) -> None:
-    place = Place(HOSTS[name], tmp_path / "app")
-    assert "passed" in place.own_tests()
-    place.adopt()
-    assert "passed" in place.own_tests()
+def test_own_tests_pass_before_and_after(name: str, stages: Stages) -> None:
+    assert "passed" in stages.original(name).own_tests()
+    assert "passed" in stages.adopted(name).own_tests()
 
 
 @pytest.mark.parametrize(("name", "env"), PLACES)
-def test_own_pages_answer_as_before(name: str, env: dict[str, str], tmp_path: Path) -> None:
-    place = Place(HOSTS[name], tmp_path / "app", **env)
-    before = place.probe()
-    place.adopt()
-    assert place.probe() == before
+def test_own_pages_answer_as_before(name: str, env: dict[str, str], stages: Stages) -> None:
+    """Without keys, and with a Flexprice that is down; the pages of the checkout say so."""
+    before, _ = stages.original(name).probe(**env)
+    adopted, billing = stages.adopted(name), HOSTS[name].billing
+    without_keys, more = adopted.probe("/billing/plans", billing, **env)
+    assert without_keys == before
+    assert more["/billing/plans"]["status"] == 503
+    assert "not set up" in more["/billing/plans"]["body"]
+    assert more[billing]["status"] == 302  # to sign in
+    while_down, more = adopted.probe("/billing/plans", **env, **DOWN)
+    assert while_down == before
+    assert "not available at the moment" in more["/billing/plans"]["body"]
 
 
 @pytest.mark.parametrize("name", HOSTS)
-def test_an_app_without_keys_says_that_payments_are_not_set_up(name: str, tmp_path: Path) -> None:
-    place = Place(HOSTS[name], tmp_path / "app")
-    place.adopt()
-    script = (
-        f"from {place.host.app} import app; answer = app.test_client().get('/billing/plans'); "
-        "print(answer.status_code, answer.text)"
-    )
-    shown = place.run(place.python, "-c", script)
-    assert "503" in shown
-    assert "not set up" in shown
-    assert "FLEXPRICE_API_KEY is not set" in place.flask("checkout", "check", ok=False)
+def test_check_says_which_keys_are_missing(name: str, stages: Stages) -> None:
+    assert "FLEXPRICE_API_KEY is not set" in stages.adopted(name).flask("checkout", "check", ok=False)
 
 
-@pytest.mark.parametrize("name", HOSTS)
-def test_own_pages_stand_when_flexprice_is_down(name: str, tmp_path: Path) -> None:
-    place = Place(HOSTS[name], tmp_path / "app")
-    before = place.probe()
-    place.adopt()
-    place.env |= {"FLEXPRICE_API_URL": "http://127.0.0.1:9/v1", "FLEXPRICE_API_KEY": "sk_of_a_test"}
-    assert place.probe() == before
-    script = f"from {place.host.app} import app; print(app.test_client().get('/billing/plans').text)"
-    assert "not available at the moment" in place.run(place.python, "-c", script)
-
-
-def test_the_tables_are_one_revision_of_the_app(tmp_path: Path) -> None:
-    place = Place(HOSTS["club"], tmp_path / "app")
-    revisions = place.folder / "migrations" / "versions"
-    before, current = set(revisions.glob("*.py")), place.flask("db", "current")
-    place.adopt()
-    assert len(set(revisions.glob("*.py")) - before) == 1
-    assert place.flask("db", "current") != current
-    assert "No new upgrade operations detected" in place.flask("db", "check")
+def test_each_guide_adds_one_revision(stages: Stages) -> None:
+    counts = []
+    for place in (stages.original("club"), stages.selling("club"), stages.adopted("club")):
+        counts.append(len(list((place.folder / "migrations" / "versions").glob("*.py"))))
+    assert counts == [counts[0], counts[0] + 1, counts[0] + 2]
+    assert "No new upgrade operations detected" in stages.adopted("club").flask("db", "check")
 
 
 def test_an_empty_app_is_changed_in_few_places() -> None:
@@ -110,8 +112,22 @@ def test_an_empty_app_is_changed_in_few_places() -> None:
     class WebhookEvent(WebhookEventMixin, db.Model):  # type: ignore[name-defined,misc]
         pass
 
-    found = changes(app, lambda: Checkout().init_app(app, db, Order, WebhookEvent))
+    class Subscription(SubscriptionMixin, db.Model):  # type: ignore[name-defined,misc]
+        pass
+
+    class Invoice(InvoiceMixin, db.Model):  # type: ignore[name-defined,misc]
+        pass
+
+    checkout = Checkout()
+    found = changes(app, lambda: checkout.init_app(app, db, Order, WebhookEvent))
     assert len(found) <= MAX_CHANGES, found
+    later = changes(app, lambda: Subscriptions(checkout).init_app(app, db, Subscription, Invoice))
+    assert len(later) <= MAX_CHANGES, later
+
+
+def test_second_month_comes_after_the_checkout() -> None:
+    with pytest.raises(ValueError, match=r"call checkout.init_app first"):
+        Subscriptions(Checkout()).init_app(Flask("empty"), object(), object, object)
 
 
 # -- what it does --------------------------------------------------------------------------------------
@@ -126,15 +142,22 @@ def test_an_empty_app_is_changed_in_few_places() -> None:
         pytest.param(("board", "", "sqlite"), id="board-sqlite"),
     ],
 )
-def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Shop]:
+def shop(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    stages: Stages,
+    sandbox: Sandbox,
+) -> Iterator[Shop]:
     name, csrf, engine = request.param
     folder = tmp_path_factory.mktemp("shop") / "app"
-    url = f"sqlite:///{folder}/club.db"
+    place = stages.adopted(name).copy(
+        folder, CLUB_CSRF=csrf, DATABASE_URL=f"sqlite:///{folder}/instance/club.db"
+    )
     if engine == "postgres":
-        url = request.getfixturevalue("postgres").database("template0")
-    place = Place(HOSTS[name], folder, CLUB_CSRF=csrf, DATABASE_URL=url)
-    place.adopt()
-    shop = Shop(place)
+        place.env["DATABASE_URL"] = request.getfixturevalue("postgres").database("template0")
+        place.flask("db", "upgrade")
+        assert "No new upgrade operations detected" in place.flask("db", "check")
+    shop = Shop(place, sandbox)
     yield shop
     shop.stop()
 
@@ -144,28 +167,13 @@ def customer(shop: Shop, name: str, url: str = "") -> Browser:
     return Browser(shop, url, name=name, mail=mail, email=mail)
 
 
-def rows(shop: Shop, query: str) -> list[tuple[Any, ...]]:
-    """What a query finds in the database that holds the orders."""
-    if shop.place.host.name == "board":
-        with sqlite3.connect(shop.place.folder / "orders.db") as db:
-            return db.execute(query).fetchall()
-    engine = create_engine(shop.place.env["DATABASE_URL"])
-    try:
-        with engine.connect() as connection:
-            return [tuple(row) for row in connection.execute(text(query))]
-    finally:
-        engine.dispose()
-
-
 def granted(shop: Shop, browser: Browser) -> int:
     """How often this customer was given something: counted by the rows that `on_fulfill` wrote."""
     name = browser.form["name"]
     if shop.place.host.name == "board":
-        with sqlite3.connect(shop.place.folder / "board.db") as db:
-            (user_id,) = db.execute("SELECT id FROM user WHERE name = ?", (name,)).fetchone()
-        return int(rows(shop, f"SELECT count(*) FROM access WHERE user_id = {user_id}")[0][0])
+        return int(shop.rows(f"SELECT count(*) FROM access WHERE user_id = {shop.user_id(name)}")[0][0])
     query = "SELECT count(*) FROM documents d JOIN members m ON m.id = d.member_id WHERE m.full_name"
-    return int(rows(shop, f"{query} = '{name}'")[0][0])
+    return int(shop.rows(f"{query} = '{name}'")[0][0])
 
 
 def test_check_finds_nothing_wrong(shop: Shop) -> None:
@@ -195,7 +203,7 @@ def test_sale_fulfills_once(shop: Shop) -> None:
 def test_strangers_do_not_see_an_order(shop: Shop) -> None:
     browser = customer(shop, "owner")
     browser.buy()
-    (ref,) = rows(shop, "SELECT ref FROM checkout_orders ORDER BY id DESC LIMIT 1")[0]
+    (ref,) = shop.rows("SELECT ref FROM checkout_orders ORDER BY id DESC LIMIT 1")[0]
     assert browser.get(f"/billing/orders/{ref}/failure").status_code == 200
     assert customer(shop, "stranger").get(f"/billing/orders/{ref}/failure").status_code == 404
 
@@ -237,7 +245,7 @@ def test_ten_copies_of_a_webhook_fulfill_once(shop: Shop) -> None:
     browser.wait_for(order_page, "You are all set")
     assert granted(shop, browser) == 1
     message_id = next(v for k, v in completed.headers.items() if k.lower() in ("svix-id", "webhook-id"))
-    assert rows(shop, f"SELECT count(*) FROM checkout_webhook_events WHERE id = '{message_id}'") == [(1,)]
+    assert shop.rows(f"SELECT count(*) FROM checkout_webhook_events WHERE id = '{message_id}'") == [(1,)]
 
 
 def test_reconcile_finds_what_no_webhook_reported(shop: Shop) -> None:
@@ -261,7 +269,7 @@ def test_reconcile_finds_what_no_webhook_reported(shop: Shop) -> None:
 def test_cancelled_order_frees_the_plan(shop: Shop) -> None:
     browser = customer(shop, "cancel")
     first = browser.buy()
-    (ref,) = rows(shop, "SELECT ref FROM checkout_orders ORDER BY id DESC LIMIT 1")[0]
+    (ref,) = shop.rows("SELECT ref FROM checkout_orders ORDER BY id DESC LIMIT 1")[0]
     page = f"/billing/orders/{ref}/failure"
     assert browser.post(f"/billing/orders/{ref}/cancel", {}, of=page).status_code == 303
     browser.wait_for(page, "Order cancelled")
@@ -282,6 +290,127 @@ def test_form_of_another_site_is_refused(shop: Shop) -> None:
     headers = {"Origin": browser.url, "Sec-Fetch-Site": "cross-site"}
     sent = browser.http.post(f"{shop.url}/billing/checkout", data=form, headers=headers, timeout=30)
     assert sent.status_code in (400, 403)
+
+
+# -- the second month ----------------------------------------------------------------------------------
+
+
+class Subscriber(Browser):
+    """A customer who has bought, and lives through the months. The clock is that of the sandbox."""
+
+    def __init__(self, shop: Shop) -> None:
+        super().__init__(shop, name="months", mail="months@example.com", email="months@example.com")
+        self.billing = shop.place.host.billing
+        self.wait_for(shop.sandbox.pay(self.buy()), "You are all set")
+        self.subscription = self.newest_subscription()
+
+    def newest_subscription(self) -> str:
+        newest = "SELECT subscription_id FROM checkout_subscriptions ORDER BY id DESC LIMIT 1"
+        return str(self.shop.rows(newest)[0][0])
+
+    def wait_until(self, target: str) -> None:
+        self.shop.sandbox.control("clock", until=target, id=self.subscription)
+
+    def pass_time(self, step: str) -> None:
+        self.shop.sandbox.control("clock", advance=step)
+
+    def wait_for_access(self, *plans: str) -> None:
+        what = f"access to {plans}"
+        try:
+            eventually(lambda: self.shop.usable_plans(self.form["name"]) == list(plans), what, 30)
+        except AssertionError as late:
+            raise AssertionError(f"{late}\n{self.get(self.billing).text}\n{self.shop.logs()}") from late
+
+    def pay_invoice(self) -> None:
+        invoice = self.open_invoice()
+        sent = self.post(f"{self.billing}/invoices/{invoice}/pay", {}, of=self.billing)
+        assert sent.headers["Location"].startswith(self.shop.sandbox.url)
+        assert self.get(self.shop.sandbox.pay(sent.headers["Location"])).status_code == 200
+        eventually(lambda: f"{invoice}/pay" not in self.get(self.billing).text, "the invoice is paid", 30)
+
+    def open_invoice(self) -> str:
+        found = re.search(r"/invoices/(\w+)/pay", self.wait_for(self.billing, "/pay"))
+        assert found
+        return found[1]
+
+    def change(self, plan: str, when: str) -> str:
+        form = {"plan": self.shop.sandbox.plan(plan), "currency": "inr", "billing_period": "MONTHLY"}
+        path = f"{self.billing}/subscriptions/{self.subscription}/change"
+        sent = self.post(path, form | {"when": when}, of=f"{path}?{urlencode(form)}")
+        assert sent.status_code == 303, sent.text
+        return sent.headers["Location"]
+
+    def cancel(self) -> None:
+        path = f"{self.billing}/subscriptions/{self.subscription}/cancel"
+        sent = self.post(path, {}, of=path)
+        assert sent.status_code == 303, f"{sent.text}\n{self.shop.logs()}"
+        assert "then it ends" in self.get(self.billing).text
+
+
+@pytest.fixture(scope="module")
+def subscriber(shop: Shop) -> Subscriber:
+    return Subscriber(shop)
+
+
+def test_renewal_is_shown_and_paid(subscriber: Subscriber) -> None:
+    subscriber.wait_for_access("Starter")
+    page = subscriber.get(subscriber.billing).text
+    assert subscriber.shop.place.host.layout in page
+    assert "Nothing is charged automatically" in page
+    subscriber.wait_until("invoice_finalized")
+    subscriber.pay_invoice()
+    subscriber.wait_for_access("Starter")
+
+
+def test_unpaid_plan_is_suspended_until_paid(subscriber: Subscriber) -> None:
+    subscriber.wait_until("invoice_finalized")
+    subscriber.pass_time("25h")
+    subscriber.wait_for(subscriber.billing, "overdue")
+    subscriber.wait_for_access("Starter")
+    subscriber.pass_time("6d")
+    subscriber.wait_for_access()
+    assert "Paused" in subscriber.get(subscriber.billing).text
+    stranger, invoice = customer(subscriber.shop, "curious"), subscriber.open_invoice()
+    pay = f"{subscriber.billing}/invoices/{invoice}/pay"
+    assert stranger.post(pay, {}, of=stranger.url).status_code == 404
+    subscriber.pay_invoice()
+    subscriber.wait_for_access("Starter")
+
+
+def test_planned_end_is_undone(subscriber: Subscriber) -> None:
+    subscriber.cancel()
+    subscriber.wait_for_access("Starter")
+    undo = f"{subscriber.billing}/subscriptions/{subscriber.subscription}/undo"
+    assert subscriber.post(undo, {"what": "cancel"}, of=subscriber.billing).status_code == 303
+    assert "Cancel plan" in subscriber.get(subscriber.billing).text
+
+
+def test_plan_changes_at_the_renewal_and_today(subscriber: Subscriber) -> None:
+    shop, old = subscriber.shop, subscriber.subscription
+    subscriber.change("Team", "renewal")
+    subscriber.wait_for_access("Starter")
+    subscriber.wait_until("period_end")
+    subscriber.wait_for_access("Team")
+    subscriber.wait_for(shop.sandbox.pay(subscriber.change("Business", "today")), "You are all set")
+    ended = f"SELECT access FROM checkout_subscriptions WHERE subscription_id = '{old}'"
+    eventually(lambda: shop.rows(ended) == [("ended",)], "the replaced plan has ended", 30)
+    subscriber.wait_for_access("Business")
+    subscriber.subscription = subscriber.newest_subscription()
+
+
+def test_cancelled_plan_ends_with_its_period(subscriber: Subscriber) -> None:
+    subscriber.cancel()
+    subscriber.wait_for_access("Business")
+    subscriber.wait_until("period_end")
+    subscriber.wait_for_access()
+    subscriber.wait_for(subscriber.billing, "Your plan has ended")
+
+
+def test_each_email_is_owed_once(subscriber: Subscriber) -> None:
+    owed = [kind for (kind,) in subscriber.shop.rows("SELECT kind FROM email_to_send")]
+    once = ("invoice_overdue", "suspended", "resumed", "cancel_undone", "ended")
+    assert {kind: owed.count(kind) for kind in once} == dict.fromkeys(once, 1)
+    assert owed.count("invoice_ready") == owed.count("invoice_paid") == 2
 
 
 def test_logs_hold_no_error(shop: Shop) -> None:
@@ -310,13 +439,13 @@ class TraceHelper(Server):
         return 200, {"Content-Type": "application/json"}, json.dumps(messages).encode()
 
 
-def test_one_sale_runs_few_functions(tmp_path: Path) -> None:
-    place = Place(HOSTS["club"], tmp_path / "app", CLUB_CSRF="off")
-    place.adopt()
+def test_one_sale_runs_few_functions(tmp_path: Path, stages: Stages, sandbox: Sandbox) -> None:
+    place = stages.selling("club").copy(tmp_path / "app", CLUB_CSRF="off")
     helper = TraceHelper()
     helper.relay = Relay("")
     helper.relay.dropping = True
-    helper.sandbox = Sandbox(tmp_path, helper.relay.url)
+    helper.sandbox = sandbox
+    sandbox.start_again(helper.relay.url)
     place.env |= {
         "FLEXPRICE_API_URL": f"{helper.sandbox.url}/v1",
         "FLEXPRICE_API_KEY": KEY,
@@ -327,7 +456,7 @@ def test_one_sale_runs_few_functions(tmp_path: Path) -> None:
     try:
         said = place.run(place.python, script, helper.sandbox.plan("Starter"), helper.url)
     finally:
-        for part in (helper, helper.relay, helper.sandbox.process):
+        for part in (helper, helper.relay):
             part.stop()
     found = json.loads(said.splitlines()[-1])
     assert found["state"] == "fulfilled"
@@ -341,14 +470,11 @@ def test_one_sale_runs_few_functions(tmp_path: Path) -> None:
 
 
 @pytest.mark.thorough
-def test_it_sells_on_the_oldest_versions(tmp_path: Path) -> None:
+def test_it_sells_on_the_oldest_versions(tmp_path: Path, stages: Stages, sandbox: Sandbox) -> None:
     """Flask 3.0 and SQLAlchemy 2.0.16. They are installed from the package index: this needs the internet."""
-    python = oldest_python(tmp_path)
-    place = Place(
-        HOSTS["club"], tmp_path / "app", python=python, DATABASE_URL=f"sqlite:///{tmp_path}/club.db"
-    )
-    place.adopt()
-    shop = Shop(place)
+    place = stages.adopted("club").copy(tmp_path / "app")
+    place.use_python(oldest_python(tmp_path))
+    shop = Shop(place, sandbox)
     try:
         browser = customer(shop, "oldest")
         browser.wait_for(shop.sandbox.pay(browser.buy()), "You are all set")
@@ -356,6 +482,9 @@ def test_it_sells_on_the_oldest_versions(tmp_path: Path) -> None:
         test_lost_answer_is_found(shop)
         test_ten_copies_of_a_webhook_fulfill_once(shop)
         test_cancelled_order_frees_the_plan(shop)
+        subscriber = Subscriber(shop)
+        test_renewal_is_shown_and_paid(subscriber)
+        test_unpaid_plan_is_suspended_until_paid(subscriber)
     finally:
         shop.stop()
 

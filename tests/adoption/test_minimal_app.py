@@ -27,11 +27,12 @@ FLASK = [sys.executable, "-m", "flask", "--app", "docs/minimal_app"]
 
 
 class MinimalApp:
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, sandbox: Sandbox) -> None:
         port = free_port()
         self.url, self.database = f"http://127.0.0.1:{port}", home / "minimal.db"
         self.relay = Relay(f"{self.url}/webhooks/flexprice")
-        self.sandbox = Sandbox(home, self.relay.url)
+        self.sandbox = sandbox
+        sandbox.start_again(self.relay.url)
         self.api = LossyApi(self.sandbox.url)
         self.env = environment(
             FLEXPRICE_API_URL=f"{self.api.url}/v1",
@@ -45,7 +46,7 @@ class MinimalApp:
         self.process.wait_for(self.url)
 
     def stop(self) -> None:
-        for part in (self.process, self.api, self.relay, self.sandbox.process):
+        for part in (self.process, self.api, self.relay):
             part.stop()
 
     def buy(self) -> str:
@@ -67,9 +68,15 @@ class MinimalApp:
             return int(db.execute(f"SELECT count(*) FROM {table}").fetchone()[0])
 
 
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    with Sandbox(tmp_path_factory.mktemp("sandbox")) as sandbox:
+        yield sandbox
+
+
 @pytest.fixture
-def app(tmp_path: Path) -> Iterator[MinimalApp]:
-    app = MinimalApp(tmp_path)
+def app(tmp_path: Path, sandbox: Sandbox) -> Iterator[MinimalApp]:
+    app = MinimalApp(tmp_path, sandbox)
     yield app
     app.stop()
 
