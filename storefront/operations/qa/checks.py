@@ -54,7 +54,7 @@ def session_done(case: Case) -> bool:
 
 def subscription_done(case: Case) -> bool:
     if case.subscription:
-        return case.subscription.status == "active"
+        return case.subscription.status in ("active", "trialing")
     told = case.received("subscription.activated") and not case.received("subscription.cancelled")
     return bool(told) and case.failure("subscription") is None
 
@@ -217,5 +217,6 @@ def _check(key: str, kind: _Kind, case: Case, hints: tuple[Hint, ...]) -> Check:
 def is_final(case: Case, found: list[Check]) -> bool:
     """Nothing changes by itself any more: the page stops asking."""
     unpaid = case.ended_unpaid or case.order.state in (State.PAID_TWICE, State.REFUNDED)
-    all_done = all(check.tone == DONE for check in found)
+    done = (DONE,) if case.order.amount else (DONE, NOT_APPLICABLE)
+    all_done = all(check.tone in done for check in found)
     return all_done or (unpaid and all(check.tone != PENDING for check in found))

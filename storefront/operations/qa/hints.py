@@ -105,7 +105,15 @@ HALF_COMPLETED = Hint(
     ASK_SUPPORT,
 )
 
+NOTHING_TO_PAY = Hint(
+    lambda case: not case.order.amount and case.order.session_id is None,
+    NOT_APPLICABLE,
+    "There was nothing to pay: the plan was started without a checkout session.",
+    NO_ACTION,
+)
+
 SESSION = (
+    NOTHING_TO_PAY,
     KEY_REFUSED,
     Hint(
         gone("session"),
@@ -276,6 +284,7 @@ SUBSCRIPTION = (
 )
 
 INVOICE = (
+    NOTHING_TO_PAY,
     COMPLETION_LOST,
     KEY_REFUSED,
     UNPAID_OPEN,
@@ -320,6 +329,7 @@ INVOICE = (
 )
 
 WEBHOOK = (
+    NOTHING_TO_PAY,
     Hint(
         lambda case: not case.completed and case.ended_unpaid,
         NOT_APPLICABLE,

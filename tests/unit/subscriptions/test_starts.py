@@ -119,6 +119,10 @@ def test_a_trial_that_is_over(story: Story) -> None:
     assert (sub.status, story.has_access("Business")) == ("trialing", True)
     assert "Trial until" in story.see()
     assert not story.links()
+    (order,) = story.the_orders()
+    qa = story.see(f"/qa/{order.ref}")
+    assert "started without a checkout session" in qa
+    assert "Needs attention" not in qa
     story.advance("10d")
     assert "trial_ending" not in story.facts
     story.advance("2d", deliver=False)
