@@ -155,7 +155,8 @@ def _open_link(session: Session, payment: Payment) -> None:
     )
     if link.expire_by:
         schedule(session, "provider.link_expiry", link.id, link.expire_by)
-    payment.link_id, payment.payment_url, payment.gateway_tracking_id = link.id, link.url, link.id
+    payment.link_id, payment.payment_url = link.id, link.url
+    payment.gateway_tracking_id = f"inv_{link.code}" if synced else link.id  # the page of Razorpay's invoice
     known = {"gateway": "razorpay", "payment_link_id": link.id, "payment_url": link.url}
     payment.gateway_metadata = (payment.gateway_metadata or {}) | known
 
