@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
-from ..checkout import orders, purchase
+from ..checkout import orders, purchase, reconciliation
 from ..checkout.context import ask, checkout, commit, db_now, rollback, session, update_where
 from ..checkout.models import Customer, OrderMixin
 from ..checkout.offers import Offer
@@ -134,9 +134,11 @@ def change_today(
         raise Refused(str(why))
     ref, key = row.order_ref or "", customer.key
     if known := _open_change(ref):
-        if (known.plan_id, known.currency, known.billing_period) == _terms(offer):
+        if (known.plan_id, known.currency, known.billing_period) != _terms(offer):
+            raise Refused("Another change of your plan is waiting for its payment. Cancel that order first.")
+        if not _begins_again(known):
             return known
-        raise Refused("Another change of your plan is waiting for its payment. Cancel that order first.")
+        _open_change(ref)
     values: dict[str, Any] = {"replaces": ref}
     if offer.plan_id == row.plan_id:  # only its period changes: the plan's slot is taken until it is paid
         values["slot"] = f"{key} change {ref}"
@@ -164,6 +166,13 @@ def _open_change(ref: str) -> OrderMixin | None:
         commit()
     found: OrderMixin | None = session().scalar(select(Order).where(Order.replaces == ref))
     return found
+
+
+def _begins_again(order: OrderMixin) -> bool:
+    """No answer came to its create call, and no payment is found: it makes room for a new one. Commits."""
+    waited = db_now() - (order.session_requested_at or db_now())
+    lost = order.state == State.PLACED and waited > reconciliation.RESTART_AFTER
+    return lost and reconciliation.restart(order)
 
 
 def hand_over(_app: object, order: OrderMixin, to_state: State, **_: object) -> None:

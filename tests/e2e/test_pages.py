@@ -87,6 +87,14 @@ def test_page_is_accessible_and_fits(look: Any, axe: str, name: str) -> None:
     assert too_wide(page) == 0, "with text of twice the size"
 
 
+def test_names_without_a_space_wrap_on_the_smallest_phone(look: Any) -> None:
+    """Sixty letters: a plan's, a feature's, an invoice's number, an email address."""
+    for name in ("plans long", "account, long", "billing, long", "billing, change long"):
+        page = look(name)
+        page.set_viewport_size({"width": 320, "height": 640})
+        assert too_wide(page) == 0, name
+
+
 @pytest.mark.parametrize(
     "name", ["sign in, empty", "sign up, empty", "forgotten, empty", "a new password, short"]
 )
