@@ -1,5 +1,5 @@
 .DEFAULT_GOAL := help
-.PHONY: help run operator test test-fast test-all soak bench check audit lint worker sandbox clients clean texts gallery pictures
+.PHONY: help run operator test test-fast test-all soak bench mutants check audit lint worker sandbox clients clean texts gallery pictures
 
 PYTHON ?= python3
 BIN := .venv/bin
@@ -36,6 +36,11 @@ bench: $(DEV_READY)  ## measure each path against plain Flask and the official S
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-bench.txt
 	$(BIN)/python -m tests.bench $(BENCH)
 
+mutants: $(DEV_READY)  ## change each line of the money rules: does a fast test notice? (two hours; docs/mutants.md)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-mutants.txt
+	PATH="$(CURDIR)/$(BIN):$$PATH" mutmut run
+	$(BIN)/mutmut results
+
 check: lint test  ## lint and all tests
 
 audit: $(DEV_READY)  ## look up known vulnerabilities of every pinned package (needs internet)
@@ -67,7 +72,7 @@ clients: $(DEV_READY)  ## run other people's clients against the sandbox: Python
 	$(BIN)/python -m tests.clients
 
 clean:  ## remove the virtual environment and caches; your data in instance/ stays
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf .venv mutants .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(RUN_READY): requirements.txt
