@@ -88,7 +88,7 @@ def test_page_is_accessible_and_fits(look: Any, axe: str, name: str) -> None:
 
 
 def test_names_without_a_space_wrap_on_the_smallest_phone(look: Any) -> None:
-    """Sixty letters: a plan's, a feature's, an invoice's number, an email address."""
+    """Sixty characters: a plan's, a feature's, an invoice's number, an email address."""
     for name in ("plans long", "account, long", "billing, long", "billing, change long"):
         page = look(name)
         page.set_viewport_size({"width": 320, "height": 640})
