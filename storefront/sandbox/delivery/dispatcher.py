@@ -14,7 +14,7 @@ from .sender import Message
 
 log = logging.getLogger(__name__)
 
-UNSENT_DELAY = timedelta(seconds=1)
+UNSENT_DELAY = timedelta(seconds=3)
 Key = tuple[str, str]  # store, customer
 
 
@@ -112,7 +112,10 @@ class Dispatcher:
             return messages
 
     def _may_wait(self, store: str) -> bool:
-        """Without an endpoint messages are built a second late: Flexprice's delivery takes as long."""
+        """Without an endpoint messages are built three seconds late, unless they are asked for before.
+
+        Flexprice takes as long: what happens right after a message is in its body.
+        """
         with self.database.read(store) as session:
             first = sender.due(session)
             late = first is not None and session.now() - first.due_at > UNSENT_DELAY
