@@ -72,11 +72,11 @@ def test_a_tester_picks_outcome_and_delivery_on_the_payment_page(shopper: Open, 
     asha = shopper()
     asha.order()
     page = asha.page
-    expect(page.get_by_label("What happens")).not_to_be_visible()  # out of the way of who just pays
+    expect(page.get_by_label("Outcome")).not_to_be_visible()  # out of the way of who just pays
 
-    page.get_by_text("For testers").click()
-    page.get_by_label("What happens").select_option("paid_too_late")
-    page.get_by_label("How its messages are delivered").select_option("ten_at_once")
+    page.get_by_text("Test controls").click()
+    page.get_by_label("Outcome").select_option("paid_too_late")
+    page.get_by_label("Webhook delivery").select_option("ten_at_once")
     page.get_by_role("button", name="Apply").click()
 
     page.wait_for_url(f"{demo.shop}/orders/*/success?*", wait_until="commit")

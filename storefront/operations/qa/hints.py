@@ -62,10 +62,21 @@ def just_completed(case: Case) -> bool:
     return case.completed and bool(at and case.now - at < WEBHOOK_TAKES)
 
 
+def claims_money(case: Case) -> bool:
+    """It ended unpaid, and its customer came back from Razorpay as if they had paid."""
+    return case.ended_unpaid and case.order.refunded_at is None and case.order.returned_paid_at is not None
+
+
 def email_missing(case: Case) -> bool:
     return case.emails is not None and "welcome" not in case.emails
 
 
+MONEY_UNKNOWN = Hint(
+    claims_money,
+    ATTENTION,
+    "The customer came back as if they had paid, and the session ended unpaid: money may have been taken.",
+    "Look for the payment in Razorpay and refund it if it is there. To prevent it: " + _EVENTS,
+)
 KEY_REFUSED = Hint(
     lambda case: isinstance(case.failure("session"), AuthenticationError),
     ATTENTION,
@@ -171,6 +182,7 @@ SESSION = (
         "409: a session with this key is open.",
         "The log has the answer. Fix the plan in Flexprice; the catalog is read again within a minute.",
     ),
+    MONEY_UNKNOWN,
     Hint(
         failed_because("non-zero invoice"),
         ATTENTION,
@@ -395,6 +407,7 @@ FULFILLMENT = (
         "Wait. Opening the order's own page makes the worker check sooner.",
     ),
     UNPAID_OPEN,
+    MONEY_UNKNOWN,
     Hint(
         lambda case: case.ended_unpaid,
         NOT_APPLICABLE,
@@ -403,7 +416,7 @@ FULFILLMENT = (
     ),
     Hint(
         state(State.PAID_TWICE),
-        NOT_APPLICABLE,
+        ATTENTION,
         "The plan was already granted: this is a second payment, and nothing more is fulfilled for it.",
         "Refund it in Razorpay, then mark the order as refunded.",
     ),

@@ -29,21 +29,24 @@ bp = Blueprint("sandbox_pay", __name__, url_prefix="/pay")
 KEY_SECRET = "rzp_key_secret_test"  # noqa: S105 - Razorpay's side of the redirect; there is no account behind it
 
 # https://razorpay.com/docs/payments/payments/test-card-details/ and …/test-upi-details/
-METHODS = {
+CARDS = {
     "4386 2894 0766 0153": "Visa, domestic",
     "2305 3242 5784 8228": "Mastercard, domestic",
     "5421 1393 0609 0628": "Mastercard, international",
     "5105 1051 0510 5100": "Mastercard, international",
     "5104 0600 0000 0008": "Mastercard, international",
     "4012 8888 8888 1881": "Visa, international",
-    "success@razorpay": "UPI, works",
-    "failure@razorpay": "UPI, is declined",
 }
+UPI = {"success@razorpay": "UPI – success", "failure@razorpay": "UPI – declined"}
+BANKS = {"Test bank": "Netbanking – success", "Test bank, declined": "Netbanking – declined"}
+WAYS = {"card": CARDS, "upi": UPI, "netbanking": BANKS}
+METHODS = CARDS | UPI | BANKS
 REASONS = {
-    "failure@razorpay": "Payment failed: the UPI app declined the request.",
-    "": "Choose a test card or a UPI id first.",
+    "failure@razorpay": "The UPI app declined the request.",
+    "Test bank, declined": "The bank declined the request.",
+    "": "Choose a test card, a UPI ID or a bank first.",
 }
-UNKNOWN_METHOD = "The bank does not know this card or UPI id."
+UNKNOWN_METHOD = "The bank does not know this card or UPI ID."
 
 # What the page says instead of a form.
 CLOSED = {
@@ -52,14 +55,16 @@ CLOSED = {
     "expired": ("This payment link has expired", "It accepts no payment. Start again in the shop."),
 }
 LEFT = ("You left without paying", "Nothing was charged. You can close this page; the link stays open.")
+PENDING = ("Waiting for your bank", "Nothing was charged yet. Approve the request, or go back to the shop.")
 POLICY = "default-src 'none'; style-src 'self'; img-src 'self'; base-uri 'none'; frame-ancestors 'none'"
 
 
 def refusal(method: str) -> str:
     """Why this card or UPI id is declined; empty when it works."""
     typed = "".join(method.split())
-    works = {"".join(known.split()) for known in METHODS} - set(REASONS)
-    return "" if typed in works else REASONS.get(typed, UNKNOWN_METHOD)
+    reasons = {"".join(known.split()): reason for known, reason in REASONS.items()}
+    works = {"".join(known.split()) for known in METHODS} - set(reasons)
+    return "" if typed in works else reasons.get(typed, UNKNOWN_METHOD)
 
 
 def redirect_signature(
@@ -91,8 +96,19 @@ def protect(response: Response) -> Response:
     return response
 
 
-def _message(title: str, text: str, status: int = 200) -> ResponseReturnValue:
-    return render_template("sandbox/message.html", title=title, text=text), status
+def _message(title: str, text: str, status: int = 200, back: str = "") -> ResponseReturnValue:
+    """:param back: where the shop is; of the default store it is known."""
+    shop = auth.settings().shop_url if g.get("store", auth.DEFAULT_STORE) == auth.DEFAULT_STORE else ""
+    return render_template("sandbox/message.html", title=title, text=text, back=back or shop), status
+
+
+def _way_back(code: str) -> str:
+    """Where the shop wants a customer who did not pay."""
+    with auth.reading() as session:
+        checkout = razorpay.checkout_of(session, _link(session, code))
+    urls = (checkout.cancel_url, checkout.failure_url, checkout.success_url) if checkout else ()
+    known = [url for url in urls if url and urlsplit(url).scheme in ("http", "https")]
+    return known[0] if known else ""
 
 
 def _unknown() -> ResponseReturnValue:
@@ -122,8 +138,16 @@ def page(code: str) -> ResponseReturnValue:
     with auth.reading() as session:
         link = _link(session, code)
         if link.state in CLOSED:
-            return _message(*CLOSED[link.state])
-        return render_template("sandbox/pay.html", link=link, methods=METHODS, **_shown(session, link))
+            return _message(*CLOSED[link.state], back=_way_back(code))
+        return render_template("sandbox/pay.html", link=link, **_chosen(), **_shown(session, link))
+
+
+def _chosen() -> Body:
+    """The tab, and the test data that its fields are filled with."""
+    tab = request.args.get("tab", "card")
+    tab = tab if tab in WAYS else "card"
+    use = request.args.get("use", "")
+    return {"ways": WAYS, "tab": tab, "use": use if use in WAYS[tab] else next(iter(WAYS[tab]))}
 
 
 def _shown(session: Session, link: ProviderLink) -> Body:
@@ -162,7 +186,9 @@ def cancel(code: str) -> ResponseReturnValue:
 @bp.get("/<code>/leave")
 def leave(code: str) -> ResponseReturnValue:
     """Walking away changes nothing: no redirect, no event."""
-    return _message(*LEFT)
+    if not _choose_store(code):
+        return _unknown()
+    return _message(*LEFT, back=_way_back(code))
 
 
 @bp.post("/<code>/outcome")
@@ -206,8 +232,8 @@ def _try(
         with auth.writing() as session:
             _happen(session, _link(session, code), result, outcome, reason, method, chosen)
     except Refusal as refused:
-        words = CLOSED.get(result.state)
-        return _message(*(words or ("This session has ended", f"{refused.message.capitalize()}.")), 409)
+        words = CLOSED.get(result.state) or ("This session has ended", f"{refused.message.capitalize()}.")
+        return _message(*words, status=409, back=_way_back(code))
     if result.before_redirect:
         dispatcher().hurry(g.store, result.customer_id, TIMEOUT_S["svix"])
     return _answer(code, result)
@@ -262,7 +288,7 @@ def _waits_for_messages(session: Session, customer_id: str) -> bool:
 
 def _answer(code: str, result: Result) -> ResponseReturnValue:
     if result.outcome == "pending":
-        return _message(*LEFT)
+        return _message(*PENDING, back=_way_back(code))
     if not result.payment_id:
         return redirect(url_for("sandbox_pay.page", code=code), 303)
     if urlsplit(result.goes_back_to).scheme not in ("http", "https"):

@@ -26,7 +26,7 @@ PAID_ONCE = Check("Each later invoice is paid once", _paid_once)
 def _paid_twice(facts: Facts) -> Seen:
     links = [link for row in facts.renewals for link in facts.links_of(row)]
     most = max((len(link.captures) for link in links), default=0)
-    return most == 2 and len(links) == 1, f"{len(links)} links, {most} payments on one"
+    return most == 2 and len(links) == 1, f"links: {len(links)}, payments on one: {most}"
 
 
 PAID_TWICE = Check("One link is paid twice, and there is no second link", _paid_twice)
@@ -43,7 +43,9 @@ NEW_LINK = Check("The expired link is followed by another one, which is paid", _
 def _declined_then_paid(facts: Facts) -> Seen:
     links = [link for row in facts.renewals for link in facts.links_of(row)]
     declined = [link for link in links if link.declined]
-    return len(links) == 1 and bool(declined), f"{len(links)} links, {len(declined)} with a declined payment"
+    return len(links) == 1 and bool(
+        declined
+    ), f"links: {len(links)}, with a declined payment: {len(declined)}"
 
 
 SAME_LINK = Check("The declined link is used again", _declined_then_paid)
@@ -51,7 +53,7 @@ SAME_LINK = Check("The declined link is used again", _declined_then_paid)
 
 def _overdue(facts: Facts) -> Seen:
     late = [row for row in facts.renewals if row.paid_at and row.due_date and row.paid_at > row.due_date]
-    return bool(late), f"{len(late)} invoices paid after their due date"
+    return bool(late), f"invoices paid after their due date: {len(late)}"
 
 
 PAID_LATE = Check("The invoice is paid after its due date", _overdue)
@@ -81,7 +83,7 @@ def _over(facts: Facts) -> Seen:
     found = [row for row in facts.subscriptions if row.subscription_status == "cancelled"]
     at_the_end = [row for row in found if row.cancel_at and row.cancelled_at]
     planned = [row for row in facts.schedules if row.schedule_type == "cancellation"]
-    return bool(at_the_end and planned), f"{len(found)} ended, {len(planned)} planned ends"
+    return bool(at_the_end and planned), f"ended: {len(found)}, planned ends: {len(planned)}"
 
 
 OVER = Check("The subscription ended as it was planned", _over)
@@ -125,7 +127,7 @@ OWES_NOTHING = Check("Nothing is owed", _owes_nothing)
 
 def _had_trial(facts: Facts) -> Seen:
     found = [row for row in facts.subscriptions if row.trial_start]
-    return bool(found), f"{len(found)} subscriptions with a trial"
+    return bool(found), f"subscriptions with a trial: {len(found)}"
 
 
 HAD_TRIAL = Check("The subscription began with a trial", _had_trial)

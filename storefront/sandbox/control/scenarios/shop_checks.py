@@ -25,7 +25,9 @@ GRANTED = ShopCheck("The plan is active and an email says so", _granted)
 
 def _once(shop: Shop) -> Seen:
     count = shop.emails.get("welcome", 0)
-    return len(shop.orders) == 1 and count == 1, f"{len(shop.orders)} orders, {count} emails of the purchase"
+    return len(
+        shop.orders
+    ) == 1 and count == 1, f"orders: {len(shop.orders)}, emails about a purchase: {count}"
 
 
 ONCE = ShopCheck("There is one order and one email about it", _once)
@@ -59,7 +61,7 @@ NEEDS_NOBODY = ShopCheck("Nothing waits for a person", _needs_nobody)
 
 def _refund_seen(shop: Shop) -> Seen:
     seen = [order for order in shop.orders if order.get("refund_seen")]
-    return bool(seen), f"{len(seen)} orders with a refund"
+    return bool(seen), f"orders with a refund: {len(seen)}"
 
 
 REFUND_SEEN = ShopCheck("The shop has seen the refund", _refund_seen)
@@ -100,7 +102,7 @@ def not_emailed(*kinds: str) -> ShopCheck:
 def _later_paid(shop: Shop) -> Seen:
     paid = [row for row in shop.invoices if row.get("payment_status") in ("SUCCEEDED", "OVERPAID")]
     unpaid = [row for row in shop.invoices if row.get("payment_status") in ("PENDING", "FAILED")]
-    return len(paid) > 1 and not unpaid, f"{len(paid)} invoices paid, {len(unpaid)} not"
+    return len(paid) > 1 and not unpaid, f"paid: {len(paid)}, not paid: {len(unpaid)}"
 
 
 LATER_PAID = ShopCheck("The shop shows the purchase and the later invoice as paid", _later_paid)
