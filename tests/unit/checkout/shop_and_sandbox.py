@@ -239,10 +239,10 @@ class ShopAndSandbox:
             body = build(session, session.need(Event, event_id))
         return body.encode() if body else None
 
-    def work(self) -> None:
-        """One turn of the worker."""
+    def work(self) -> int:
+        """One turn of the worker: how much it took up."""
         with self.shop.app_context():
-            checkout.run_once()
+            return checkout.run_once()
 
     def reconcile(self, dry_run: bool = False) -> list[tuple[str, str, str, str]]:
         """As `flask checkout reconcile` does."""

@@ -141,8 +141,9 @@ class Story(ShopAndSandbox):
         """Every message arrives, and the worker has nothing left to do."""
         if deliver:
             self.deliver(*self.events("checkout.", "subscription.", "invoice.", "payment."))
-        for _ in range(4):
-            self.work()
+        turns = 4
+        while turns and self.work():
+            turns -= 1
 
     def until(self, target: str, thing: str, deliver: bool = True) -> None:
         answer = self.must("/_sandbox/clock", until=target, id=thing)
