@@ -108,7 +108,8 @@ def banner(environ: Environment, with_sandbox: bool) -> str:
     return f"""
   The shop      {shop}
   The sandbox   {sandbox}  (a practice Flexprice; no real money)
-  Scenarios     {sandbox}/_sandbox/scenarios  (everything that can go wrong, one click each)
+  Tests         {sandbox}/_sandbox/scenarios  (test scenarios with a verdict each)
+  Mail          {sandbox}/_sandbox/mail  (every email of the shop; nothing is sent)
   Operator      {shop}/demo/operator/{environ["DEMO_OPERATOR_TOKEN"]}  (signs you in)
                 or sign in as {OPERATOR}, password {environ["DEMO_OPERATOR_PASSWORD"]}
 
