@@ -23,6 +23,7 @@ import requests
 from sqlalchemy import create_engine, func, select, text, update
 from sqlalchemy.orm import Session
 
+from storefront.billing import Invoice, Subscription
 from storefront.emails.models import Email
 from storefront.models import Order, PlanAccess, User, WebhookEvent
 from storefront.sandbox.store.billing_rows import Payment
@@ -38,6 +39,8 @@ PASSWORD = "a sentence to remember"
 SECRET_KEY = "forty characters that nobody else knows.."
 TIMEOUT_S = 120.0  # until a buyer or a test gives up: the machine may be busy
 DUE_COLUMNS = {
+    Subscription: ("next_attempt_at",),
+    Invoice: ("next_attempt_at", "requested_at"),
     WebhookEvent: ("next_attempt_at",),
     Order: ("session_requested_at", "next_attempt_at", "last_checked_at"),
     Email: ("next_attempt_at",),
@@ -127,6 +130,7 @@ class Stack:
             "MAIL_FROM": "shop@example.com",
             "CHECKOUT_PAYMENT_HOSTS": self.sandbox_url.removeprefix("http://"),
             "RATE_LIMITS": "off",
+            "CLOCK_FILE": str(self.folder / "clock"),
             "SANDBOX_URL": self.sandbox_url,
             "SANDBOX_PORT": self.sandbox_url.rpartition(":")[2],
             "SANDBOX_DATABASE_URL": f"sqlite:///{self.folder / 'sandbox.db'}",

@@ -1,7 +1,7 @@
 """The web process or the worker is killed at each commit and each call of a step of the second month.
 
 Afterwards the customer goes on as the pages say, the worker runs, and both sides agree: paid once, one live
-link, one email per fact. `make test` takes some of the points, `make test-all` every one.
+link, one email per fact. `make test` takes some of the points, `make soak` every one.
 """
 
 from collections import Counter
@@ -149,7 +149,7 @@ def test_survives_a_kill(story: Story, name: str) -> None:
         assert survives(story, ACTS[name], step), f"{name} has no step {step} any more"
 
 
-@pytest.mark.thorough
+@pytest.mark.soak
 @pytest.mark.parametrize("name", ACTS)
 def test_survives_a_kill_at_every_step(story: Story, name: str) -> None:
     step = 0
