@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,21 @@ def test_a_recording_matches(legacy: Any, file: Path) -> None:
     replay = Replay(legacy, key, ENVIRONMENT if operator else None)
 
     assert list(replay.run(json.loads(file.read_text(encoding="utf-8")))) == []
+
+
+@pytest.mark.thorough
+def test_four_at_once_match_with_a_key_each(legacy: Any) -> None:
+    def replayed(number: int) -> list[str]:
+        client, found = Near(legacy.app), []
+        for file in FILES:
+            recording = json.loads(file.read_text(encoding="utf-8"))
+            if file.stem != "keys":
+                found += list(Replay(client, f"sk_sandbox_beside-{number}", None).run(recording))
+        client.http.close()
+        return found
+
+    with ThreadPoolExecutor(4) as threads:
+        assert list(threads.map(replayed, range(4))) == [[]] * 4
 
 
 @pytest.mark.parametrize("name", ["paid", "paid-late", "with-one-time-fee"])
