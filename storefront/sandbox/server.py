@@ -41,7 +41,7 @@ def run(settings: SandboxSettings, host: str, port: int) -> None:
     database, stop = app.extensions["sandbox"], threading.Event()
     thread = background.start(database, app.extensions["sandbox_dispatcher"], stop)
     try:
-        serve(app, host=host, port=port, threads=THREADS)
+        serve(app, host=host, port=port, threads=THREADS, ident="")  # Flexprice names no server
     finally:
         stop.set()
         thread.join(timeout=2)
