@@ -33,7 +33,8 @@ class Plan(NamedTuple):
 PAID: dict[str, Any] = {"payment_status": "SUCCEEDED", "remaining_text": "0", "link": Link.SETTLED}
 OVERDUE: dict[str, Any] = {"due_date": -DAY}
 OPEN: dict[str, Any] = {"link": Link.OPEN, "payment_url": "https://rzp.io/i/gallery"}
-REVIEW: dict[str, Any] = {"link": Link.REVIEW}
+NOTE = "Money was taken for this invoice, and Flexprice does not count it: settle or refund it by hand"
+REVIEW: dict[str, Any] = {"link": Link.REVIEW, "review_note": NOTE}
 PLANS: dict[str, Plan] = {
     "active": Plan({}, (PAID, {})),
     "unread": Plan({"status": ""}),
@@ -46,7 +47,7 @@ PLANS: dict[str, Plan] = {
     "ended": Plan({"status": "cancelled", "access": Access.ENDED, "cancel_at": -2 * DAY}, (OVERDUE,)),
     "replaced": Plan({"replaced_by": "f" * 32, "status": "cancelled", "access": Access.ENDED}, ({},)),
     "payments": Plan(
-        {},
+        {"review_note": "Ten attempts failed: APITimeout"},
         (
             {"link": Link.REQUESTED},
             OPEN,
