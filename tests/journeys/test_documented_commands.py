@@ -189,7 +189,7 @@ HOW: tuple[tuple[str, How], ...] = (
     (r"docker .*", elsewhere),
     (r"python -m tests\.unit\.code_lines", elsewhere),
     (
-        r"(cp|mkdir|pip) .*|flask (checkout|db|reconcile|preflight)\b.*|flask --app docs/minimal_app .*",
+        r"(cp|mkdir|pip|(CLOCK_FILE=\S+ )?flexprice-sandbox) .*|flask (checkout|db|reconcile|preflight)\b.*|flask --app docs/minimal_app .*",
         elsewhere,
     ),
 )
