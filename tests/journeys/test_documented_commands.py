@@ -188,8 +188,9 @@ HOW: tuple[tuple[str, How], ...] = (
     (r"curl .*", sandbox),
     (r"docker .*", elsewhere),
     (r"python -m tests\.unit\.code_lines", elsewhere),
+    (r"(CLOCK_FILE=\S+ )?flexprice-sandbox serve .*", elsewhere),
     (
-        r"(cp|mkdir|pip|(CLOCK_FILE=\S+ )?flexprice-sandbox) .*|flask (checkout|db|reconcile|preflight)\b.*|flask --app docs/minimal_app .*",
+        r"(cp|mkdir|pip) .*|flask (checkout|db|reconcile|preflight)\b.*|flask --app docs/minimal_app .*",
         elsewhere,
     ),
 )

@@ -14,7 +14,7 @@ def app(request, tmp_path):
         {
             "TESTING": True,
             "PROPAGATE_EXCEPTIONS": False,
-            "SQLALCHEMY_DATABASE_URI": f"sqlite:///{tmp_path}/club.db",
+            "SQLALCHEMY_DATABASE_URI": "sqlite://",
             "UPLOADS": str(tmp_path / "uploads"),
             "CSRF": request.param,
         }
