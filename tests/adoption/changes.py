@@ -7,6 +7,8 @@ import flask.signals
 from blinker import NamedSignal
 from flask import Flask
 
+from storefront.checkout import signals as checkout_signals
+
 # Functions that run on every request or in every template.
 HOOK_LISTS = (
     "before_request_funcs",
@@ -45,7 +47,7 @@ def parts(app: Flask) -> Iterator[str]:
 
 
 def receivers() -> Iterator[str]:
-    for name, signal in vars(flask.signals).items():
+    for name, signal in (vars(flask.signals) | vars(checkout_signals)).items():
         if isinstance(signal, NamedSignal):
             yield from (f"receiver of {name} {key}" for key in signal.receivers)
 
