@@ -147,8 +147,8 @@ def test_the_token_of_another_browser_does_not_fit(open_browser, add_user):
 
 def test_every_form_but_the_webhook_is_protected(app, operator, send_webhook):
     rules = [rule for rule in app.url_map.iter_rules() if "POST" in (rule.methods or ())]
-    values = {"kind": "invoice"}
-    paths = sorted(rule.build(dict.fromkeys(rule.arguments, "1") | values)[1] for rule in rules)
+    values = [{name: "invoice" if name == "kind" else "1" for name in rule.arguments} for rule in rules]
+    paths = sorted(rule.build(named)[1] for rule, named in zip(rules, values, strict=True))
     paths = [path for path in paths if not path.startswith("/webhooks/")]
     assert "/checkout" in paths
     assert {path: operator.raw_post(path).status_code for path in paths} == dict.fromkeys(paths, 400)
