@@ -38,7 +38,7 @@ def tester(shopper: Open, demo: Any) -> Any:
 
 def test_a_scenario_passes_by_itself(tester: Any, demo: Any) -> None:
     shop = tester.starts("webhook-lost")
-    expect(shop.locator(".ribbon")).to_contain_text("Under test: The webhook is lost", timeout=10_000)
+    expect(shop.locator(".ribbon")).to_contain_text("Under test: The webhook is lost")
     shop.locator("#new-customer").click()
     tester.reviews()
     tester.press("Continue to payment")

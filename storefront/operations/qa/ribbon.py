@@ -12,7 +12,7 @@ from storefront.extensions import settings
 log = logging.getLogger(__name__)
 
 TIMEOUT_S = (0.3, 1.0)  # to connect, to read
-KEEP_S, KEEP_FAILURE_S = 2.0, 30.0
+KEEP_S, KEEP_FAILURE_S = 2.0, 10.0
 
 
 class Ribbon:
@@ -29,10 +29,14 @@ class Ribbon:
             return None
         if time.monotonic() >= self._ask_at_s and self._lock.acquire(blocking=False):
             try:
-                self._known = self._asked(f"{shop.sandbox_url}/_sandbox/scenarios/current")
+                self._known = self._asked(f"{shop.sandbox_url}/_sandbox/scenarios/current?brief=1")
             finally:
                 self._lock.release()
         return self._known
+
+    def forget(self) -> None:
+        """Ask again with the next page."""
+        self._ask_at_s = 0.0
 
     def _asked(self, url: str) -> dict[str, str] | None:
         self._ask_at_s = time.monotonic() + KEEP_FAILURE_S

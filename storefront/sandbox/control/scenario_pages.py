@@ -173,12 +173,19 @@ def one(key: str) -> ResponseReturnValue:
 
 @bp.get("/current")
 def current() -> ResponseReturnValue:
-    """The scenario under way, with its buttons, or null."""
+    """The scenario under way, with its buttons, or null; `?brief=1`: its name, and nothing is judged."""
+    if request.args.get("brief"):
+        with auth.reading() as session:
+            run = runs.under_way(session)
+        return jsonify(_named(run.scenario) if run else None)
     step = next((step for step in standing() if step.under_way), None)
     if step is None:
         return jsonify(None)
-    url = f"{auth.settings().url}{PAGE}/{step.key}"
-    return jsonify(_row(step) | {"url": url, "buttons": buttons_of(step)})
+    return jsonify(_row(step) | _named(step.key) | {"buttons": buttons_of(step)})
+
+
+def _named(key: str) -> Body:
+    return {"scenario": key, "title": SCENARIOS[key].title, "url": f"{auth.settings().url}{PAGE}/{key}"}
 
 
 # What a tester does.
