@@ -104,7 +104,7 @@ def test_a_fee_in_arrear_is_billed_for_the_period_that_ended(api: Any) -> None:
     shopper.until("invoice_finalized", subscription)
 
     (invoice,) = shopper.invoices(subscription)
-    assert (invoice["total"], invoice["line_items"][0]["period_end"]) == ("300", "2026-10-01T10:00:00Z")
+    assert (invoice["total"], invoice["line_items"][0]["period_end"][:10]) == ("300", "2026-10-01")
 
 
 def test_with_nothing_to_bill_the_draft_is_skipped_without_a_message(api: Any) -> None:
