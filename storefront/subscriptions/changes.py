@@ -15,14 +15,20 @@ from ..checkout.offers import Offer
 from ..checkout.orders import change
 from ..checkout.states import ENDED_UNPAID, State, Trigger
 from ..flexprice import InvalidRequest, NoAnswer
-from .context import find_subscription, get_subscription, invoices_of, note, subscriptions
+from .context import (
+    WRITE_TIMEOUT_S,
+    find_subscription,
+    get_subscription,
+    invoices_of,
+    note,
+    subscriptions,
+)
 from .models import SubscriptionMixin
 from .states import Access
 from .sync import keep, settle_access, sync
 
 log = logging.getLogger(__name__)
 
-WRITE_TIMEOUT_S = (5.0, 25.0)
 SYNCS_AFTER_A_CHANGE = 3
 
 

@@ -17,6 +17,7 @@ from .models import InvoiceMixin, SubscriptionMixin
 from .signals import Fact, subscription_news
 
 DEFAULT_GRACE_DAYS = 3
+WRITE_TIMEOUT_S = (5.0, 25.0)  # to connect and to read, for a call that changes something at Flexprice
 
 
 @dataclass

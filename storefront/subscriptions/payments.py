@@ -19,7 +19,7 @@ from ..flexprice import (
     Payment,
     UnreadableResponse,
 )
-from .context import get_invoice, note
+from .context import WRITE_TIMEOUT_S, get_invoice, note
 from .invoices import move, record_invoice, subscription_of
 from .models import InvoiceMixin
 from .states import PAID, Link, News
@@ -109,9 +109,8 @@ def request_link(row_id: int, told: Invoice) -> None:
     invoice = get_invoice(row_id)
     key, return_url = invoice.payment_key or "", invoice.return_url or ""
     client = checkout().client
-    timeout = (5.0, 25.0)
     try:
-        payment = ask(client.create_payment_link, told, key, return_url, timeout=timeout)
+        payment = ask(client.create_payment_link, told, key, return_url, timeout=WRITE_TIMEOUT_S)
     except InvalidRequest as error:  # it was paid, voided, or less remains: no link was made
         log.warning("invoice %s: no link: %s", told.id, error)
         move(get_invoice(row_id), News.REFUSED, next_attempt_at=None)
@@ -129,7 +128,7 @@ def request_link(row_id: int, told: Invoice) -> None:
 def _process(row_id: int, payment_id: str) -> None:
     """Make the link of a payment that has none. A refusal says nothing of it: it is asked for again."""
     try:
-        payment = ask(checkout().client.process_payment, payment_id, timeout=(5.0, 25.0))
+        payment = ask(checkout().client.process_payment, payment_id, timeout=WRITE_TIMEOUT_S)
     except (InvalidRequest, NoAnswer, NotSent) as error:
         log.warning("payment %s: its link is not made yet: %s", payment_id, error)
         return

@@ -20,14 +20,13 @@ from ..checkout.offers import Offer, PlanOnSale
 from ..checkout.orders import change
 from ..checkout.states import State, Trigger
 from ..flexprice import CustomerNotFound, FlexpriceError, NoAnswer, Subscription
-from .context import find_subscription, subscriptions
+from .context import WRITE_TIMEOUT_S, find_subscription, subscriptions
 from .states import RUNNING
 from .sync import sync
 
 log = logging.getLogger(__name__)
 
 NOTHING = Decimal(0)
-WRITE_TIMEOUT_S = (5.0, 25.0)
 SEARCH_FIRST = timedelta(minutes=2)
 REPEAT_FOR = timedelta(minutes=30)  # then the checkout closes the order
 NOT_FREE = "Not free any more: the price has changed since it was shown"
@@ -128,11 +127,12 @@ def _record(order: OrderMixin, made: Subscription, *, by: str) -> None:
         return
     known: dict[str, Any] = {"subscription_id": made.id, "flexprice_customer_id": made.customer_id}
     orders.transition(order, Trigger.PAYMENT_COMPLETED, by=by, paid_at=db_now(), **known)
+    ref = order.ref
     commit()
-    row = find_subscription(order_ref=order.ref)
+    row = find_subscription(order_ref=ref)
     try:
         if row:
             sync(row.id)
     except (FlexpriceError, orders.FulfillmentFailed) as error:
         rollback()
-        log.warning("order %s: the worker fulfills it: %s", known["subscription_id"], error)
+        log.warning("order %s: the worker fulfills it: %s", ref, error)
