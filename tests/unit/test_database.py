@@ -4,7 +4,6 @@ import os
 import signal
 import sqlite3
 import threading
-import time
 import traceback
 from pathlib import Path
 
@@ -130,9 +129,7 @@ def test_two_writers_wait_for_each_other(context, env, rows):
 def test_a_reader_does_not_wait_for_a_writer(context, env, monkeypatch):
     other = sqlite3.connect(file_of(env), isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    started = time.monotonic()
-    assert db.session.scalars(select(User)).all() == []
-    assert time.monotonic() - started < 2
+    assert db.session.scalars(select(User)).all() == []  # a wait would end in "database is locked"
     other.close()
 
 
@@ -215,10 +212,8 @@ def test_a_row_in_use_is_not_waited_for_long(context, env, rows):
     db.session.commit()
     other = psycopg.connect(env["DATABASE_URL"].replace("+psycopg", ""))
     other.execute("SELECT * FROM users FOR UPDATE")
-    started = time.monotonic()
-    with pytest.raises(OperationalError):
+    with pytest.raises(OperationalError, match="lock timeout"):
         db.session.execute(text("UPDATE users SET name = 'Y'"))
-    assert time.monotonic() - started < 4
     other.close()
     db.session.rollback()
 
@@ -230,10 +225,8 @@ def test_a_frozen_server_is_given_up(context, postgres, monkeypatch):
     backend = db.session.scalar(text("SELECT pg_backend_pid()"))
     os.kill(backend, signal.SIGSTOP)
     try:
-        started = time.monotonic()
         with pytest.raises(OperationalError, match=r"no answer within 0\.5 s"):
             db.session.execute(text("SELECT 1"))
-        assert time.monotonic() - started < 3
         db.session.rollback()
         assert db.session.scalar(text("SELECT 2")) == 2  # on a new connection
     finally:

@@ -1,6 +1,6 @@
 """/healthz and the worker's heartbeat."""
 
-import time
+import threading
 from datetime import timedelta
 
 import pytest
@@ -15,7 +15,9 @@ from tests.unit.operations.conftest import now
 
 
 @pytest.fixture
-def ask(app):
+def ask(app, monkeypatch):
+    """Gives a busy machine the time it needs: how long the page waits is tested by a test of its own."""
+    monkeypatch.setattr(health, "ANSWER_WITHIN_S", 60.0)
     return lambda **more: app.test_client().get("/healthz", **({"base_url": HOME} | more))
 
 
@@ -66,12 +68,11 @@ def test_a_broken_database_is_503(ask, monkeypatch):
 
 
 def test_a_frozen_database_is_503_within_seconds(ask, monkeypatch):
-    asked = []
+    asked, thawed = [], threading.Event()
     monkeypatch.setattr(health, "ANSWER_WITHIN_S", 0.1)
-    monkeypatch.setattr(health, "read", lambda: asked.append(1) or time.sleep(1))
-    started = time.monotonic()
+    monkeypatch.setattr(health, "read", lambda: asked.append(1) or thawed.wait(60))
     assert [ask().status_code for _ in range(4)] == [503] * 4
-    assert time.monotonic() - started < 1
+    thawed.set()
     assert len(asked) == 1  # one question under way, however often the page is asked for
 
 
