@@ -16,7 +16,7 @@ from sqlalchemy import MetaData
 from sqlalchemy.orm import DeclarativeBase
 
 from storefront.checkout import Checkout
-from storefront.checkout.protection import host_of
+from storefront.checkout.context import host_of
 from storefront.settings import Settings
 
 log = logging.getLogger(__name__)

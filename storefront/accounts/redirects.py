@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
 
-from storefront.checkout.protection import host_of
+from storefront.checkout.context import host_of
 
 
 def safe_next(target: str | None) -> str:

@@ -21,7 +21,7 @@ from typing import Any, TypeVar
 from flask import Blueprint, Flask, request_started
 
 from ..flexprice import Client, FlexpriceError
-from . import context, protection, views, webhooks, worker
+from . import context, views, webhooks, worker
 from .commands import cli
 from .context import Hooks, Installation
 from .models import Customer, OrderMixin, WebhookEventMixin
@@ -97,7 +97,7 @@ class Checkout:
         app.extensions["checkout"] = installed
         app.register_blueprint(_blueprint(), url_prefix=url_prefix or None)
         app.cli.add_command(cli)
-        request_started.connect(protection.exempt_webhook, app)
+        request_started.connect(views.exempt_webhook, app)
 
     run_once = staticmethod(worker.run_once)  # (limit=100) -> how many were taken up
 
@@ -125,8 +125,8 @@ class Checkout:
 
 def _blueprint() -> Blueprint:
     bp = Blueprint("checkout", __name__, template_folder="templates")
-    bp.before_request(protection.check_origin)
-    bp.after_request(protection.secure_headers)
+    bp.before_request(views.check_origin)
+    bp.after_request(views.secure_headers)
     bp.register_error_handler(FlexpriceError, views.flexprice_failed)
     bp.register_error_handler(403, views.forbidden)
     bp.add_url_rule("/plans", "plans", views.plans)

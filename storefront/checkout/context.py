@@ -1,4 +1,4 @@
-"""The checkout as installed in the current app: its models and client, its database session and its clock."""
+"""The checkout as installed in the current app: its models, client, database session and addresses."""
 
 import logging
 from collections.abc import Callable
@@ -6,9 +6,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any, ParamSpec, TypeVar, cast
+from urllib.parse import urlsplit
 
 from blinker import NamedSignal
-from flask import Flask, current_app
+from flask import Flask, current_app, request, url_for
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session, scoped_session
@@ -22,6 +23,8 @@ log = logging.getLogger(__name__)
 P = ParamSpec("P")
 T = TypeVar("T")
 
+PAYMENT_HOSTS = ("razorpay.com", "rzp.io")
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PAGE_TIMEOUT_S = (1.5, 2.5)  # to connect, to read: a page waits no longer than 4 s for Flexprice
 _AFTER_COMMIT = "checkout_after_commit"
 _DATABASE_CLOCK = text("SELECT clock_timestamp() AT TIME ZONE 'utc'")
@@ -187,3 +190,52 @@ def send(signal: NamedSignal, **values: Any) -> None:
         signal.send(checkout().app, **values)
     except Exception:
         log.exception("A receiver of %s failed", signal.name)
+
+
+# -- addresses ---------------------------------------------------------------------------------------
+
+
+def words(value: object) -> list[str]:
+    """A setting that is a list, or text with spaces or commas between the words."""
+    return value.replace(",", " ").split() if isinstance(value, str) else [str(word) for word in value or ()]  # type: ignore[attr-defined]
+
+
+def payment_hosts(app: Flask) -> list[str]:
+    """Hosts a customer may be sent to, with their subdomains: Razorpay's, and CHECKOUT_PAYMENT_HOSTS."""
+    return [*PAYMENT_HOSTS, *words(app.config.get("CHECKOUT_PAYMENT_HOSTS"))]
+
+
+def host_of(url: str | None) -> str:
+    """Host and port of an address that a header gives; empty when it cannot be read."""
+    try:
+        return urlsplit(url or "").netloc
+    except ValueError:
+        return ""
+
+
+def is_payment_url(url: str | None) -> bool:
+    """Whether a customer may be sent there: https and a payment host, or http to one on this machine."""
+    if not url or any(character in url for character in "\\\r\n\t @"):
+        return False
+    try:
+        parts = urlsplit(url)
+        where, local = parts.netloc.lower(), parts.hostname in LOOPBACK
+    except ValueError:
+        return False
+    hosts = [host.lower() for host in payment_hosts(current_app)]
+    if local:
+        return where in hosts and parts.scheme in ("http", "https")
+    return parts.scheme == "https" and any(where == host or where.endswith(f".{host}") for host in hosts)
+
+
+def return_url(ref: str) -> str:
+    """The order's address without /success or /failure, as the payment page leads back to it."""
+    return base_url() + url_for("checkout.success", ref=ref).removesuffix("/success")
+
+
+def base_url() -> str:
+    """Scheme and host of this request where CHECKOUT_ALLOWED_HOSTS names its host, else CHECKOUT_BASE_URL."""
+    config, base = current_app.config, f"{request.scheme}://{request.host}"
+    if config.get("CHECKOUT_BASE_URL") and request.host not in words(config.get("CHECKOUT_ALLOWED_HOSTS")):
+        base = str(config["CHECKOUT_BASE_URL"]).rstrip("/")
+    return base

@@ -4,18 +4,18 @@ import logging
 import time
 from datetime import timedelta
 from typing import Any
+from urllib.parse import urlsplit
 
-from flask import abort, current_app, redirect, render_template, request, url_for
+from flask import Flask, Response, abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
 from ..flexprice import AuthenticationError, FlexpriceError, InvalidRequest, NoAnswer, NotFound
-from . import orders, purchase, reconciliation
-from .context import PAGE_TIMEOUT_S, ask, checkout, commit, db_now, rollback
+from . import context, orders, purchase, reconciliation
+from .context import PAGE_TIMEOUT_S, ask, checkout, commit, db_now, is_payment_url, return_url, rollback
 from .models import Customer, OrderMixin
 from .offers import Offer
 from .phases import CAN_PAY, CAN_TRY_AGAIN, is_polling, phase_of, poll_delay_s
-from .protection import is_payment_url, return_url
 from .states import State, Trigger
 
 log = logging.getLogger(__name__)
@@ -303,3 +303,57 @@ def flexprice_failed(error: FlexpriceError) -> ResponseReturnValue:
 def forbidden(error: HTTPException) -> ResponseReturnValue:
     text = "This form was not sent from a page of this site. This request did not charge you."
     return message("Access denied", text, url_for("checkout.plans"), 403)
+
+
+# -- protection of these pages -----------------------------------------------------------------------
+
+
+def check_origin() -> None:
+    """Refuse a form of another site. Runs before each POST of the blueprint but the webhook."""
+    if request.method == "POST" and request.endpoint != "checkout.webhook" and not _is_own_form():
+        abort(403)
+
+
+def _is_own_form() -> bool:
+    fetch_site, origin = request.headers.get("Sec-Fetch-Site"), request.headers.get("Origin")
+    if fetch_site:
+        return fetch_site == "same-origin"
+    if origin:
+        own_hosts = {request.host, context.host_of(current_app.config.get("CHECKOUT_BASE_URL"))}
+        return context.host_of(origin) in own_hosts - {""}
+    if "Cookie" not in request.headers:
+        return True  # nobody is signed in: no one's rights can be used
+    if "csrf" not in current_app.extensions:
+        return False
+    # No header tells where the form came from: then a valid token of Flask-WTF does, if your app has it.
+    from flask_wtf.csrf import ValidationError, validate_csrf
+
+    try:
+        validate_csrf(request.form.get("csrf_token"))
+    except ValidationError:
+        return False
+    return True
+
+
+def exempt_webhook(app: Flask, **_: object) -> None:
+    """CSRFProtect may be initialised before or after the checkout: exempt the webhook at each request."""
+    if csrf := app.extensions.get("csrf"):
+        csrf.exempt(app.view_functions["checkout.webhook"])
+
+
+def secure_headers(response: Response) -> Response:
+    """For the checkout's own pages. A header that your app sets afterwards wins."""
+    sources = ["'self'"]  # Chromium holds the 303 to the payment page to them
+    for host in context.payment_hosts(current_app):
+        local = urlsplit(f"//{host}").hostname in context.LOOPBACK
+        sources += [f"http://{host}"] if local else [f"https://{host}", f"https://*.{host}"]
+    policy = f"form-action {' '.join(sources)}; frame-ancestors 'none'; base-uri 'self'"
+    response.headers.setdefault("Content-Security-Policy", policy)
+    response.headers.setdefault("Referrer-Policy", "same-origin")  # order addresses stay here
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Cache-Control", "private, no-cache")
+    response.vary.add("Cookie")
+    if request.endpoint == "checkout.status" and response.status_code == 200:
+        response.add_etag()
+        response.make_conditional(request)
+    return response

@@ -182,7 +182,7 @@ def flag(value: object) -> bool:
 def identifier_or_empty(value: object) -> str:
     """An id, or an empty text when it is missing or unusable."""
     try:
-        return identifier(value)
+        return identifier(value or "")
     except UnreadableResponse:
         return ""
 

@@ -6,9 +6,8 @@ from typing import Any
 from flask import current_app
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
-from storefront.checkout.context import db_now
+from storefront.checkout.context import db_now, return_url
 from storefront.checkout.orders import change, check_now
-from storefront.checkout.protection import return_url
 from storefront.extensions import db
 from storefront.operations.models import AuditNote
 

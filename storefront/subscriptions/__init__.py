@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 
 from flask import Blueprint, Flask
 
-from ..checkout import Checkout, protection
+from ..checkout import Checkout
 from ..checkout import views as checkout_views
 from ..checkout.signals import order_transitioned
 from ..flexprice import FlexpriceError
@@ -88,8 +88,8 @@ class Subscriptions:
 
 def _blueprint() -> Blueprint:
     bp = Blueprint("subscriptions", __name__, template_folder="templates")
-    bp.before_request(protection.check_origin)
-    bp.after_request(protection.secure_headers)
+    bp.before_request(checkout_views.check_origin)
+    bp.after_request(checkout_views.secure_headers)
     bp.register_error_handler(FlexpriceError, views.flexprice_failed)
     bp.register_error_handler(403, checkout_views.forbidden)
     bp.add_url_rule("", "billing", views.billing)

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from storefront.accounts.redirects import safe_next
-from storefront.checkout.protection import host_of
+from storefront.checkout.context import host_of
 from storefront.extensions import db, limiter, login
 from storefront.flexprice import FlexpriceError
 

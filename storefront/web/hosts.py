@@ -8,7 +8,7 @@ from flask.typing import ResponseReturnValue
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
-from storefront.checkout.protection import LOOPBACK, words
+from storefront.checkout.context import LOOPBACK, words
 from storefront.extensions import settings
 
 log = logging.getLogger(__name__)

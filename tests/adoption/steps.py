@@ -95,6 +95,17 @@ CLUB = (
                 "    plan_order: Mapped[str | None] = mapped_column(String(32))\n    joined_at:",
             ),
             NewFile("club/shop.py", CLUB_SHOP),
+            Edit(
+                "club/auth.py",
+                "from club.models import Member\n",
+                "from club.models import Member\nfrom club.shop import checkout, load_customer\n",
+            ),
+            Edit(
+                "club/auth.py",
+                "        db.session.add(member)\n        db.session.commit()\n        login_user(member)\n",
+                "        db.session.add(member)\n        db.session.commit()\n        login_user(member)\n"
+                "        checkout.ensure_customer(load_customer())\n",
+            ),
         ),
     ),
     Step(

@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 from werkzeug.exceptions import Forbidden
 
-from storefront.checkout import protection
+from storefront.checkout import context as installed
+from storefront.checkout import views
 
 COOKIE = {"Cookie": "session=x"}
 
@@ -17,7 +18,7 @@ def allowed(app: Any, headers: dict[str, str], path: str = "/checkout", host: st
     own, app.extensions = app.extensions, extensions
     try:
         with app.test_request_context(path, f"https://{host}", method="POST", headers=headers):
-            protection.check_origin()
+            views.check_origin()
     except Forbidden:
         return False
     finally:
@@ -74,14 +75,14 @@ def test_valid_token_of_the_app_is_accepted(app: Any) -> None:
         "/checkout", "https://shop.example", method="POST", headers=COOKIE, data={"csrf_token": token}
     ):
         session.update(secret)
-        protection.check_origin()
+        views.check_origin()
     with (
         app.test_request_context(
             "/checkout", "https://shop.example", method="POST", headers=COOKIE, data={"csrf_token": "x"}
         ),
         pytest.raises(Forbidden),
     ):
-        protection.check_origin()
+        views.check_origin()
 
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}])
@@ -121,13 +122,13 @@ def test_form_of_another_site_places_nothing(asha: Any, rows: Any, headers: dict
 )
 def test_customers_go_to_payment_hosts_only(context: Any, url: str | None, accepted: bool) -> None:
     context.config["CHECKOUT_PAYMENT_HOSTS"] = "127.0.0.1:8001, pay.example.com"
-    assert protection.is_payment_url(url) is accepted
+    assert installed.is_payment_url(url) is accepted
 
 
 @pytest.mark.parametrize("hosts", ["a.example b.example", "a.example,b.example", ["a.example", "b.example"]])
 def test_hosts_are_a_list_or_words(app: Any, hosts: Any) -> None:
     app.config["CHECKOUT_PAYMENT_HOSTS"] = hosts
-    assert protection.payment_hosts(app) == ["razorpay.com", "rzp.io", "a.example", "b.example"]
+    assert installed.payment_hosts(app) == ["razorpay.com", "rzp.io", "a.example", "b.example"]
 
 
 @pytest.mark.parametrize(
@@ -141,7 +142,7 @@ def test_hosts_are_a_list_or_words(app: Any, hosts: Any) -> None:
 def test_return_address_is_of_a_known_host(app: Any, host: str, base: str, expected: str) -> None:
     app.config.update(CHECKOUT_BASE_URL=base, CHECKOUT_ALLOWED_HOSTS="two.example three.example")
     with app.test_request_context("/checkout", host, method="POST"):
-        assert protection.return_url("abc") == f"{expected}/orders/abc"
+        assert installed.return_url("abc") == f"{expected}/orders/abc"
 
 
 # -- headers ----------------------------------------------------------------------------------------
@@ -152,7 +153,7 @@ def headers_of(app: Any, **own: str) -> Any:
     from flask import Response
 
     with app.test_request_context("/plans"):
-        return protection.secure_headers(Response("x", headers=own)).headers
+        return views.secure_headers(Response("x", headers=own)).headers
 
 
 def test_policy_names_the_payment_hosts(app: Any) -> None:
