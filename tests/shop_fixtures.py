@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,10 +62,49 @@ def make_app(env: dict[str, str]) -> Iterator[Callable[..., Flask]]:
             db.engine.dispose()
 
 
+@pytest.fixture(scope="session")
+def shared_apps() -> Iterator[dict[str, Flask]]:
+    """One shop for each set of settings, since making one takes longer than most tests here."""
+    from storefront.extensions import db
+
+    apps: dict[str, Flask] = {}
+    yield apps
+    for app in apps.values():
+        with app.app_context():
+            db.engine.dispose()
+
+
 @pytest.fixture
-def app(make_app: Callable[..., Flask]) -> Flask:
-    """The shop, on SQLite and on PostgreSQL."""
-    return make_app()
+def app(
+    env: dict[str, str],
+    make_app: Callable[..., Flask],
+    shared_apps: dict[str, Flask],
+    sqlite_in: Callable[[Path], str],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Flask:
+    """The shop as if it were new: no rows, nothing cached, its settings as made. On PostgreSQL it is new."""
+    from storefront import create_app
+    from storefront.extensions import db
+    from storefront.settings import Settings
+
+    if not env["DATABASE_URL"].startswith("sqlite"):
+        return make_app()
+    key = repr(sorted((env | {"DATABASE_URL": ""}).items()))
+    if key not in shared_apps:
+        url = sqlite_in(tmp_path_factory.mktemp("shared"))
+        shared_apps[key] = made = create_app(Settings.from_env(env | {"DATABASE_URL": url}))
+        made.extensions["as made"] = dict(made.config), url
+    app = shared_apps[key]
+    app.config.clear()
+    config, env["DATABASE_URL"] = app.extensions["as made"]
+    app.config.update(config)
+    for name in ("client", "catalog", "verifier", "shared_header"):
+        vars(app.extensions["checkout"]).pop(name, None)
+    with app.app_context():
+        for table in reversed(db.metadata.sorted_tables):
+            db.session.execute(table.delete())
+        db.session.commit()
+    return app
 
 
 @pytest.fixture

@@ -17,10 +17,6 @@ def create_app(settings: SandboxSettings | None = None) -> Flask:
     settings = settings or SandboxSettings.from_env()
     app = Flask(__name__)
     app.url_map.merge_slashes = False  # Flexprice's router does not redirect a doubled slash
-    app.extensions["sandbox"] = Database(settings.database_url, settings.clock_file, auth.DEFAULT_STORE)
-    app.extensions["sandbox_settings"] = settings
-    _prepare_default_store(app.extensions["sandbox"], settings)
-    app.extensions["sandbox_dispatcher"] = Dispatcher(app.extensions["sandbox"], settings)
     http.register(app)
     errors.register(app)
     faults.register(app)
@@ -30,7 +26,16 @@ def create_app(settings: SandboxSettings | None = None) -> Flask:
     for module in _routes():
         app.register_blueprint(module.bp)
     app.register_blueprint(console.front)
+    put_on(app, Database(settings.database_url, settings.clock_file, auth.DEFAULT_STORE), settings)
     return app
+
+
+def put_on(app: Flask, database: Database, settings: SandboxSettings) -> None:
+    """Gives the app its database, its settings and what it keeps in memory, as at every start."""
+    app.extensions["sandbox"], app.extensions["sandbox_settings"] = database, settings
+    _prepare_default_store(database, settings)
+    app.extensions["sandbox_dispatcher"] = Dispatcher(database, settings)
+    app.extensions["sandbox_log"] = request_log.Waiting()
 
 
 def _routes() -> list[ModuleType]:

@@ -11,12 +11,12 @@ from flask import Flask
 from requests.adapters import BaseAdapter
 from werkzeug.serving import make_server
 
-from storefront.sandbox import create_app
 from storefront.sandbox.engine import time_travel
 from storefront.sandbox.settings import SandboxSettings
 from storefront.sandbox.store.base import Record
 from storefront.sandbox.store.billing_rows import Invoice, Payment, Subscription
 from storefront.sandbox.store.rows import CheckoutSession, Customer, Plan, Price, ProviderLink
+from tests import sandboxes
 from tests.conftest import NewDatabase
 from tests.sandbox import described
 
@@ -266,11 +266,11 @@ def near(database_url: str) -> Iterator[Near]:
         api_key=KEY,
         webhook_secrets=(SECRET,),
     )
-    app = create_app(settings)
+    app = sandboxes.start(settings)
     client = Near(app)
     yield client
     client.http.close()
-    app.extensions["sandbox"].close()
+    sandboxes.stop(app)
 
 
 @pytest.fixture
@@ -310,11 +310,11 @@ def sandbox(sandbox_settings: SandboxSettings) -> Iterator[Client]:
 
     server = make_server("127.0.0.1", 0, lambda environ, start: app(environ, start), threaded=True)
     base = f"http://127.0.0.1:{server.server_port}"
-    app = create_app(replace(sandbox_settings, url=base))
+    app = sandboxes.start(replace(sandbox_settings, url=base))
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     client = Client(app, base)
     yield client
     client.http.close()
     server.shutdown()
     server.server_close()
-    app.extensions["sandbox"].close()
+    sandboxes.stop(app)

@@ -6,7 +6,6 @@ import socket
 import subprocess
 import sys
 import threading
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -105,13 +104,13 @@ def test_a_subscription_ends_now_or_later(sandbox: Any, receiver: Any) -> None:
     assert "Cancel now" not in sandbox.see(f"subscriptions/{subscription}")
 
 
-def test_a_restart_keeps_everything_but_the_process(sandbox: Any, sandbox_settings: SandboxSettings) -> None:
+def test_a_restart_keeps_everything_but_the_process(sandbox: Any) -> None:
     sandbox.customer()
     session = sandbox.session()
     sandbox.advance("26m")
     plans = sandbox.post("/v1/plans/search", {}).json()
 
-    again = create_app(replace(sandbox_settings, url=sandbox.base))
+    again = create_app(sandbox.app.extensions["sandbox_settings"])
 
     client, headers = again.test_client(), sandbox.headers
     assert client.get(f"{URL}/{session['id']}", headers=headers).json["checkout_status"] == "pending"
@@ -251,14 +250,12 @@ def test_a_setting_that_makes_no_sense_is_refused_at_the_start(name: str) -> Non
         SandboxSettings.from_env({name: "nonsense"})
 
 
-def test_what_was_arranged_and_told_outlives_the_process(
-    sandbox: Any, sandbox_settings: SandboxSettings, sale: Any
-) -> None:
+def test_what_was_arranged_and_told_outlives_the_process(sandbox: Any, sale: Any) -> None:
     sandbox.control("faults", fault="down", times=3)
     sandbox.control("outcomes", outcome="declined", session=sale["id"])
     told = sandbox.deliveries()
 
-    again = create_app(replace(sandbox_settings, url=sandbox.base))
+    again = create_app(sandbox.app.extensions["sandbox_settings"])
 
     client = again.test_client()
     arranged = [one["name"] for one in client.get("/_sandbox/overrides").json["items"]]

@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ import requests
 
 from storefront.sandbox import create_app
 from storefront.sandbox.delivery.signing import sign, signatures, svix_headers
-from storefront.sandbox.settings import SandboxSettings
 from tests.sandbox.conftest import run_due
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
@@ -185,15 +183,13 @@ def test_the_ladder_ends_where_the_message_is_taken(sandbox: Any, receiver: Any)
     assert sandbox.deliveries()[0]["state"] == "delivered"
 
 
-def test_a_restart_in_the_middle_of_a_retry_loses_nothing(
-    sandbox: Any, receiver: Any, sandbox_settings: SandboxSettings
-) -> None:
+def test_a_restart_in_the_middle_of_a_retry_loses_nothing(sandbox: Any, receiver: Any) -> None:
     """The process ends before the retry; the next one makes it, same id, same body."""
     receiver.answers = [500]
     sandbox.customer()
     sandbox.deliver()
     sandbox.advance("6m")
-    again = create_app(replace(sandbox_settings, url=sandbox.base))
+    again = create_app(sandbox.app.extensions["sandbox_settings"])
     assert run_due(again) == 1
 
     (first, body), (second, same) = receiver.got
@@ -243,14 +239,12 @@ def test_a_process_killed_with_a_message_in_its_hands_sends_it_again(receiver: A
     assert (sent["svix-id"], body) == (again["svix-id"], same)
 
 
-def test_a_restart_keeps_the_place_on_the_ladder(
-    sandbox: Any, receiver: Any, sandbox_settings: SandboxSettings
-) -> None:
+def test_a_restart_keeps_the_place_on_the_ladder(sandbox: Any, receiver: Any) -> None:
     receiver.answers = [500, 500]
     sandbox.customer()
     sandbox.walk("6m")
 
-    again = create_app(replace(sandbox_settings, url=sandbox.base))
+    again = create_app(sandbox.app.extensions["sandbox_settings"])
     client = again.test_client()
     sent = [
         client.post("/_sandbox/clock", json={"advance": step}).json["sent"] for step in ("0s", "28m", "2m")

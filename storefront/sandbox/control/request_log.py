@@ -61,7 +61,6 @@ def _line(at: datetime, what: str, session_id: str | None, status: int | None, d
 
 
 def register(app: Flask) -> None:
-    app.extensions["sandbox_log"] = Waiting()
     app.after_request(_note_call)
 
 

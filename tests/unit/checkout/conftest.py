@@ -3,8 +3,7 @@
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import pytest
 from blinker import NamedSignal
@@ -12,12 +11,10 @@ from flask import Flask
 from sqlalchemy import DateTime, select
 from werkzeug.test import TestResponse
 
-from storefront import create_app
 from storefront.checkout import State, orders
 from storefront.checkout.context import commit
 from storefront.extensions import checkout, db
 from storefront.models import Order, User, WebhookEvent
-from storefront.settings import Settings
 from tests.samples import invoice, subscription
 from tests.shop_fixtures import HOME, NOW
 
@@ -39,41 +36,6 @@ OPENED = {
 def utc_now() -> datetime:
     """As the tables hold it."""
     return datetime.now(UTC).replace(tzinfo=None)
-
-
-@pytest.fixture(scope="session")
-def shared_apps() -> Iterator[dict[str, Flask]]:
-    """One shop for each set of settings, since making one takes longer than most tests here."""
-    apps: dict[str, Flask] = {}
-    yield apps
-    for app in apps.values():
-        with app.app_context():
-            db.engine.dispose()
-
-
-@pytest.fixture
-def app(
-    request: pytest.FixtureRequest, env: dict[str, str], shared_apps: dict[str, Flask],
-    sqlite_in: Callable[[Path], str], tmp_path_factory: pytest.TempPathFactory,
-) -> Flask:  # fmt: skip
-    """The shop as if it were new: no rows, nothing cached, its settings as made. On PostgreSQL it is new."""
-    if not env["DATABASE_URL"].startswith("sqlite"):
-        return cast(Flask, request.getfixturevalue("make_app")())
-    key = repr(sorted((env | {"DATABASE_URL": ""}).items()))
-    if key not in shared_apps:
-        url = sqlite_in(tmp_path_factory.mktemp("shared"))
-        shared_apps[key] = made = create_app(Settings.from_env(env | {"DATABASE_URL": url}))
-        made.extensions["settings as made"] = dict(made.config)
-    app = shared_apps[key]
-    app.config.clear()
-    app.config.update(app.extensions["settings as made"])
-    for name in ("client", "catalog", "verifier", "shared_header"):
-        vars(app.extensions["checkout"]).pop(name, None)
-    with app.app_context():
-        for table in reversed(db.metadata.sorted_tables):
-            db.session.execute(table.delete())
-        db.session.commit()
-    return app
 
 
 @pytest.fixture

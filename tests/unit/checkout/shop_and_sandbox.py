@@ -30,7 +30,6 @@ from storefront.emails.models import Email
 from storefront.extensions import checkout, db
 from storefront.flexprice import Client
 from storefront.models import Order, OrderTransition, PlanAccess, User, WebhookEvent
-from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.delivery.build import build
 from storefront.sandbox.engine.catalog import prices_of
 from storefront.sandbox.settings import SandboxSettings
@@ -39,6 +38,7 @@ from storefront.sandbox.store.billing_rows import Invoice, Payment
 from storefront.sandbox.store.control_rows import Event
 from storefront.sandbox.store.rows import CheckoutSession, ProviderLink
 from storefront.sandbox.store.values import stable_id
+from tests import sandboxes
 from tests.shop_fixtures import HOME, send_webhook_to
 
 SANDBOX = "http://127.0.0.1:8001"
@@ -131,7 +131,7 @@ class ShopAndSandbox:
 
     def __init__(self, shop: Flask, sandbox_url: str) -> None:
         self.shop = shop
-        self.sandbox = create_sandbox(
+        self.sandbox = sandboxes.start(
             SandboxSettings(database_url=sandbox_url, url=SANDBOX, webhook_url="", api_key="sk_of_a_test")
         )
         self.store = self.sandbox.extensions["sandbox"]
@@ -149,7 +149,7 @@ class ShopAndSandbox:
         with self.shop.app_context():
             event.remove(db.engine, "commit", self._before_commit)
             event.remove(db.session, "after_commit", self._after_commit)
-        self.store.close()
+        sandboxes.stop(self.sandbox)
 
     def _before_commit(self, _connection: Any) -> None:
         self.wire.step("commit")

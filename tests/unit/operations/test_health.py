@@ -15,6 +15,12 @@ from tests.unit.operations.conftest import now
 
 
 @pytest.fixture
+def app(make_app):
+    """New for each test: the process keeps in memory what is tested here."""
+    return make_app()
+
+
+@pytest.fixture
 def ask(app, monkeypatch):
     """Gives a busy machine the time it needs: how long the page waits is tested by a test of its own."""
     monkeypatch.setattr(health, "ANSWER_WITHIN_S", 60.0)

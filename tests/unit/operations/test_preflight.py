@@ -37,6 +37,12 @@ LIVE = {
 
 
 @pytest.fixture
+def app(make_app):
+    """New for each test: the process keeps in memory what is tested here."""
+    return make_app()
+
+
+@pytest.fixture
 def look(make_app):
     """The findings of one check of a shop with these settings."""
     contexts = []

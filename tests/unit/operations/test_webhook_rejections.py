@@ -18,6 +18,12 @@ SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
+def app(make_app):
+    """New for each test: the process keeps in memory what is tested here."""
+    return make_app()
+
+
+@pytest.fixture
 def unlimited(monkeypatch):
     """Every rejection may be written: the tests do not wait for a second to pass."""
     monkeypatch.setattr(webhook_rejections, "WRITE_INTERVAL", timedelta())

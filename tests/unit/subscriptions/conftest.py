@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from flask import Flask
 
-from storefront import access, create_app
+from storefront import access
 from storefront.billing import Invoice, Subscription
 from storefront.emails.models import Email
 from storefront.extensions import checkout, db
@@ -17,7 +17,6 @@ from storefront.sandbox.store.billing_rows import Invoice as TheirInvoice
 from storefront.sandbox.store.billing_rows import Subscription as TheirSubscription
 from storefront.sandbox.store.rows import ProviderLink
 from storefront.sandbox.store.values import stable_id
-from storefront.settings import Settings
 from storefront.subscriptions import subscription_news
 from storefront.subscriptions.context import clock_offset
 from tests.conftest import NewDatabase
@@ -221,11 +220,8 @@ class Story(ShopAndSandbox):
 
 
 @pytest.fixture
-def story(env: dict[str, str], sandbox_in: NewDatabase, tmp_path: Path) -> Iterator[Story]:
+def story(app: Flask, sandbox_in: NewDatabase, tmp_path: Path) -> Iterator[Story]:
     (tmp_path / "sandbox").mkdir()
-    shop = create_app(Settings.from_env(env))
-    told = Story(shop, sandbox_in(tmp_path / "sandbox"), tmp_path / "clock")
+    told = Story(app, sandbox_in(tmp_path / "sandbox"), tmp_path / "clock")
     yield told
     told.close()
-    with shop.app_context():
-        db.engine.dispose()

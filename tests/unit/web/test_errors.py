@@ -16,6 +16,12 @@ ONLY_THIS_REQUEST = "This request did not charge you. A payment you made earlier
 
 
 @pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    """New for each test: a route is added to it."""
+    return make_app()
+
+
+@pytest.fixture
 def fail(app: Flask) -> Callable[[Exception], str]:
     """Adds a page that raises; gives its path."""
 

@@ -2,13 +2,19 @@
 
 import io
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 from flask import Flask
 
 from storefront.web import request_log
+
+
+@pytest.fixture
+def app(make_app: Callable[..., Flask]) -> Flask:
+    """New for each test: a route is added to it."""
+    return make_app()
 
 
 @pytest.fixture
