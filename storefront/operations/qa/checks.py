@@ -1,15 +1,22 @@
 """Did the whole sale happen? Five checks of one order, each with its evidence, or with cause and action."""
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import NamedTuple
 
 from storefront.checkout.states import State
 from storefront.operations.qa.evidence import Case
 
-DONE, PENDING, NOT_APPLICABLE, ATTENTION = "done", "wait", "stop", "look"  # as the style sheet names them
-RESULTS = {DONE: "Done", PENDING: "Pending", NOT_APPLICABLE: "N/A", ATTENTION: "Needs attention"}
+# As the style sheet names them.
+DONE, PENDING, NOT_APPLICABLE, ATTENTION, NOT_ASKED = "done", "wait", "stop", "look", "ask"
+RESULTS = {
+    DONE: "Done",
+    PENDING: "Pending",
+    NOT_APPLICABLE: "N/A",
+    ATTENTION: "Needs attention",
+    NOT_ASKED: "Not asked yet",
+}
 
 COMPLETED = "checkout.session.completed"
 
@@ -31,7 +38,7 @@ class Hint(NamedTuple):
 
 @dataclass(frozen=True)
 class Check:
-    """The outcome of one check. `tone` is DONE, PENDING, NOT_APPLICABLE or ATTENTION."""
+    """The outcome of one check. `tone` is one of `RESULTS`."""
 
     key: str
     title: str
@@ -214,9 +221,27 @@ def _check(key: str, kind: _Kind, case: Case, hints: tuple[Hint, ...]) -> Check:
     return Check(key, kind.title, hint.tone, evidence, hint.cause, hint.action)
 
 
+def without_answers(case: Case, found: list[Check]) -> list[Check]:
+    """The checks as they may be shown: nothing is said that an answer of Flexprice's could change."""
+    return [_not_asked(check) if _may_change(case, check) else check for check in found]
+
+
+def _may_change(case: Case, check: Check) -> bool:
+    """Whether Flexprice was not asked yet what this check depends on."""
+    if check.key in ("session", "subscription", "invoice"):
+        return not case.asked(check.key)
+    if case.asked("session"):
+        return False
+    return case.open if check.key == "fulfillment" else check.tone != DONE
+
+
+def _not_asked(check: Check) -> Check:
+    return replace(check, tone=NOT_ASKED, cause="Flexprice was not asked about this yet.", action="Refresh.")
+
+
 def is_final(case: Case, found: list[Check]) -> bool:
     """Nothing changes by itself any more: the page stops asking."""
     unpaid = case.ended_unpaid or case.order.state in (State.PAID_TWICE, State.REFUNDED)
     done = (DONE,) if case.order.amount else (DONE, NOT_APPLICABLE)
     all_done = all(check.tone in done for check in found)
-    return all_done or (unpaid and all(check.tone != PENDING for check in found))
+    return all_done or (unpaid and all(check.tone not in (PENDING, NOT_ASKED) for check in found))

@@ -23,6 +23,7 @@ class Answer:
     session: CheckoutSession | FlexpriceError | None = None
     invoice: Invoice | FlexpriceError | None = None
     subscription: Subscription | FlexpriceError | None = None
+    in_time: bool = True  # False: the time for questions was over before the last one
 
     @property
     def reached(self) -> bool:
@@ -57,6 +58,12 @@ class Case:
     def subscription(self) -> Subscription | None:
         found = self.answer.subscription if self.answer else None
         return found if isinstance(found, Subscription) else None
+
+    def asked(self, part: str) -> bool:
+        """Whether Flexprice was asked about the session, invoice or subscription, where there is one."""
+        if not self.order.session_id:
+            return True
+        return self.answer is not None and (self.answer.in_time or getattr(self.answer, part) is not None)
 
     @property
     def session_status(self) -> str:

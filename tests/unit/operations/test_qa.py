@@ -1,10 +1,12 @@
 """The QA page: who sees it, what it asks Flexprice, its exports, and the troubleshooting tables."""
 
+import itertools
 import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from storefront.checkout import State
 from storefront.emails.models import Email
 from storefront.flexprice import (
     AuthenticationError,
@@ -19,7 +21,16 @@ from storefront.operations import heartbeat
 from storefront.operations.qa import answers as asking
 from storefront.operations.qa import pages
 from storefront.operations.qa.answers import Answers
-from storefront.operations.qa.checks import ATTENTION, CHECKS, NOT_APPLICABLE, PENDING, run_checks
+from storefront.operations.qa.checks import (
+    ATTENTION,
+    CHECKS,
+    NOT_APPLICABLE,
+    NOT_ASKED,
+    PENDING,
+    is_final,
+    run_checks,
+    without_answers,
+)
 from storefront.operations.qa.evidence import Answer, Case
 from storefront.operations.qa.hints import HINTS
 from storefront.operations.qa.pages import md
@@ -236,6 +247,41 @@ def test_only_the_latest_answers_are_kept():
     for ref in "abca":
         answers.keep(ref, Answer(NOW))
     assert [bool(answers.of(ref)) for ref in "abc"] == [True, False, True]
+
+
+def test_a_list_asks_about_a_few_orders_and_says_so_of_the_rest(asha, add_order, flexprice, monkeypatch):
+    monkeypatch.setattr(asking, "ASKED_AT_ONCE", 1)
+    older, newer = add_order(**OPENED), add_order(**OPENED | {"plan_id": "other", "session_id": "cs_02"})
+    for name in ("cs_01", "cs_02"):
+        flexprice.answer("GET", f"/checkout/sessions/{name}", session_body(id=name))
+    flexprice.answer("GET", "/invoices/inv_01", invoice_body())
+    flexprice.answer("GET", "/subscriptions/subs_01", subscription_body(subscription_status="draft"))
+
+    def results(path="/qa/result.json"):
+        return {
+            one["order"]: {check["result"] for check in one["checks"]}
+            for one in asha.get(path).json["orders"]
+        }
+
+    assert results() == {newer: {"Pending"}, older: {"Not asked yet"}}
+    assert "Not asked yet" in asha.get("/qa").text
+    assert len(flexprice.calls) == 3
+    assert results(f"/qa/{older}/result.json")[older] == {"Pending"}
+    assert results() == {newer: {"Pending"}, older: {"Pending"}}
+    assert len(flexprice.calls) == 6
+
+
+def test_a_list_stops_asking_where_flexprice_is_not_reached(asha, add_order, flexprice):
+    for number in (1, 2):
+        add_order(**OPENED | {"plan_id": f"plan_{number}", "session_id": f"cs_0{number}"})
+    assert asha.get("/qa").status_code == 200
+    assert len(flexprice.calls) == 1
+
+
+def test_what_was_not_asked_in_time_is_said():
+    late = Answer(NOW, COMPLETED, invoice(), None, in_time=False)
+    found = {check.key: check.tone for check in shown(case(said=late, **PAID))}
+    assert (found["session"], found["invoice"], found["subscription"]) == ("done", "done", NOT_ASKED)
 
 
 # -- exports ----------------------------------------------------------------------------------------
@@ -477,6 +523,49 @@ def test_what_is_missing_is_explained(key, seen, tone, words):
     check = next(check for check in run_checks(seen, HINTS) if check.key == key)
     assert (check.tone, words in check.cause) == (tone, True), check.cause
     assert check.action
+
+
+def shown(seen):
+    return without_answers(seen, run_checks(seen, HINTS))
+
+
+ANSWERS = [
+    said(session_, invoice_, subscription_)
+    for session_ in (
+        session(),
+        session("failed"),
+        session("expired", completed_at=aware(LONG_AGO)),
+        COMPLETED,
+    )
+    for invoice_ in (None, MISSING, invoice("DRAFT", "PENDING"), invoice())
+    for subscription_ in (None, MISSING, subscription("draft"), subscription("active"))
+] + [said(NotSent("x")), said(MISSING), said(AuthenticationError("no", status=401))]
+
+
+def test_before_an_answer_nothing_is_said_that_it_changes():
+    """A list and an export say the same as the order's page, or that Flexprice was not asked yet."""
+    situations = (
+        {},
+        {"access": GRANTED},
+        {"events": ["checkout.session.completed"]},
+        {"worker_alive": False},
+    )
+    for state, more in itertools.product(State, situations):
+        rows = more | {
+            "state": state,
+            "paid_at": LONG_AGO if state in ("paid", "fulfilled", "held") else None,
+        }
+        unasked = {check.key: check.tone for check in shown(case(**rows))}
+        for answer in ANSWERS:
+            asked = {check.key: check.tone for check in shown(case(said=answer, **rows))}
+            unlike = {key for key, tone in unasked.items() if tone not in (NOT_ASKED, asked[key])}
+            assert unlike == set(), (state, answer)
+
+
+def test_money_taken_and_unknown_needs_attention_before_any_answer():
+    for rows in ({"state": "expired", "returned_paid_at": LONG_AGO}, {"state": "stuck"}, {"state": "held"}):
+        assert {check.key: check.tone for check in shown(case(**rows))}["fulfillment"] == ATTENTION
+        assert not is_final(case(**rows), shown(case(**rows)))
 
 
 def test_every_check_explains_everything():
