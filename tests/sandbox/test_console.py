@@ -318,3 +318,46 @@ def test_its_pages_may_load_what_they_need_and_no_more(sandbox: Any) -> None:
     assert "script-src 'self' https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js" in policy
     assert 'integrity="sha384-' in answer.text
     assert "style=" not in answer.text
+
+
+LISTS = {
+    "sessions": ("checkout_status", "completed"),
+    "subscriptions": ("subscription_status", "active"),
+    "invoices": ("payment_status", "SUCCEEDED"),
+    "payments": ("payment_status", "SUCCEEDED"),
+    "deliveries": ("event_type", "checkout.session.completed"),
+    "log": ("status", "201"),
+}
+
+
+def test_lists_are_narrowed_by_words_and_columns(sandbox: Any, sale: Any) -> None:
+    for path, (field, value) in LISTS.items():
+        chosen = sandbox.get(f"/_sandbox/{path}?{field}={value}").json()["items"]
+        assert chosen, path
+        assert {str(one[field]) for one in chosen} == {value}
+        assert sandbox.get(f"/_sandbox/{path}?{field}=nothing").json()["items"] == []
+        page = sandbox.see(f"{path}?{field}={value}&q=nowhere+at+all")
+        assert f"<option selected>{value}</option>" in page
+        assert "Nothing matches." in page
+        assert f'href="/_sandbox/{path}">Show all' in page
+
+
+def test_ids_lead_to_what_they_name_and_can_be_copied(sandbox: Any, sale: Any) -> None:
+    for path in ("sessions", "customers", "subscriptions", "invoices", "payments", "deliveries", "log"):
+        page = sandbox.see(path)
+        assert 'class="copy"' in page, path
+        assert 'data-copy=""' not in page, path
+    (invoice,) = sandbox.get("/_sandbox/invoices").json()["items"]
+    for path in ("invoices", f"invoices/{invoice['id']}"):
+        assert f'href="/_sandbox/customers/{invoice["customer_id"]}"' in sandbox.see(path)
+    assert f'href="/_sandbox/invoices/{invoice["id"]}"' in sandbox.see("payments")
+
+
+def test_an_object_has_its_facts_before_its_json(sandbox: Any, sale: Any) -> None:
+    (invoice,) = sandbox.get("/_sandbox/invoices").json()["items"]
+    page = sandbox.see(f"invoices/{invoice['id']}")
+    facts, _, body = page.partition("<h2>JSON</h2>")
+    assert invoice["invoice_number"] in facts
+    assert f"{float(invoice['total']):,.2f} {invoice['currency'].upper()}" in facts
+    assert "All invoices" in facts
+    assert "&#34;invoice_number&#34;" in body

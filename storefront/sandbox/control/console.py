@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from flask import Blueprint, Response, current_app, jsonify, redirect, render_template, request, url_for
+from flask import Blueprint, Response, jsonify, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 
 from ..api import auth
@@ -23,13 +23,12 @@ from ..store.values import optional_time, rfc3339
 from . import faults
 from .access import control
 from .controls import override_body
+from .lists import MAX_ROWS, limit, listed
 from .message_tools import curl
 
 bp = control("sandbox_console", __name__)
 front = Blueprint("sandbox_front", __name__)
 
-MAX_ROWS = 200
-MAX_SEARCHED = 2000  # of the newest
 HTMX = "https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js"
 
 
@@ -38,6 +37,7 @@ class Kind(NamedTuple):
     model: type[Record]
     body: Callable[[Session, Any], Body]
     columns: dict[str, str]  # what the list shows: a heading and where it is in the body
+    filters: dict[str, str]  # what the list can be narrowed by
 
 
 def session_body(session: Session, row: CheckoutSession) -> Body:
@@ -68,18 +68,27 @@ KINDS = {
             "Key": "idempotency_key",
             "Expires": "expires_at",
         },
+        {"Status": "checkout_status", "Payment page": "link_state"},
     ),
     "customers": Kind(
         "Customers",
         Customer,
         lambda _, row: catalog.customer(row),
         {"Name": "name", "Email": "email", "External id": "external_id"},
+        {},
     ),
     "subscriptions": Kind(
         "Subscriptions",
         Subscription,
         lambda session, row: billing.subscription(session, row, plan="short"),
-        {"Status": "subscription_status", "Row": "status", "Customer": "customer_id", "Ends": "cancel_at"},
+        {
+            "Status": "subscription_status",
+            "Plan": "plan_id",
+            "Customer": "customer_id",
+            "Period ends": "current_period_end",
+            "Ends": "cancel_at",
+        },
+        {"Status": "subscription_status"},
     ),
     "invoices": Kind(
         "Invoices",
@@ -90,13 +99,16 @@ KINDS = {
             "Status": "invoice_status",
             "Payment": "payment_status",
             "Total": "total",
+            "Customer": "customer_id",
         },
+        {"Status": "invoice_status", "Payment": "payment_status"},
     ),
     "payments": Kind(
         "Payments",
         Payment,
         lambda session, row: billing.payment(session, row),
-        {"Status": "payment_status", "Amount": "amount", "Currency": "currency", "Invoice": "destination_id"},
+        {"Status": "payment_status", "Amount": "amount", "Invoice": "destination_id"},
+        {"Status": "payment_status"},
     ),
 }
 KIND = f"<any({', '.join(KINDS)}):kind>"
@@ -172,27 +184,14 @@ def live_parts(session: Session) -> Body:
 
 @bp.get(f"/{KIND}")
 def listing(kind: str) -> ResponseReturnValue:
-    """Newest first; `?q=` keeps those that have this text anywhere."""
+    """Newest first; `?q=` keeps those that have these words, and a column's name those with a value."""
     of = KINDS[kind]
     with auth.reading() as session:
-        rows = session.all(of.model, order=of.model.id.desc(), limit=MAX_SEARCHED if searched() else MAX_ROWS)
-        items = matching([of.body(session, row) for row in rows])
+        rows = session.all(of.model, order=of.model.id.desc(), limit=limit())
+        found = listed([of.body(session, row) for row in rows], of.filters)
     if not wants_page():
-        return jsonify(items=items)
-    return render_template("sandbox/list.html", kind=kind, of=of, items=items, q=searched())
-
-
-def searched() -> str:
-    return request.args.get("q", "").strip()
-
-
-def matching(items: list[Body]) -> list[Body]:
-    """Those in which every word of `?q=` is found."""
-    words = searched().lower().split()
-    if not words:
-        return items
-    texts = [(current_app.json.dumps(item).lower(), item) for item in items]
-    return [item for text, item in texts if all(word in text for word in words)][:MAX_ROWS]
+        return jsonify(items=found.items)
+    return render_template("sandbox/list.html", kind=kind, of=of, found=found)
 
 
 @bp.get(f"/{KIND}/<object_id>")
@@ -246,10 +245,11 @@ def deliveries(session: Session, *conditions: Any, limit: int = MAX_ROWS) -> lis
 @bp.get("/deliveries")
 def list_deliveries() -> ResponseReturnValue:
     with auth.reading() as session:
-        items = matching(deliveries(session, limit=MAX_SEARCHED if searched() else MAX_ROWS))
+        rows = deliveries(session, limit=limit())
+    found = listed(rows, {"State": "state", "Message": "event_type"})
     if not wants_page():
-        return jsonify(items=items)
-    return render_template("sandbox/deliveries.html", deliveries=items, q=searched())
+        return jsonify(items=found.items)
+    return render_template("sandbox/deliveries.html", found=found)
 
 
 @bp.get("/deliveries/<int(max=2147483647):number>")
@@ -276,7 +276,7 @@ def _attempt_body(row: Attempt) -> Body:
 def list_events() -> ResponseReturnValue:
     """What happened, newest first, each with its deliveries; `?session=`, `?type=`, `?limit=`."""
     session_id, event_type = request.args.get("session"), request.args.get("type")
-    limit = min(max(request.args.get("limit", 50, type=int), 1), MAX_ROWS)
+    most = min(max(request.args.get("limit", 50, type=int), 1), MAX_ROWS)
     with auth.reading() as session:
         conditions: list[Condition] = []
         if session_id:
@@ -285,7 +285,7 @@ def list_events() -> ResponseReturnValue:
             conditions.append(Event.id.in_([event.id for event in queue.events_about(session, session_id)]))
         if event_type:
             conditions.append(Event.event_type == event_type)
-        rows = session.all(Event, *conditions, order=Event.sequence.desc(), limit=limit)
+        rows = session.all(Event, *conditions, order=Event.sequence.desc(), limit=most)
         return jsonify(items=[_event_body(session, row) for row in rows])
 
 
@@ -309,9 +309,8 @@ def log_body(row: LogLine) -> Body:
 @bp.get("/log")
 def list_log() -> ResponseReturnValue:
     with auth.reading() as session:
-        limit = MAX_SEARCHED if searched() else MAX_ROWS
-        rows = session.all(LogLine, order=LogLine.id.desc(), limit=limit)
-        items = matching([log_body(row) for row in rows])
+        rows = session.all(LogLine, order=LogLine.id.desc(), limit=limit())
+    found = listed([log_body(row) for row in rows], {"Answer": "status"})
     if not wants_page():
-        return jsonify(items=items)
-    return render_template("sandbox/log.html", items=items, q=searched())
+        return jsonify(items=found.items)
+    return render_template("sandbox/log.html", found=found)

@@ -15,10 +15,10 @@ from ..store.database import Session
 from ..store.values import rfc3339
 from .access import control, json_object
 from .console import page_policy, wants_page
+from .lists import limit, listed
 
 bp = control("sandbox_mail", __name__, "/_sandbox/mail")
 
-MAX_SHOWN = 200
 MAX_BYTES = 1_000_000
 PAGE_OF_HTML = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; sandbox allow-popups "
@@ -77,20 +77,15 @@ def mail_body(row: Mail) -> Body:
     return about | named | {"text": row.text, "html": row.html}
 
 
-def _matching(session: Session) -> list[Body]:
-    """`?q=` finds a part of the recipient or the subject."""
-    wanted = request.args.get("q", "").strip().lower()
-    rows = session.all(Mail, order=Mail.id.desc(), limit=MAX_SHOWN)
-    return [mail_body(row) for row in rows if wanted in f"{row.recipient} {row.subject}".lower()]
-
-
 @bp.get("")
 def listing() -> ResponseReturnValue:
+    """Newest first; `?q=` finds words of the recipient or the subject, `?to=` all emails to an address."""
     with auth.reading() as session:
-        items = _matching(session)
+        rows = session.all(Mail, order=Mail.id.desc(), limit=limit())
+        found = listed([mail_body(row) for row in rows], {"To": "to"}, words_in=("to", "subject"))
     if not wants_page():
-        return jsonify(items=items)
-    return render_template("sandbox/mail.html", items=items, q=request.args.get("q", ""))
+        return jsonify(items=found.items)
+    return render_template("sandbox/mail.html", found=found)
 
 
 def _need(session: Session, number: int) -> Mail:

@@ -2,6 +2,7 @@
 
 import json
 import re
+from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from flask import Flask
@@ -19,10 +20,9 @@ ID = re.compile(r"\b(cs|cust|subs|inv|pay)_[0-9A-Z]{26}\b")
 
 
 def register(app: Flask) -> None:
-    """Makes the filters `pretty`, `ident` and `payload` known to the templates."""
-    filters = {"pretty": pretty, "ident": ident, "payload": payload}
-    for name, filter_ in filters.items():
-        app.add_template_filter(filter_, name)
+    """Makes these functions known to the templates as filters."""
+    for filter_ in (pretty, ident, payload, linked, indented, ticks, money):
+        app.add_template_filter(filter_, filter_.__name__)
 
 
 def _link(found: re.Match[str]) -> str:
@@ -41,6 +41,32 @@ def payload(text: str | None) -> Markup:
         return pretty(json.loads(text or ""))
     except ValueError:
         return escape(text or "")
+
+
+def indented(text: str | None) -> str:
+    """A body for an editor: JSON with indents, anything else as it is."""
+    try:
+        return json.dumps(json.loads(text or ""), indent=2, ensure_ascii=False)
+    except ValueError:
+        return text or ""
+
+
+def linked(value: object) -> Markup:
+    """A text in which each id is a link."""
+    return Markup(ID.sub(_link, str(escape(value))))  # noqa: S704 - escaped here
+
+
+def ticks(text: str) -> Markup:
+    """A text in which `this` is code."""
+    return Markup(re.sub("`([^`]+)`", r"<code>\1</code>", str(escape(text))))  # noqa: S704 - escaped here
+
+
+def money(amount: object, currency: str) -> str:
+    """An amount of the API, a decimal number as text, with separators: 14,990.00 INR."""
+    try:
+        return f"{Decimal(str(amount)):,.2f} {currency.upper()}"
+    except InvalidOperation:
+        return str(amount)
 
 
 def ident(value: object) -> Markup:

@@ -21,12 +21,13 @@ bp.after_request(page_policy)
 
 
 class Entry(NamedTuple):
-    """:param who: sandbox, webhook or shop."""
+    """:param who: sandbox, webhook or shop; of a webhook, `delivery` is its number."""
 
     at: str
     who: str
     what: str
     detail: str = ""
+    delivery: int | None = None
 
 
 @bp.get("/<session_id>/timeline")
@@ -70,7 +71,8 @@ def _messages(session: Session, session_id: str) -> list[Entry]:
 def _sent(attempt: Attempt, event: Event) -> Entry:
     came = str(attempt.response_status or attempt.error or "")
     what = f"{event.event_type}, delivery {attempt.delivery_id}, attempt {attempt.number}"
-    return Entry(rfc3339(attempt.at), "webhook", what, ", ".join(filter(None, (came, attempt.note))))
+    detail = ", ".join(filter(None, (came, attempt.note)))
+    return Entry(rfc3339(attempt.at), "webhook", what, detail, attempt.delivery_id)
 
 
 def _shop(shop: Shop | str) -> list[Entry]:
