@@ -1,5 +1,6 @@
 """Go-live checks of what Flexprice says: the key, its environment, the plans, the clock."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -105,13 +106,17 @@ def _plan_findings(plan: Plan, now: datetime) -> Iterable[Finding]:
 
 
 def _trial_findings(plan: Plan) -> Iterable[Finding]:
-    trials = {price.trial_period_days for price in plan.prices}
-    if len(trials) > 1:
+    """Flexprice compares the recurring fees of one checkout: of a currency and a billing period."""
+    trials: dict[tuple[str, str], set[int]] = defaultdict(set)
+    for price in plan.prices:
+        if price.type == "FIXED" and not price.one_time:
+            trials[price.currency, price.billing_period].add(price.trial_period_days)
+    if any(len(days) > 1 for days in trials.values()):
         message = f"{plan.name}: its prices have different trials, so Flexprice refuses the checkout (400)."
-        yield Finding(FAILS, message, "Give all prices of the plan the same trial, best none.")
-    elif trials - {0}:
+        yield Finding(FAILS, message, "Give all fees of a currency and period the same trial.")
+    elif any(days - {0} for days in trials.values()):
         message = f"{plan.name} has a trial, which checkout ignores: the full first charge is taken at once."
-        yield Finding(WARNING, message, "Do not advertise it; remove the trial from the plan.")
+        yield Finding(WARNING, message, "The shop starts trials without a checkout; “Buy” charges at once.")
 
 
 def clock(context: Context) -> Iterable[Finding]:

@@ -3,6 +3,7 @@
 import hashlib
 import hmac
 from decimal import Decimal
+from functools import partial
 from urllib.parse import urlencode, urlsplit, urlunsplit
 
 from babel.numbers import format_currency
@@ -154,10 +155,11 @@ def _shown(session: Session, link: ProviderLink) -> Body:
     payment = session.need(Payment, link.payment_id)
     invoice = session.need(Invoice, payment.destination_id)
     lines = session.all(InvoiceLine, InvoiceLine.invoice_id == invoice.id)
+    money = partial(format_currency, currency=link.currency, locale="en_IN")
     return {
-        "amount": format_currency(Decimal(link.amount) / 100, link.currency, locale="en_IN"),
+        "amount": money(Decimal(link.amount) / 100),
         "merchant": auth.settings().merchant,
-        "lines": [line for line in lines if line.amount],
+        "lines": [(line.display_name, money(line.amount)) for line in lines if line.amount],
         "customer": session.need(Customer, link.customer_id),
         "declined": link.declined,
         "session": razorpay.checkout_of(session, link),
@@ -170,7 +172,8 @@ def _shown(session: Session, link: ProviderLink) -> Body:
 @bp.post("/<code>/pay")
 def pay(code: str) -> ResponseReturnValue:
     method = request.form.get("other", "").strip() or request.form.get("method", "")
-    return _try(code, "declined" if refusal(method) else "paid", refusal(method), method)
+    tab = request.form.get("tab", "")
+    return _try(code, "declined" if refusal(method) else "paid", refusal(method), method, tab=tab)
 
 
 @bp.post("/<code>/decline")
@@ -223,7 +226,7 @@ class Result:
 
 
 def _try(
-    code: str, outcome: str, reason: str = "", method: str = "", *, chosen: bool = False
+    code: str, outcome: str, reason: str = "", method: str = "", *, chosen: bool = False, tab: str = ""
 ) -> ResponseReturnValue:
     if not _choose_store(code):
         return _unknown()
@@ -236,7 +239,7 @@ def _try(
         return _message(*words, status=409, back=_way_back(code))
     if result.before_redirect:
         dispatcher().hurry(g.store, result.customer_id, TIMEOUT_S["svix"])
-    return _answer(code, result)
+    return _answer(code, result, tab if tab in WAYS else None)
 
 
 def _happen(
@@ -286,11 +289,11 @@ def _waits_for_messages(session: Session, customer_id: str) -> bool:
     return session.first(Delivery, *before, Delivery.customer_id == customer_id) is not None
 
 
-def _answer(code: str, result: Result) -> ResponseReturnValue:
+def _answer(code: str, result: Result, tab: str | None) -> ResponseReturnValue:
     if result.outcome == "pending":
         return _message(*PENDING, back=_way_back(code))
     if not result.payment_id:
-        return redirect(url_for("sandbox_pay.page", code=code), 303)
+        return redirect(url_for("sandbox_pay.page", code=code, tab=tab), 303)
     if urlsplit(result.goes_back_to).scheme not in ("http", "https"):
         return _message("Payment successful", f"Reference {result.payment_id}. You can close this page.")
     location = return_url(result.goes_back_to, result.link_id, result.payment_id)

@@ -168,7 +168,12 @@ def one(key: str) -> ResponseReturnValue:
     if not wants_page():
         return jsonify(_row(step))
     buttons, shop_url = buttons_of(step), auth.settings().shop_url
-    return render_template("sandbox/scenario.html", step=step, buttons=buttons, shop_url=shop_url)
+    keys = list(SCENARIOS)
+    after = keys[(keys.index(key) + 1) % len(keys)]
+    following = {"following": after, "following_title": SCENARIOS[after].title}
+    return render_template(
+        "sandbox/scenario.html", step=step, buttons=buttons, shop_url=shop_url, **following
+    )
 
 
 @bp.get("/current")

@@ -175,7 +175,7 @@ def test_the_overview_leads_with_money_then_age(desk, one_for_each_reason):
 
 
 def test_the_overview_names_one_reason_for_each(desk, one_for_each_reason):
-    rows = desk.get("/operator/").text.partition("<tbody>")[2].partition("</tbody>")[0].split("</tr>")
+    rows = desk.get("/operator/").text.partition("<tbody")[2].partition("</tbody>")[0].split("</tr>")
     for name, ref in one_for_each_reason.items():
         (row,) = [row for row in rows if ref in row]
         assert f"<td>{attention.REASONS[name].title}</td>" in row
