@@ -120,14 +120,20 @@ def places(demo: Any) -> Iterator[dict[str, str]]:
     received = post("/_sandbox/mail", **mail)["id"]
     lists = ("", "scenarios", "scenarios/renewal-paid", "sessions", "deliveries", "customers", "log", "mail")
     pages = {path or "console": f"/_sandbox/{path}" for path in lists}
+    pages |= {path: f"/_sandbox/{path}" for path in ("subscriptions", "invoices", "payments", "reference")}
+    pages |= {f"{path}, none": f"/_sandbox/{path}?q=nowhere" for path in ("sessions", "deliveries", "mail")}
     pages |= {
         "a session that was sold": f"/_sandbox/sessions/{sold['id']}",
         "a session": f"/_sandbox/sessions/{ours['id']}",
         "its timeline": f"/_sandbox/sessions/{ours['id']}/timeline",
         "an email": f"/_sandbox/mail/{received}",
         "a subscription": f"/_sandbox/subscriptions/{bill['subscription_id']}",
+        "an invoice": f"/_sandbox/invoices/{sold['checkout_invoice_id']}",
         "a delivery": f"/_sandbox/deliveries/{refused}",
+        "a scenario that was not run": "/_sandbox/scenarios/upi-pending",
         "the payment page": ours["payment_action"]["url"].removeprefix(demo.sandbox),
+        "UPI": ours["payment_action"]["url"].removeprefix(demo.sandbox) + "?tab=upi",
+        "netbanking": ours["payment_action"]["url"].removeprefix(demo.sandbox) + "?tab=netbanking",
         "a link that was paid": sold["payment_action"]["url"].removeprefix(demo.sandbox),
     }
     yield pages
