@@ -4,7 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Select, func, or_, select
+from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from storefront.extensions import db
 from storefront.models import Order, OrderTransition, PlanAccess, User, WebhookEvent
@@ -136,14 +136,15 @@ def order_file(order: Order) -> OrderFile:
     ids = [value for value in (order.session_id, order.payment_id, order.subscription_id) if value]
     about = or_(WebhookEvent.object_id.in_(ids), WebhookEvent.order_ref == order.ref)
     events = select(WebhookEvent).where(about).order_by(WebhookEvent.received_at).limit(200)
-    same_plan = PlanAccess.user_id == order.user_id, PlanAccess.plan_id == order.plan_id
+    same_plan = and_(PlanAccess.user_id == order.user_id, PlanAccess.plan_id == order.plan_id)
+    accesses = select(PlanAccess).where(or_(same_plan, PlanAccess.order_id == order.id))
     others = select(Order).where(Order.user_id == order.user_id, Order.id != order.id)
     return OrderFile(
         order=order,
         transitions=list(db.session.scalars(moved)),
         events=list(db.session.scalars(events)),
         emails=emails_about(order),
-        accesses=list(db.session.scalars(select(PlanAccess).where(*same_plan))),
+        accesses=list(db.session.scalars(accesses.order_by(PlanAccess.id))),
         other_orders=list(db.session.scalars(others.order_by(Order.id.desc()).limit(PAGE_SIZE))),
         notes=audit.notes("order", order.ref),
     )

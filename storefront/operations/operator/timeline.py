@@ -23,7 +23,10 @@ class Moment:
 
 
 def timeline(file: OrderFile) -> list[Moment]:
-    """What happened to an order, the oldest first."""
+    """What happened to an order, the oldest first.
+
+    What a sale did comes from columns that are written once: a later change of plan rewrites no line.
+    """
     moments = [*_of_columns(file.order), *_of_transitions(file), *_of_rows(file)]
     moments += [Moment(note.at, note.text, by=note.who) for note in file.notes]
     return sorted(moments, key=lambda moment: moment.at)
@@ -35,6 +38,7 @@ def _of_columns(order: Order) -> Iterator[Moment]:
         (order.session_requested_at, "Checkout session requested from Flexprice", ""),
         (order.cancel_requested_at, "Customer asked to cancel", "warn"),
         (order.invoice_verified_at, "Invoice compared with the order", ""),
+        (order.fulfilled_at, f"Access to {order.plan_name} granted", "good"),
         (order.refunded_at, "Refund reported", ""),
         (order.revoked_at, "Access ended", "warn"),
     )
@@ -62,8 +66,8 @@ def _of_rows(file: OrderFile) -> Iterator[Moment]:
         if email.failed_at:
             yield Moment(email.failed_at, f"Email failed: {words(email.kind)}", "bad")
     for access in file.accesses:
-        if access.order_id == file.order.id:
-            yield Moment(access.granted_at, f"Access to {access.plan_name} granted", "good")
+        if access.order_id == file.order.id and access.plan_id != file.order.plan_id:
+            yield Moment(access.granted_at, f"Access to {access.plan_name} granted: plan changed", "good")
 
 
 def words(name: str) -> str:

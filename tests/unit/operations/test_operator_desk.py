@@ -300,6 +300,7 @@ def test_the_timeline_tells_everything_in_order(desk, add_order, add_rows, make_
         session_requested_at=at + minute,
         invoice_verified_at=at + 2 * minute,
         returned_paid_at=at + 3 * minute,
+        fulfilled_at=at + 7 * minute,
         unverified_payment_id="pay_Rzp1",
         invoice_number="INV-7",
         review_note="Charged 500, shown 499",
@@ -319,10 +320,11 @@ def test_the_timeline_tells_everything_in_order(desk, add_order, add_rows, make_
 
     moved(5, "awaiting_payment", "paid", "payment completed")
     moved(6, "paid", "fulfilled", "fulfilled")
-    at_7, at_8, at_9 = (at + minutes * minute for minutes in (7, 8, 9))
+    at_8, at_9, at_30 = (at + minutes * minute for minutes in (8, 9, 30))
     add_rows(
         make_event(received_at=at + 4 * minute, outcome="applied", processed_at=at + 5 * minute),
-        PlanAccess(user_id=1, plan_id="plan_01", plan_name="Pro", order_id=1, granted_at=at_7),
+        PlanAccess(user_id=1, plan_id="plan_01", plan_name="Pro", order_id=1, granted_at=at_30),
+        PlanAccess(user_id=1, plan_id="plan_02", plan_name="Max", order_id=1, granted_at=at_30),
         Email(kind="welcome", user_id=1, order_id=1, created_at=at_8, sent_at=at_9, expires_at=at_9),
         AuditNote(
             at=at + 10 * minute, who="olga@example.com", action="note", subject="order", subject_id=ref,
@@ -343,6 +345,7 @@ def test_the_timeline_tells_everything_in_order(desk, add_order, add_rows, make_
         "Email queued: welcome",
         "Email sent: welcome",
         "called her",
+        "Access to Max granted: plan changed",
     ]
     for fact in ("cs_01", "pay_01", "inv_01", "INV-7", ref, "asha@example.com", "Charged 500, shown 499"):
         assert fact in page

@@ -13,6 +13,7 @@ from storefront.web import static_files
 from tests.samples import plan, price
 
 MAX_BYTES = 30 * 1024
+STATIC = Path(__file__).resolve().parents[3] / "static"
 
 
 @pytest.fixture
@@ -23,6 +24,17 @@ def page(browser: Any, sell: Callable[..., None]) -> str:
 
 def links(page: str) -> list[str]:
     return re.findall(r'(?:href|src)="(/static/[^"]+)"', page)
+
+
+def test_a_shared_link_has_a_title_a_text_and_a_picture(page: str) -> None:
+    found = dict(re.findall(r'<meta property="og:(\w+)" content="([^"]*)">', page))
+    assert found["title"] == "Plans"
+    assert found["description"]
+    assert re.fullmatch(r"https?://[^/]+/static/share\.png\?v=\w+", found["image"])
+    (icon,) = re.findall(r'<link rel="icon" href="([^"]+)"', page)
+    names = {address.rpartition("/")[2].partition("?")[0] for address in (icon, found["image"])}
+    assert names == {"favicon.svg", "share.png"}
+    assert all((STATIC / name).is_file() for name in names)
 
 
 def test_every_link_has_a_hash(page: str) -> None:
