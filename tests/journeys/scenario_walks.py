@@ -15,6 +15,7 @@ from storefront.sandbox.control.scenarios import SCENARIOS
 from storefront.sandbox.store.values import stable_id
 
 PAGE = "/_sandbox/scenarios"
+WAIT_S = 120.0  # a month of every customer before takes a while on a busy machine
 FULL_TURN = 20  # rows that the worker takes up before this customer may have to wait
 WORKS, DECLINED = "success@razorpay", "failure@razorpay"
 
@@ -32,7 +33,7 @@ class Walker:
         """As a browser without script sends a form."""
         form = {"back": PAGE} | fields
         url = f"{self.world.sandbox_url}{path}"
-        found = requests.post(url, data=form, headers={"Accept": "text/html"}, timeout=20)
+        found = requests.post(url, data=form, headers={"Accept": "text/html"}, timeout=WAIT_S)
         assert found.ok, found.text
         return found
 
@@ -42,7 +43,7 @@ class Walker:
     def presses(self, label: str) -> None:
         """A button of the scenario, once it is shown."""
         url = f"{self.world.sandbox_url}{PAGE}/current"
-        shown = requests.get(url, timeout=20).json()["buttons"]
+        shown = requests.get(url, timeout=WAIT_S).json()["buttons"]
         (button,) = [one for one in shown if one["label"] == label]
         self.call(button["path"], **button["fields"])
         self.settle()
@@ -50,7 +51,7 @@ class Walker:
     def row(self) -> dict[str, Any]:
         """How the scenario stands, as the export says it."""
         url = f"{self.world.sandbox_url}{PAGE}/result.json"
-        rows = requests.get(url, timeout=30).json()["scenarios"]
+        rows = requests.get(url, timeout=WAIT_S).json()["scenarios"]
         return next(row for row in rows if row["scenario"] == self.key)
 
     def verdict(self, **said: str) -> str:
@@ -129,7 +130,7 @@ class Walker:
 
     def sends(self, page: requests.Response, fields: dict[str, str]) -> str:
         """A form that leads to its own page; gives back where the shop leads to."""
-        answer = self.shopper.http.post(page.url, data=fields, timeout=30, allow_redirects=False)
+        answer = self.shopper.http.post(page.url, data=fields, timeout=WAIT_S, allow_redirects=False)
         assert answer.status_code == 303, answer.text
         self.settle()
         return str(answer.headers["Location"])
