@@ -12,6 +12,7 @@ WORKDIR /shop
 COPY wsgi.py gunicorn.conf.py ./
 COPY static ./static
 COPY templates ./templates
+COPY translations ./translations
 COPY storefront ./storefront
 # Compiled here, because the user below cannot write.
 RUN python -m compileall -q wsgi.py storefront

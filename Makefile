@@ -52,9 +52,10 @@ lint: $(DEV_READY)  ## ruff, format, spelling and types
 	$(BIN)/codespell
 	$(BIN)/mypy
 
-texts: $(RUN_READY)  ## collect the texts for translators in translations/messages.pot
-	@mkdir -p translations
-	$(BIN)/pybabel -q extract -F babel.cfg -k lazy --sort-by-file -o translations/messages.pot .
+texts: $(RUN_READY)  ## collect the texts into translations/, and compile the translations
+	$(BIN)/pybabel -q extract -F babel.cfg -k lazy --no-location --sort-output -o translations/messages.pot .
+	$(BIN)/pybabel -q update -d translations -i translations/messages.pot --no-fuzzy-matching --ignore-obsolete --ignore-pot-creation-date
+	$(BIN)/pybabel -q compile -d translations
 
 gallery: $(DEV_READY)  ## show every page in every state on one sheet, at three widths, light and dark
 	$(BIN)/python -m tests.e2e.sheets

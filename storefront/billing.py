@@ -6,8 +6,10 @@ Optional: without this file, the folder subscriptions/ and the line in `create_a
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from babel import Locale
 from babel.dates import format_date
 from flask import Flask
+from flask_babel import get_locale
 from flask_login import current_user
 from sqlalchemy import select
 
@@ -70,12 +72,13 @@ def tell_customer(
         Fact.TRIAL_ENDING: subscription.trial_end,
         Fact.CANCEL_SCHEDULED: subscription.cancel_at,
     }.get(fact)
-    details = {"plan": subscription.plan_name, "date": day(moment)}
+    locale = "en_IN" if user.language == "en" else user.language
+    details = {"plan": subscription.plan_name, "date": day(moment, locale)}
     if invoice is not None:
         details |= {
             "number": invoice.number or "",
-            "amount": format_money(invoice.total, invoice.currency, "en_IN"),
-            "due": day(invoice.overdue_from),
+            "amount": format_money(invoice.total, invoice.currency, locale),
+            "due": day(invoice.overdue_from, locale),
         }
     # A fact of an invoice happens once; one of a plan once in each version that was read.
     which = invoice.invoice_id if invoice else f"{subscription.subscription_id} {subscription.version}"
@@ -94,13 +97,13 @@ def trial_of(plan: PlanOnSale, offer: Offer) -> Trial | None:
     days = trial_days(plan, offer) if offer.buyable else 0
     if not days or (current_user.is_authenticated and had_trial(current_user.key, plan.id)):
         return None
-    return Trial(days, day(shop_now() + timedelta(days=days)))
+    return Trial(days, day(shop_now() + timedelta(days=days), get_locale() or "en_IN"))
 
 
-def day(moment: datetime | None) -> str:
+def day(moment: datetime | None, locale: Locale | str) -> str:
     """A date in the shop's time zone."""
     here = moment.replace(tzinfo=UTC).astimezone(settings().zone) if moment else None
-    return format_date(here, "d MMM y", locale="en_IN") if here else ""
+    return format_date(here, "d MMM y", locale=locale) if here else ""
 
 
 def init_app(app: Flask) -> None:

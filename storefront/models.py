@@ -34,6 +34,7 @@ class User(UserMixin, db.Model):  # type: ignore[name-defined]
     # In the session cookie instead of the id: a new one signs the user out everywhere.
     session_key: Mapped[str] = mapped_column(String(32), unique=True, default=random_key)
     is_operator: Mapped[bool] = mapped_column(default=False)
+    language: Mapped[str] = mapped_column(String(8), default="en")  # of the emails: "en", "hi"
     created_at: Mapped[datetime]
     deleted_at: Mapped[datetime | None]  # name, email and password are gone; orders refer to the row
 

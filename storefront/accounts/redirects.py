@@ -1,8 +1,8 @@
-"""Where a sign-in leads: to a page of this shop, and nowhere else."""
+"""Where a sign-in leads: to a page of this shop, and nowhere else. What a session keeps."""
 
 from urllib.parse import unquote, urlsplit
 
-from flask import current_app, flash, redirect, request, url_for
+from flask import current_app, flash, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from werkzeug.exceptions import HTTPException
@@ -23,6 +23,22 @@ def safe_next(target: str | None) -> str:
     except (HTTPException, ValueError):
         return "/"
     return target
+
+
+def clear_session() -> None:
+    """Forget everything of this browser but the language that was chosen in it."""
+    language = session.get("language")
+    session.clear()
+    if language:
+        session["language"] = language
+
+
+def page_before() -> str:
+    """The page of this shop that a form was on, else the start page."""
+    if host_of(request.referrer) != request.host:  # Referrer-Policy is same-origin
+        return "/"
+    parts = urlsplit(request.referrer or "")
+    return safe_next(f"{parts.path}?{parts.query}".rstrip("?"))
 
 
 def way_back() -> str:

@@ -63,12 +63,19 @@ def normalize_email(email: str) -> str:
     return found.normalized.lower()
 
 
-def sign_up(name: str, email: str, password_hash: str) -> User:
+def sign_up(name: str, email: str, password_hash: str, language: str = "en") -> User:
     """Create a user. Commits.
 
+    :param language: of the emails to them, such as "hi".
     :raises EmailTaken: the unique index has refused the address.
     """
-    user = User(name=name, email=normalize_email(email), password_hash=password_hash, created_at=db_now())
+    user = User(
+        name=name,
+        email=normalize_email(email),
+        password_hash=password_hash,
+        language=language,
+        created_at=db_now(),
+    )
     db.session.add(user)
     try:
         db.session.commit()
@@ -76,6 +83,13 @@ def sign_up(name: str, email: str, password_hash: str) -> User:
         db.session.rollback()
         raise EmailTaken from error
     return user
+
+
+def keep_language(user: User, language: str) -> None:
+    """Write to the user in this language from now on. Commits."""
+    if user.language != language:
+        user.language = language
+        db.session.commit()
 
 
 def find(email: str) -> User | None:

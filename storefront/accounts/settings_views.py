@@ -1,6 +1,6 @@
 """The settings of an account: name, email address, password, and deleting it."""
 
-from flask import Blueprint, abort, flash, redirect, render_template, session, url_for
+from flask import Blueprint, abort, flash, redirect, render_template, url_for
 from flask.typing import ResponseReturnValue
 from flask_babel import gettext as _
 from flask_login import current_user, login_required, login_user, logout_user
@@ -14,6 +14,7 @@ from storefront.accounts.forms import (
     NameForm,
     text,
 )
+from storefront.accounts.redirects import clear_session
 from storefront.extensions import db
 
 bp = Blueprint("account_settings", __name__, url_prefix="/account")
@@ -126,6 +127,6 @@ def do_delete() -> ResponseReturnValue:
     if not changes.delete_account(current_user):
         return delete_page(form), 409
     logout_user()
-    session.clear()
+    clear_session()
     flash(_("Your account has been deleted."), "info")
     return redirect(url_for("web.start"), 303)

@@ -4,6 +4,7 @@ from urllib.parse import parse_qs, urlsplit
 
 from flask import Blueprint, abort, current_app, flash, redirect, render_template, request, session, url_for
 from flask.typing import ResponseReturnValue
+from flask_babel import get_locale
 from flask_babel import gettext as _
 from flask_login import current_user, login_required, login_user, logout_user
 from flask_wtf import FlaskForm
@@ -12,7 +13,7 @@ from sqlalchemy import select
 from storefront import access
 from storefront.accounts import limits, service
 from storefront.accounts.forms import EmailForm, PasswordForm, SignInForm, SignUpForm, text
-from storefront.accounts.redirects import safe_next, to_sign_in
+from storefront.accounts.redirects import clear_session, safe_next, to_sign_in
 from storefront.checkout import context
 from storefront.checkout.offers import PlanOnSale
 from storefront.clock import shop_now
@@ -43,7 +44,7 @@ def do_sign_up() -> ResponseReturnValue:
         return form_page("account/sign_up.html", form), 422
     password_hash = service.hash_password(text(form.password))
     try:
-        user = service.sign_up(text(form.name), text(form.email), password_hash)
+        user = service.sign_up(text(form.name), text(form.email), password_hash, page_language())
     except service.EmailTaken:
         form.email.errors = [_("An account with this email address exists already. Sign in.")]
         return form_page("account/sign_up.html", form), 422
@@ -78,14 +79,22 @@ def sign_out() -> ResponseReturnValue:
     if current_user.is_authenticated:
         service.sign_out_everywhere(current_user)
     logout_user()
-    session.clear()
+    clear_session()
     flash(_("You've been signed out on all devices."), "info")
     return redirect("/", 303)
 
 
 def start_session(user: User) -> None:
-    session.clear()  # nothing from before the sign-in stays valid
+    """Sign in. The language chosen in this browser is kept for the emails, else the account's is used."""
+    clear_session()  # nothing else from before the sign-in stays valid
+    service.keep_language(user, session.setdefault("language", user.language))
     login_user(user)
+
+
+def page_language() -> str:
+    """The language of this request's page, such as "hi"."""
+    locale = get_locale()
+    return locale.language if locale else "en"
 
 
 def cookies_accepted(form: FlaskForm) -> bool:

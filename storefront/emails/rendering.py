@@ -15,7 +15,7 @@ from storefront.accounts import service
 from storefront.emails import billing
 from storefront.emails.models import Email
 from storefront.extensions import settings
-from storefront.models import Order
+from storefront.models import Order, User
 from storefront.money import format_money
 
 LOCALE = "en_IN"
@@ -39,8 +39,9 @@ def render(email: Email) -> Rendered:
     """Render the templates of its kind; raises whatever they raise."""
     base, order = settings().storefront_url, email.order
     reset, change = email.password_reset, email.email_change
-    with force_locale(LOCALE):
+    with force_locale(locale_of(email.user)):
         context: dict[str, object] = {
+            "language": str(get_locale() or LOCALE).replace("_", "-"),
             "shop_name": settings().shop_name,
             # A name is a stranger's words until the owner of the address has used a link sent there.
             "name": email.user.name if email.user.email_confirmed_at and not email.recipient else "",
@@ -57,6 +58,11 @@ def render(email: Email) -> Rendered:
         }
         parts = [_text(email.kind, name, context) for name in ("subject.txt", "body.txt", "body.html")]
     return Rendered(" ".join(parts[0].split()), parts[1], parts[2])
+
+
+def locale_of(user: User) -> str:
+    """An email is written in the language of the account."""
+    return LOCALE if user.language == "en" else user.language
 
 
 def billing_words(email: Email) -> dict[str, object]:

@@ -30,6 +30,7 @@ from .sync import keep, settle_access, sync
 log = logging.getLogger(__name__)
 
 SYNCS_AFTER_A_CHANGE = 3
+NOT_PLANNED = "It could not be planned. Nothing was charged. You can change today instead, or contact us."
 
 
 class Refused(Exception):
@@ -115,8 +116,7 @@ def change_at_renewal(row_id: int, offer: Offer) -> None:
     refused = _attempt(row_id, call, row.subscription_id, offer.plan_id)
     row = get_subscription(row_id)
     if row.planned_plan_id != offer.plan_id and row.plan_id != offer.plan_id:
-        why = f"It was refused: {refused.message.rstrip('.')}." if refused else "It could not be planned now."
-        raise Refused(f"{why} Nothing was charged. You can change today instead, or contact us.")
+        raise Refused(NOT_PLANNED) from refused
 
 
 def why_not_today(row: SubscriptionMixin) -> str:

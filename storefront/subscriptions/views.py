@@ -7,6 +7,7 @@ from typing import Any
 
 from flask import abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
+from markupsafe import Markup
 from sqlalchemy import select
 
 from ..checkout import context as addresses
@@ -287,8 +288,14 @@ def _do(act: Any, *args: Any, **kwargs: Any) -> ResponseReturnValue:
 def page(template: str, **values: Any) -> str:
     layout = current_app.config.get("CHECKOUT_LAYOUT") or "base.html"
     real, now = db_now(), shop_now()
-    values |= {"checkout_layout": layout, "now": now, "real_now": real}
+    jinja = current_app.jinja_env  # your app's translations where it has Flask-Babel
+    texts = jinja.globals["gettext"] if getattr(jinja, "newstyle_gettext", False) else _in_english
+    values |= {"checkout_layout": layout, "now": now, "real_now": real, "_": texts}
     return render_template(f"subscriptions/{template}", **values)
+
+
+def _in_english(text: str, **values: Any) -> Markup:
+    return Markup(text) % values  # noqa: S704 - a text of these templates, not of a stranger
 
 
 def _plan_names(plan_ids: set[str]) -> dict[str, str]:

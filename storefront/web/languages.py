@@ -14,20 +14,26 @@ from babel import Locale
 from babel.core import UnknownLocaleError
 from babel.dates import format_date, format_timedelta, get_datetime_format
 from babel.numbers import format_currency, format_decimal
-from flask import Flask, current_app, has_request_context, request
+from flask import Blueprint, Flask, Response, current_app, has_request_context, redirect, request, session
+from flask.typing import ResponseReturnValue
 from flask_babel import get_locale
 from flask_babel import lazy_gettext as lazy
+from flask_login import current_user
 from markupsafe import Markup
 from werkzeug.datastructures import LanguageAccept
 from werkzeug.http import parse_accept_header
 
+from storefront.accounts import service
+from storefront.accounts.redirects import page_before
 from storefront.checkout.offers import CENT
 from storefront.extensions import babel, settings
 from storefront.money import format_money
 
+bp = Blueprint("languages", __name__)
 TRANSLATIONS = Path(__file__).parents[2] / "translations"
 HOME_LOCALE = "en_IN"  # outside a request, and for visitors whose language is not known
 MAX_HEADER_CHARS = 200
+FOR_STAFF = ("operator", "qa")  # blueprints
 
 PERIODS = {  # singular, adverb on a choice, a duration
     "MONTHLY": (lazy("month"), lazy("Monthly"), lazy("1 month")),
@@ -45,25 +51,33 @@ def init_app(app: Flask) -> None:
     for function in (money, price, number, date, clock, away, period, period_choice, duration):
         app.add_template_filter(function)
     app.add_template_filter(date_time, "datetime")
-    app.context_processor(lambda: {"language": language_tag(), "direction": locale().text_direction})
+    app.context_processor(
+        lambda: {"language": language_tag(), "direction": locale().text_direction, "languages": offered()}
+    )
+    app.register_blueprint(bp)
+    app.after_request(vary)
 
 
 # -- which language ---------------------------------------------------------------------------------
 
 
 def choose_locale() -> str:
-    """The visitor's first language that there are texts in, with its region: `en-GB` gives en_GB.
+    """The language chosen in this browser, else the visitor's first one that there are texts in.
 
-    A language without a region is the shop's own: `en` gives en_IN.
+    With the visitor's region: `en-GB` gives en_GB. A language without a region is the shop's own: `en` gives
+    en_IN. Pages for staff are in English.
     """
     if not has_request_context():
         return HOME_LOCALE
-    known = languages()
+    known = {"en"} if request.blueprint in FOR_STAFF else languages()
+    chosen = session.get("language")
+    if chosen in known:
+        known = {chosen}
     for tag in accepted_tags():
         language = tag.partition("-")[0].lower()
         if language in known:
             return known_locale(tag) if "-" in tag else home_of(language)
-    return HOME_LOCALE
+    return home_of(chosen) if chosen in known else HOME_LOCALE
 
 
 def accepted_tags() -> list[str]:
@@ -76,6 +90,35 @@ def languages() -> set[str]:
     """The languages there are texts in; English needs no file."""
     folder = Path(current_app.config["BABEL_TRANSLATION_DIRECTORIES"])
     return {"en", *(file.parent.parent.name for file in folder.glob("*/LC_MESSAGES/messages.mo"))}
+
+
+def offered() -> list[tuple[str, str]]:
+    """The languages that can be chosen, each with its own name; none where there is English only."""
+    known = [] if request.blueprint in FOR_STAFF else sorted(languages())
+    return [(code, own_name(code)) for code in known] if len(known) > 1 else []
+
+
+def own_name(language: str) -> str:
+    """As in "हिन्दी"."""
+    return (Locale.parse(language).get_display_name(language) or language).capitalize()
+
+
+@bp.post("/language")
+def choose() -> ResponseReturnValue:
+    """A button in the footer: keep the language in this browser and, for the emails, in the account."""
+    language = request.form.get("language", "")
+    if language in languages():
+        session["language"] = language
+        if current_user.is_authenticated:
+            service.keep_language(current_user, language)
+    return redirect(page_before(), 303)
+
+
+def vary(response: Response) -> Response:
+    """Tell caches that a page depends on the language that the browser asks for; Flask adds the cookie."""
+    if response.mimetype == "text/html":
+        response.vary.add("Accept-Language")
+    return response
 
 
 def known_locale(tag: str) -> str:

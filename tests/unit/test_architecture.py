@@ -36,7 +36,7 @@ MAY_IMPORT = {
 COPIED = {
     "flexprice": {"requests", "standardwebhooks"},
     "checkout": {"flask", "flask_wtf", "sqlalchemy", "blinker", "click", "jinja2", "markupsafe", "werkzeug"},
-    "subscriptions": {"flask", "sqlalchemy", "blinker"},
+    "subscriptions": {"flask", "markupsafe", "sqlalchemy", "blinker"},
 }
 
 # The environment is read here and nowhere else.

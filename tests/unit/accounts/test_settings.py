@@ -33,7 +33,7 @@ def test_every_form_is_on_one_page_with_ids_of_its_own(asha):
     page = asha.get("/account/settings").text
     ids = re.findall(r' id="([^"]+)"', page)
     assert len(ids) == len(set(ids))
-    assert page.count("<form") == 4  # with "Sign out"
+    assert page.count("<form") == 5  # with "Sign out" and the languages
 
 
 # -- name ---------------------------------------------------------------------------------------------

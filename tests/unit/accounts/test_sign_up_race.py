@@ -12,8 +12,8 @@ def test_of_two_with_one_address_one_succeeds(app, browser, flexprice, rows):
     def insert_another(_connection, _cursor, statement, *_):
         if statement.startswith("INSERT INTO users") and not heard:
             heard.append(statement)
-            columns = "key, email, name, password_hash, session_key, is_operator, created_at"
-            values = "'k', 'asha@example.com', 'Another', '-', 's', false, '2026-09-01 10:00:00'"
+            columns = "key, email, name, password_hash, session_key, is_operator, language, created_at"
+            values = "'k', 'asha@example.com', 'Another', '-', 's', false, 'en', '2026-09-01 10:00:00'"
             with db.engine.begin() as another:
                 another.execute(text(f"INSERT INTO users ({columns}) VALUES ({values})"))
 

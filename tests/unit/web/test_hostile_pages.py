@@ -82,7 +82,9 @@ class Page(HTMLParser):
         self.bad += [link for link in links if re.match(r"\s*(javascript|data|vbscript):", link, re.I)]
         if tag == "script" and not values.get("src"):
             self.bad.append("a script in the page")
-        if tag == "form" and (values.get("method") or "").lower() == "post":
+        # The choice of a language is held to its Origin alone: a token would set a cookie on every page.
+        is_choice = values.get("action") == "/language"
+        if tag == "form" and (values.get("method") or "").lower() == "post" and not is_choice:
             self.forms += 1
         if tag == "input" and values.get("name") == "csrf_token" and values.get("value"):
             self.tokens += 1

@@ -32,6 +32,7 @@ PUBLIC = ABOUT_NOBODY | {
     "accounts.sign_out",
     "accounts.forgot_password",
     "accounts.request_reset",
+    "languages.choose",
     *("legal.terms", "legal.privacy", "legal.refunds", "legal.contact"),
 }
 OPERATIONS = (
