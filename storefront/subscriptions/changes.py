@@ -46,6 +46,7 @@ def _attempt(row_id: int, call: Callable[..., Any], *args: Any, **kwargs: Any) -
     try:
         ask(call, *args, timeout=WRITE_TIMEOUT_S, **kwargs)
     except InvalidRequest as error:
+        log.warning("subscription row %s: its change was refused: %s", row_id, error)
         refused = error
     except NoAnswer as error:
         log.warning("subscription row %s: no answer to its change: %s", row_id, error)

@@ -154,7 +154,7 @@ def test_a_change_waits_for_what_is_owed_and_for_its_payment(story: Story) -> No
         checkout.client.plan_change_at_renewal = refuse  # type: ignore[method-assign]
     answer = story.press(path, **terms, when="renewal")
     assert answer.status_code == 409
-    assert "Clear the pending cancellation before changing plan. Nothing was charged." in answer.text
+    assert "It could not be planned. Nothing was charged." in answer.text
 
 
 def test_a_payment_is_left_alone_while_its_event_comes(story: Story) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+from collections.abc import Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -116,7 +117,7 @@ def test_pages_of_staff_are_not_extracted(extracted: dict[Any, str]) -> None:
 
 
 @pytest.fixture
-def german(tmp_path: Path, app: Flask) -> dict[str, str]:
+def german(tmp_path: Path, app: Flask) -> Iterator[dict[str, str]]:
     """A second language, as a translator hands it in."""
     from flask_babel import get_babel
 
@@ -130,9 +131,12 @@ def german(tmp_path: Path, app: Flask) -> dict[str, str]:
     file.parent.mkdir(parents=True)
     write_mo(written := BytesIO(), translated)
     file.write_bytes(written.getvalue())
+    folders = get_babel(app).translation_directories
+    before = app.config["BABEL_TRANSLATION_DIRECTORIES"], folders[:]
     app.config["BABEL_TRANSLATION_DIRECTORIES"] = str(tmp_path / "texts")
-    get_babel(app).translation_directories[:] = [str(tmp_path / "texts")]
-    return {"Accept-Language": "de-AT,en;q=0.3"}
+    folders[:] = [str(tmp_path / "texts")]
+    yield {"Accept-Language": "de-AT,en;q=0.3"}
+    app.config["BABEL_TRANSLATION_DIRECTORIES"], folders[:] = before
 
 
 def test_language_is_one_file(browser: Any, german: dict[str, str]) -> None:
