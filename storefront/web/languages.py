@@ -1,8 +1,7 @@
 """The language of a page, and how it writes money, dates and periods.
 
-Texts are marked `_("…")` or `{% trans %}`, and `make texts` gathers them into translations/messages.pot. A
-language is added by its translations/<language>/LC_MESSAGES/messages.mo. Numbers and dates are written in the
-language of the texts: an English page has no Hebrew month names.
+Texts are marked `_("…")` or `{% trans %}`; CONTRIBUTING.md says how a language is added. Numbers and
+dates are written in the language of the texts: an English page has no Hebrew month names.
 """
 
 import re
