@@ -44,7 +44,7 @@ ON_POSTGRESQL = (
 ONLY_ON_POSTGRESQL = ("test_hostile_text.py", "test_any_value.py", "test_odd_fields.py")  # the stricter one
 SLOW_FOLDERS = ("e2e", "faults", "journeys", "adoption")  # started first, so that no core waits at the end
 CASES = dict.fromkeys(SLOW_FOLDERS, 1) | {
-    "sandbox": 40, "checkout": 12, "web": 12, "operations": 12, "subscriptions": 3
+    "sandbox": 8, "checkout": 6, "web": 6, "operations": 6, "accounts": 6, "emails": 6, "subscriptions": 3
 }  # fmt: skip
 
 

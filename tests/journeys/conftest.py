@@ -13,7 +13,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 import pytest
 import requests
-from flask import Flask, Response
+from flask import Response
 from sqlalchemy import DateTime, select, update
 from werkzeug.serving import BaseWSGIServer, make_server
 
@@ -24,7 +24,6 @@ from storefront.checkout.context import commit
 from storefront.emails.models import Email
 from storefront.extensions import checkout, db
 from storefront.models import Order, PlanAccess, WebhookEvent
-from storefront.sandbox import create_app as create_sandbox
 from storefront.sandbox.engine import time_travel
 from storefront.sandbox.engine.catalog import prices_of
 from storefront.sandbox.settings import SandboxSettings
@@ -32,6 +31,7 @@ from storefront.sandbox.store.billing_rows import Invoice, Subscription
 from storefront.sandbox.store.control_rows import Delivery, Event
 from storefront.sandbox.store.rows import CheckoutSession, Customer
 from storefront.settings import Settings
+from tests import sandboxes
 from tests.conftest import NewDatabase
 
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
@@ -148,7 +148,7 @@ class World:
         self._servers: list[BaseWSGIServer] = []
         self.sandbox_url, mount_sandbox = self._serve()
         self.shop_url, mount_shop = self._serve()
-        self.sandbox = create_sandbox(
+        self.sandbox = sandboxes.start(
             SandboxSettings(
                 database_url=sandbox_url,
                 url=self.sandbox_url,
@@ -160,9 +160,9 @@ class World:
                 qa_token=QA_TOKEN,
             )
         )
-        self.sandbox.after_request(self._between_commit_and_answer)
         self.shop = create_shop(Settings.from_env(self._environment(database_url)))
-        mount_sandbox(self.sandbox)
+        self._calls = sandboxes.Calls(self.sandbox)
+        mount_sandbox(self._answer_of_sandbox)
         mount_shop(self.shop)
 
     def _environment(self, database_url: str) -> dict[str, str]:
@@ -182,21 +182,20 @@ class World:
             "CHECKOUT_PAYMENT_HOSTS": urlsplit(self.sandbox_url).netloc,
         }
 
-    def _serve(self) -> tuple[str, Callable[[Flask], None]]:
+    def _serve(self) -> tuple[str, Callable[[Any], None]]:
         """A port first, its application later: each side must know the other's address."""
-        mounted: list[Flask] = []
+        mounted: list[Any] = []
         server = make_server("127.0.0.1", 0, lambda env, start: mounted[0](env, start), threaded=True)
         self._servers.append(server)
         threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
         return f"http://127.0.0.1:{server.server_port}", mounted.append
 
-    def _between_commit_and_answer(self, response: Any) -> Any:
-        from flask import request
-
-        if self.before_answer and request.method == "POST" and request.path == SESSIONS:
+    def _answer_of_sandbox(self, environ: dict[str, Any], start: Any) -> Any:
+        answer = self._calls(environ, start)
+        if self.before_answer and (environ["REQUEST_METHOD"], environ["PATH_INFO"]) == ("POST", SESSIONS):
             act, self.before_answer = self.before_answer, None
-            act()
-        return response
+            act()  # it has committed, and has not answered
+        return answer
 
     def close(self) -> None:
         for shopper in self.shoppers:
@@ -208,7 +207,7 @@ class World:
             checkout.client.close()
             db.session.remove()
             db.engine.dispose()
-        self.sandbox.extensions["sandbox"].close()
+        sandboxes.stop(self.sandbox, self._calls)
 
     # Who comes.
 

@@ -1,5 +1,6 @@
 """Commit, call, commit: while Flexprice is asked, the shop holds no connection to its database."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from storefront.extensions import db
 
 
 @pytest.fixture
-def held(world: Any) -> list[tuple[str, int]]:
+def held(world: Any) -> Iterator[list[tuple[str, int]]]:
     """Each call to Flexprice, and how many of the shop's connections were in use at that moment."""
     calls: list[tuple[str, int]] = []
 
@@ -21,7 +22,8 @@ def held(world: Any) -> list[tuple[str, int]]:
                 calls.append((f"{request.method} {request.path}", db.engine.pool.checkedout()))
 
     world.sandbox.before_request_funcs.setdefault(None, []).append(look)
-    return calls
+    yield calls
+    world.sandbox.before_request_funcs[None].remove(look)
 
 
 def test_no_transaction_is_open_while_flexprice_is_asked(world: Any, held: list[tuple[str, int]]) -> None:

@@ -308,13 +308,14 @@ def sandbox_settings(tmp_path: Path, sandbox_in: NewDatabase, receiver: Receiver
 def sandbox(sandbox_settings: SandboxSettings) -> Iterator[Client]:
     from dataclasses import replace
 
-    server = make_server("127.0.0.1", 0, lambda environ, start: app(environ, start), threaded=True)
+    server = make_server("127.0.0.1", 0, lambda environ, start: calls(environ, start), threaded=True)
     base = f"http://127.0.0.1:{server.server_port}"
     app = sandboxes.start(replace(sandbox_settings, url=base))
+    calls = sandboxes.Calls(app)
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
     client = Client(app, base)
     yield client
     client.http.close()
     server.shutdown()
     server.server_close()
-    sandboxes.stop(app)
+    sandboxes.stop(app, calls)

@@ -13,6 +13,7 @@ from werkzeug.test import TestResponse
 
 from storefront.checkout import State, orders
 from storefront.checkout.context import commit
+from storefront.checkout.signals import order_transitioned
 from storefront.extensions import checkout, db
 from storefront.models import Order, User, WebhookEvent
 from tests.samples import invoice, subscription
@@ -36,6 +37,26 @@ OPENED = {
 def utc_now() -> datetime:
     """As the tables hold it."""
     return datetime.now(UTC).replace(tzinfo=None)
+
+
+@pytest.fixture(autouse=True)
+def _movers_are_known() -> Iterator[None]:
+    """Whatever a test does: the timeline says of each transition who made it, in one of these words."""
+    movers: set[str] = set()
+
+    def note(_app: Any, by: str, **_: Any) -> None:
+        movers.add(by.partition(":")[0])
+
+    order_transitioned.connect(note)
+    yield
+    order_transitioned.disconnect(note)
+    assert movers <= {"customer", "webhook", "worker", "operator", "cli", "reconcile"}
+
+
+@pytest.fixture
+def said(rows: Callable[[Any], list[Any]]) -> Callable[[], str]:
+    """What came of the newest webhook event, as an operator reads it."""
+    return lambda: str(rows(WebhookEvent)[-1].outcome)
 
 
 @pytest.fixture

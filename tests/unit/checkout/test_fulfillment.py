@@ -141,6 +141,17 @@ def test_late_money_takes_the_slot_of_an_unpaid_order(
         assert len(rows(PlanAccess)) == 1
 
 
+def test_late_money_takes_no_slot_of_another_plan_or_customer(
+    add_opened: Any, add_user: Any, act: Any, rows: Any
+) -> None:
+    late = add_opened(state=State.EXPIRED)
+    add_opened(plan_id="plan_02", session_id="cs_02")
+    add_opened(user_id=add_user("ben@example.com", "Ben"), session_id="cs_03")
+    act(late, orders.apply_session, told("completed"), by="webhook")
+    act(late, orders.fulfill, by="worker")
+    assert all(order.slot for order in rows(Order))
+
+
 @pytest.mark.parametrize("other", [State.PAID, State.FULFILLED])
 def test_second_payment_for_a_plan_is_flagged(
     add_opened: Any, act: Any, rows: Any, sent: Any, other: State

@@ -1,7 +1,6 @@
 """Unsigned webhooks of a self-hosted Flexprice: hints, which only say what to ask Flexprice about."""
 
 import json
-from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -73,13 +72,13 @@ def test_hints_cost_one_question_an_interval(
 ) -> None:
     add_opened()
     flexprice.answer("GET", SESSION, flexprice.session())
-    for status in ("completed", "failed", "initiated", "brand_new") * 5:
+    for status in ("completed", "failed", "initiated", "brand_new"):
         hint(status)
         work()
     assert questions(flexprice) == 1
     assert len(rows(WebhookEvent)) == 1
     pass_time(HINT_INTERVAL)
-    for _ in range(5):
+    for _ in range(3):
         hint()
         work()
     assert questions(flexprice) == 2
@@ -89,14 +88,12 @@ def test_hints_about_nothing_cost_one_question_an_interval(
     flexprice: Any, hint: Any, work: Any, the_event: Any, pass_time: Any
 ) -> None:
     flexprice.answer("GET", SESSION, {"code": "not_found", "message": "not found"}, 404)
-    for _ in range(20):
+    for _ in range(3):
         hint()
         work()
-    pass_time(HINT_INTERVAL - timedelta(seconds=2))
-    work()
     assert questions(flexprice) == 1
     assert the_event().processed_at is None
-    pass_time(timedelta(seconds=2))
+    pass_time(HINT_INTERVAL)
     work()
     assert questions(flexprice) == 2
 

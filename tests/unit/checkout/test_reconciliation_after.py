@@ -57,7 +57,7 @@ def test_scheduled_end_is_asked_about_in_time(
     ends_at = (datetime.now(UTC) + 3 * HOUR).isoformat()
     flexprice.answer("GET", "/subscriptions/subs_01", flexprice.subscription(cancel_at=ends_at))
     check_for(SECOND)
-    assert the_order().next_attempt_at - now() == pytest.approx(3 * HOUR + MINUTE, abs=5 * SECOND)
+    assert the_order().next_attempt_at - now() == pytest.approx(3 * HOUR + MINUTE, abs=MINUTE)
 
 
 def test_receipt_is_read_until_it_has_a_number(
@@ -67,7 +67,7 @@ def test_receipt_is_read_until_it_has_a_number(
     flexprice.answer("GET", INVOICE, invoice_of_order())
     flexprice.answer("GET", INVOICE, invoice_of_order(invoice_number="INV-1", total="588.82"))
     flexprice.answer("GET", "/subscriptions/subs_01", flexprice.subscription())
-    assert check_for(MINUTE) == pytest.approx([0, 5], abs=4)
+    assert check_for(MINUTE) == pytest.approx([0, 5], abs=10)
     assert (the_order().invoice_number, str(the_order().invoice_total)) == ("INV-1", "588.82")
 
 
