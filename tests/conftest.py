@@ -67,7 +67,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def _spread(cases: list[pytest.Item]) -> list[pytest.Item]:
     """As many cases of one test as are run, spread evenly; the first is always one of them."""
     path = cases[0].path
-    at_most = len(cases) if path.name == "test_states.py" else CASES.get(path.parent.name, len(cases))
+    every_case = path.name in ("test_states.py", "test_recordings.py")
+    at_most = len(cases) if every_case else CASES.get(path.parent.name, len(cases))
     return cases[:: -(-len(cases) // at_most)]
 
 
