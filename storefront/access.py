@@ -11,8 +11,7 @@ from flask_login import current_user
 from sqlalchemy import select
 
 from storefront.checkout import Customer, State, Trigger
-from storefront.checkout.context import db_now
-from storefront.clock import shop_now
+from storefront.checkout.context import db_now, shop_now
 from storefront.extensions import checkout, db
 from storefront.models import Order, OrderTransition, PlanAccess, User
 

@@ -15,6 +15,7 @@ from sqlalchemy import select
 
 from storefront import access
 from storefront.accounts.signals import billing_news
+from storefront.checkout.context import shop_now
 from storefront.checkout.offers import Offer, PlanOnSale
 from storefront.extensions import checkout, db, settings
 from storefront.models import Order, User
@@ -26,7 +27,6 @@ from storefront.subscriptions import (
     Subscriptions,
     subscription_news,
 )
-from storefront.subscriptions.context import shop_now
 from storefront.subscriptions.starts import had_trial, trial_days
 
 subscriptions = Subscriptions(checkout)

@@ -10,8 +10,7 @@ from storefront import access
 from storefront.accounts import service
 from storefront.accounts.service import EmailTaken, current_app_object, normalize_email, token_of
 from storefront.accounts.signals import account_deleted, email_change_requested, email_changed
-from storefront.checkout.context import PAGE_TIMEOUT_S, ask, db_now, rollback
-from storefront.clock import shop_now
+from storefront.checkout.context import PAGE_TIMEOUT_S, ask, db_now, rollback, shop_now
 from storefront.extensions import checkout, db
 from storefront.flexprice import FlexpriceError
 from storefront.models import EmailChange, Order, PasswordReset, User, random_key

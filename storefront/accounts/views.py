@@ -15,8 +15,8 @@ from storefront.accounts import limits, service
 from storefront.accounts.forms import EmailForm, PasswordForm, SignInForm, SignUpForm, text
 from storefront.accounts.redirects import clear_session, safe_next, to_sign_in
 from storefront.checkout import context
+from storefront.checkout.context import shop_now
 from storefront.checkout.offers import PlanOnSale
-from storefront.clock import shop_now
 from storefront.extensions import checkout, db
 from storefront.flexprice import FlexpriceError
 from storefront.models import Order, PlanAccess, User

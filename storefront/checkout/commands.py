@@ -92,7 +92,7 @@ def _state_to_be(order: OrderMixin) -> str:
         trigger = orders.trigger_for(order, ask(checkout().client.get_checkout_session, order.session_id))
     else:
         paid = any(found.status in ("active", "trialing") for found in orders.traces_of(order))
-        trigger = Trigger.PAYMENT_COMPLETED if paid else None
+        trigger = Trigger.PAYMENT_COMPLETED if paid and (order.amount or order.is_open) else None
     return TRANSITIONS.get((State(order.state), trigger), order.state) if trigger else order.state
 
 

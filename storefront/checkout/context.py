@@ -5,6 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
+from pathlib import Path
 from typing import Any, ParamSpec, TypeVar, cast
 from urllib.parse import urlsplit
 
@@ -76,7 +77,7 @@ class Installation:
     @cached_property
     def catalog(self) -> Catalog:
         """What is for sale."""
-        return Catalog(lambda: self.client.list_plans(timeout=PAGE_TIMEOUT_S))
+        return Catalog(lambda: self.client.list_plans(timeout=PAGE_TIMEOUT_S), moved_by)
 
     @cached_property
     def verifier(self) -> WebhookVerifier | None:
@@ -127,6 +128,23 @@ def db_now() -> datetime:
         now = session().scalar(_DATABASE_CLOCK)
         session().info[_READ_CLOCK] = connection, now
     return cast(datetime, now)
+
+
+def shop_now() -> datetime:
+    """The time that business dates are in and are compared with; the database's clock in production.
+
+    Retries, signatures, sessions and rate limits are real time.
+    """
+    return db_now() + moved_by()
+
+
+def moved_by() -> timedelta:
+    """How far CLOCK_FILE moves the clock of a test shop; the sandbox writes the seconds into it."""
+    path = current_app.config.get("CLOCK_FILE")
+    try:
+        return timedelta(seconds=float(Path(path).read_text())) if path else timedelta()
+    except (OSError, ValueError, OverflowError):
+        return timedelta()
 
 
 def naive(moment: datetime | None) -> datetime | None:

@@ -59,6 +59,7 @@ class OrderMixin:
     return_url: Mapped[str] = mapped_column(Text)  # the order's address, without /success or /failure
 
     created_at: Mapped[datetime]
+    ordered_at: Mapped[datetime | None]  # the same in shop time, which a test clock moves
     status_changed_at: Mapped[datetime]
     session_requested_at: Mapped[datetime | None]  # set by the one who calls Flexprice
     session_id: Mapped[str | None] = mapped_column(String(255), unique=True)
@@ -75,8 +76,8 @@ class OrderMixin:
     attempts: Mapped[int] = mapped_column(default=0)  # of the worker, since the last transition
     last_checked_at: Mapped[datetime | None]  # when Flexprice was last asked
 
-    paid_at: Mapped[datetime | None]
-    fulfilled_at: Mapped[datetime | None]
+    paid_at: Mapped[datetime | None]  # in shop time
+    fulfilled_at: Mapped[datetime | None]  # in shop time
     revoked_at: Mapped[datetime | None]  # access ended after the order was fulfilled
     access_ends_at: Mapped[datetime | None]  # Flexprice's `cancel_at`: end scheduled
     refunded_at: Mapped[datetime | None]  # when a refund was first reported

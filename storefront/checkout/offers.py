@@ -107,17 +107,18 @@ class CatalogSnapshot:
 
 
 class Catalog:
-    """The plans on sale. Safe to share between threads."""
+    """The plans on sale. Safe to share between threads.
 
-    def __init__(self, list_plans: Callable[[], Sequence[Plan]]) -> None:
-        self._list_plans = list_plans
-        self._snapshot: CatalogSnapshot | None = None
+    :param list_plans: asks Flexprice.
+    :param moved_by: how far the dates of prices are ahead of real time; see `context.moved_by`.
+    """
+
+    def __init__(
+        self, list_plans: Callable[[], Sequence[Plan]], moved_by: Callable[[], timedelta] = timedelta
+    ) -> None:
+        self._list_plans, self._moved_by = list_plans, moved_by
+        self.cached: CatalogSnapshot | None = None  # what was read last, whatever its age
         self._retry_at_s = 0.0
-
-    @property
-    def cached(self) -> CatalogSnapshot | None:
-        """What was read last, whatever its age; nothing is asked."""
-        return self._snapshot
 
     def current(self, newer_than: datetime | None = None) -> CatalogSnapshot:
         """For pages: at most a minute old and read after `newer_than`, or marked stale while that cannot be.
@@ -125,7 +126,7 @@ class Catalog:
         :param newer_than: naive UTC; a price that was found to be wrong is not shown again.
         :raises FlexpriceError: when nothing is cached.
         """
-        known = self._snapshot
+        known = self.cached
         if known and self._is_fresh(known, newer_than):
             return known
         if known and time.monotonic() < self._retry_at_s:
@@ -143,7 +144,7 @@ class Catalog:
 
         :raises FlexpriceError: when Flexprice cannot be read.
         """
-        known = self._snapshot
+        known = self.cached
         return known if known and self._is_fresh(known, newer_than) else self._read()
 
     def _is_fresh(self, known: CatalogSnapshot, newer_than: datetime | None) -> bool:
@@ -157,8 +158,9 @@ class Catalog:
         except FlexpriceError:
             self._retry_at_s = time.monotonic() + RETRY_AFTER_S
             raise
-        self._snapshot = CatalogSnapshot(tuple(put_on_sale(plans, now)), now.replace(tzinfo=None), started_s)
-        return self._snapshot
+        on_sale = tuple(put_on_sale(plans, now + self._moved_by()))
+        self.cached = CatalogSnapshot(on_sale, now.replace(tzinfo=None), started_s)
+        return self.cached
 
 
 def put_on_sale(plans: Iterable[Plan], now: datetime) -> Iterable[PlanOnSale]:

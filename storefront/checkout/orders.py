@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm.attributes import set_committed_value
 
 from ..flexprice import CheckoutSession, NotFound, Subscription, UnreadableResponse
+from . import context
 from .context import after_commit, ask, checkout, db_now, load, naive, rollback, session, update_where
 from .models import OrderMixin
 from .signals import order_needs_attention, order_transitioned
@@ -105,7 +106,7 @@ def apply_session(
     trigger = trigger_for(order, told, announced)
     if trigger is None:
         return False
-    paid_at = naive(told.completed_at) or db_now()
+    paid_at = naive(told.completed_at) or context.shop_now()
     values: dict[str, Any] = {"paid_at": paid_at} if trigger is Trigger.PAYMENT_COMPLETED else {}
     moved = transition(order, trigger, by=by, notify=notify, **values)
     if trigger is Trigger.COMPLETION_OVERWRITTEN and order.state == State.FULFILLED:
@@ -149,8 +150,8 @@ def find_payment(order: OrderMixin, found: list[Subscription], *, by: str) -> bo
     if active is None:
         return False
     invoice_id = active.latest_invoice_id or order.invoice_id
-    known: dict[str, Any] = {"subscription_id": active.id, "invoice_id": invoice_id, "paid_at": db_now()}
-    return transition(order, Trigger.PAYMENT_COMPLETED, by=by, **known)
+    known: dict[str, Any] = {"subscription_id": active.id, "invoice_id": invoice_id}
+    return transition(order, Trigger.PAYMENT_COMPLETED, by=by, paid_at=context.shop_now(), **known)
 
 
 def transition(
@@ -241,7 +242,7 @@ def fulfill(order: OrderMixin, *, by: str) -> bool:
     if slot is None:
         return transition(order, Trigger.DUPLICATE_PAYMENT, by=by)
     try:
-        fulfilled = transition(order, Trigger.FULFILLED, by=by, slot=slot, fulfilled_at=db_now())
+        fulfilled = transition(order, Trigger.FULFILLED, by=by, slot=slot, fulfilled_at=context.shop_now())
         if fulfilled:
             checkout().hooks.on_fulfill(order)
         session().flush()
@@ -277,7 +278,7 @@ def refund_seen(order: OrderMixin, *, by: str) -> None:
 def release_for_fulfillment(order: OrderMixin, *, by: str) -> bool:
     """An operator lets an order that is held or stuck be fulfilled as it is; the worker does so."""
     now = db_now()
-    accepted: dict[str, Any] = {"invoice_verified_at": now, "paid_at": order.paid_at or now}
+    accepted: dict[str, Any] = {"invoice_verified_at": now, "paid_at": order.paid_at or context.shop_now()}
     return transition(order, Trigger.RELEASED, by=by, review_note=f"Released by {by}", **accepted)
 
 

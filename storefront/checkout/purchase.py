@@ -18,7 +18,7 @@ from ..flexprice import (
     NoAnswer,
     NotSent,
 )
-from .context import ask, backoff, checkout, commit, db_now, rollback, session
+from .context import ask, backoff, checkout, commit, db_now, rollback, session, shop_now
 from .models import Customer, OrderMixin
 from .offers import Offer
 from .orders import change, find, find_payment, get, record_session, slot_of, traces_of, transition
@@ -81,7 +81,7 @@ def new_order(
     now, ref = db_now(), secrets.token_hex(16)
     order: OrderMixin = checkout().Order(
         ref=ref, state=State.PLACED,
-        created_at=now, status_changed_at=now, return_url=return_url(ref),
+        created_at=now, ordered_at=shop_now(), status_changed_at=now, return_url=return_url(ref),
         customer_key=customer.key, customer_name=customer.name, customer_email=customer.email,
         plan_id=offer.plan_id, plan_name=offer.plan_name, currency=offer.currency,
         billing_period=offer.billing_period, amount_text=str(offer.amount),

@@ -19,7 +19,7 @@ from ..flexprice import (
     ServerError,
 )
 from . import orders, purchase
-from .context import ask, checkout, commit, db_now, naive
+from .context import ask, checkout, commit, db_now, naive, shop_now
 from .models import OrderMixin
 from .states import ENDED_UNPAID, State, Trigger
 
@@ -77,7 +77,7 @@ def _next_gap_of_active(order: OrderMixin, waited: timedelta) -> timedelta | Non
         return None
     if order.invoice_number is None and waited < HOUR:
         return max(waited, 5 * SECOND)  # the invoice gets its number when it is finalized
-    until_end = order.access_ends_at - db_now() if order.access_ends_at else DAY
+    until_end = order.access_ends_at - shop_now() if order.access_ends_at else DAY
     return min(max(until_end + MINUTE, 5 * MINUTE), DAY)
 
 
@@ -164,7 +164,8 @@ def abandon_if_lost(order: OrderMixin, drafts: list[str], *, patience: timedelta
     if order.session_id or waited < patience:
         return False
     left = f"; a draft was left over: {', '.join(drafts)}" if drafts else ""
-    still_lost = {"session_id": None}  # its session may become known at this moment
+    # Its session may become known at this moment, or be asked for again.
+    still_lost = {"session_id": None, "session_requested_at": order.session_requested_at}
     note = orders.LOST + left
     return orders.transition(order, Trigger.ABANDONED, by=by, only_if=still_lost, review_note=note)
 
@@ -207,8 +208,8 @@ def check_awaiting(order: OrderMixin) -> None:
 
 def _session_is_gone(order: OrderMixin) -> None:
     """Of another environment, or deleted: nobody can tell any more what becomes of it."""
-    payable_until = order.expires_at or order.created_at
-    if order.attempts >= 3 and db_now() > payable_until + GONE_AFTER:
+    payable_until = order.expires_at or order.ordered_at or order.created_at
+    if order.attempts >= 3 and shop_now() > payable_until + GONE_AFTER:
         orders.transition(
             order, Trigger.ABANDONED, by="worker", review_note="Flexprice no longer knows its session"
         )
@@ -263,7 +264,7 @@ def follow_subscription(order: OrderMixin, *, by: str) -> None:
 def check_ended(order: OrderMixin) -> None:
     """No link of an ended order stays payable, and money that came all the same is noticed."""
     if order.session_id is None:
-        if order.state == State.ABANDONED:  # the lost session may be paid: Razorpay mails its link
+        if order.state == State.ABANDONED and order.amount:  # it may be paid: Razorpay mails its link
             orders.find_payment(order, orders.traces_of(order), by="worker")
         return
     try:

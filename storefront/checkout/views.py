@@ -206,7 +206,7 @@ def _view_of(order: OrderMixin, name: str) -> dict[str, Any]:
     now, unix_now = db_now(), int(time.time())
     since = min(max(request.args.get("since", unix_now, type=int), unix_now - 3600), unix_now)
     watched_s = unix_now - since
-    phase = phase_of(order, name, watched_s, now)
+    phase = phase_of(order, name, watched_s, now, context.moved_by())
     return {
         "order": order,
         "phase": phase,

@@ -9,7 +9,7 @@ from sqlalchemy import select
 from sqlalchemy.exc import IntegrityError
 
 from ..checkout import orders, purchase, reconciliation
-from ..checkout.context import ask, checkout, commit, db_now, rollback, session, update_where
+from ..checkout.context import ask, checkout, commit, db_now, rollback, session, shop_now, update_where
 from ..checkout.models import Customer, OrderMixin
 from ..checkout.offers import Offer
 from ..checkout.orders import change
@@ -242,11 +242,11 @@ def assign(row_id: int, return_url: Callable[[str], str], *, by: str) -> OrderMi
         rollback()
         raise Refused("It does not run, or it is assigned already.")
     nothing = Offer(row.plan_id, row.plan_name, row.currency, row.billing_period, Decimal(0))
-    owner, now = Customer(row.customer_key, "", ""), db_now()
+    owner = Customer(row.customer_key, "", "")
     known: dict[str, Any] = {
         "subscription_id": row.subscription_id,
         "flexprice_customer_id": row.flexprice_customer_id,
-        "invoice_verified_at": now,
+        "invoice_verified_at": db_now(),
     }
     order = purchase.new_order(owner, nothing, return_url, known)
     session().add(order)
@@ -256,7 +256,7 @@ def assign(row_id: int, return_url: Callable[[str], str], *, by: str) -> OrderMi
         rollback()
         raise Refused("The customer has this plan already, or an open order for it.") from error
     change(row, {"order_ref": order.ref, "access": Access.GRANTED}, order_ref=None)
-    orders.transition(order, Trigger.PAYMENT_COMPLETED, by=by, paid_at=now)
+    orders.transition(order, Trigger.PAYMENT_COMPLETED, by=by, paid_at=shop_now())
     orders.fulfill(order, by=by)
     settle_access(row)
     return order

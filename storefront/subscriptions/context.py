@@ -1,16 +1,15 @@
-"""The second month as installed in the current app: its models and hooks, its clock and its rows."""
+"""The second month as installed in the current app: its models and hooks, and its rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
-from pathlib import Path
+from datetime import timedelta
 from typing import Any, cast
 
 from flask import current_app
 from sqlalchemy import func, select
 
 from ..checkout import orders
-from ..checkout.context import after_commit, checkout, db_now, load, session, update_where
+from ..checkout.context import after_commit, checkout, load, session, update_where
 from ..checkout.models import OrderMixin
 from ..checkout.signals import order_needs_attention
 from .models import InvoiceMixin, SubscriptionMixin
@@ -47,19 +46,6 @@ def is_installed() -> bool:
 
 def subscriptions() -> Installation:
     return cast(Installation, current_app.extensions["subscriptions"])
-
-
-def shop_now() -> datetime:
-    """The time that business dates are compared with: the database's, moved by CLOCK_FILE in a test shop."""
-    return db_now() + clock_offset(current_app.config.get("CLOCK_FILE"))
-
-
-def clock_offset(path: object) -> timedelta:
-    """What the sandbox wrote there, in seconds; nothing without a file. Production has none."""
-    try:
-        return timedelta(seconds=float(Path(str(path)).read_text())) if path else timedelta()
-    except (OSError, ValueError, OverflowError):
-        return timedelta()
 
 
 def grace() -> timedelta:

@@ -3,10 +3,10 @@
 import logging
 from typing import Any
 
-from ..checkout.context import db_now, naive, session
+from ..checkout.context import db_now, naive, session, shop_now
 from ..checkout.orders import change
 from ..flexprice import Invoice
-from .context import find_invoice, find_subscription, note, shop_now, subscriptions, tell
+from .context import find_invoice, find_subscription, note, subscriptions, tell
 from .models import InvoiceMixin, SubscriptionMixin
 from .signals import Fact
 from .states import LINKS, Link, News

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import exists, or_, select
 
 from ..checkout import orders
-from ..checkout.context import ask, checkout, commit, db_now, naive, rollback, session
+from ..checkout.context import ask, checkout, commit, db_now, naive, rollback, session, shop_now
 from ..checkout.models import OrderMixin
 from ..checkout.orders import change, check_now
 from ..checkout.states import State
@@ -23,7 +23,6 @@ from .context import (
     invoices_of,
     note,
     order_of,
-    shop_now,
     subscriptions,
     tell,
 )
@@ -41,6 +40,7 @@ REMIND_BEFORE_RENEWAL, REMIND_BEFORE_TRIAL_END = DAY, 3 * DAY
 # (docs/flexprice-contract.md#j2).
 AFTER_PERIOD_END = (2 * MINUTE, 20 * MINUTE, 2.3 * HOUR, 2.9 * HOUR, 3.5 * HOUR)
 PLANS = "plan_change"
+UNTIL_READ = ("flexprice_customer_id", "plan_id", "plan_name", "currency", "billing_period")  # empty
 
 
 def sync(row_id: int, *, may_suspend: bool = False) -> bool:
@@ -70,8 +70,9 @@ def sync(row_id: int, *, may_suspend: bool = False) -> bool:
         return False
     for bill in own:
         record_invoice(row, bill)
-    for double in doubles:
-        _end_double(row, double)
+    if order := order_of(row):
+        for double in doubles:
+            end_unwanted(order, double)
     _begin(row)
     settle_access(row, may_suspend=may_suspend)
     remind(row)
@@ -159,18 +160,20 @@ def _begin(row: SubscriptionMixin) -> None:
 def _doubles(row: SubscriptionMixin, told: Subscription) -> list[Subscription]:
     """Others that the same start has made: its request was sent again after a lost answer."""
     order = order_of(row)
-    if order is None or order.amount or told.status not in RUNNING or db_now() - order.created_at > DAY:
+    if order is None or order.amount or told.status not in RUNNING:
+        return []
+    if db_now() - order.status_changed_at > DAY:
         return []
     others = [one for one in orders.traces_of(order) if one.id != told.id and one.status in RUNNING]
     return [one for one in others if one.customer_id == told.customer_id]
 
 
-def _end_double(row: SubscriptionMixin, double: Subscription) -> None:
-    if find_subscription(subscription_id=double.id) is None:
+def end_unwanted(order: OrderMixin, made: Subscription) -> None:
+    """Have a subscription ended that an order over nothing has made beside or after it. Does not commit."""
+    if find_subscription(subscription_id=made.id) is None:
         add_row(
-            subscription_id=double.id, customer_key=row.customer_key, plan_id=double.plan_id,
-            plan_name=row.plan_name, flexprice_customer_id=double.customer_id, replaced_by=row.order_ref,
-            end_requested_at=db_now(),
+            subscription_id=made.id, customer_key=order.customer_key, plan_id=made.plan_id,
+            plan_name=order.plan_name, replaced_by=order.ref, end_requested_at=db_now(),
         )  # fmt: skip
 
 
@@ -273,7 +276,7 @@ def keep(order: OrderMixin) -> None:
 
 def add_row(**columns: Any) -> None:
     """A subscription that the worker reads now. Does not commit."""
-    unknown = {"access": Access.NONE, "plan_id": "", "plan_name": "", "currency": "", "billing_period": ""}
+    unknown = dict.fromkeys(UNTIL_READ, "") | {"access": Access.NONE}
     session().add(subscriptions().Subscription(**unknown | columns, next_attempt_at=db_now()))
     session().flush()
 

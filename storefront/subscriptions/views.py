@@ -13,14 +13,14 @@ from sqlalchemy import select
 from ..checkout import context as addresses
 from ..checkout import orders, purchase
 from ..checkout import views as checkout_views
-from ..checkout.context import PAGE_TIMEOUT_S, ask, checkout, commit, db_now, rollback, session
+from ..checkout.context import PAGE_TIMEOUT_S, ask, checkout, commit, db_now, rollback, session, shop_now
 from ..checkout.models import Customer
 from ..checkout.offers import Offer, PlanOnSale, Refusal
 from ..checkout.states import State
 from ..checkout.views import login_url, usable_id
 from ..flexprice import CustomerFeature, FlexpriceError
 from . import changes, payments, starts
-from .context import find_invoice, find_subscription, invoices_of, shop_now, subscriptions, subscriptions_of
+from .context import find_invoice, find_subscription, invoices_of, subscriptions, subscriptions_of
 from .models import InvoiceMixin, SubscriptionMixin
 from .states import Link
 
@@ -36,7 +36,7 @@ UNAVAILABLE = "This could not be done at the moment. This request did not charge
 
 def billing() -> ResponseReturnValue:
     customer = _customer()
-    rows = subscriptions_of(customer.key)
+    rows = [row for row in subscriptions_of(customer.key) if row.order_ref or not row.replaced_by]
     known = {row.subscription_id: invoices_of(row.subscription_id) for row in rows}
     bills = {subscription_id: [i for i in found if _shown(i)] for subscription_id, found in known.items()}
     preparing = {row.id for row in rows if _is_prepared(row, known[row.subscription_id])}

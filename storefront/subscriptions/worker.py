@@ -8,7 +8,7 @@ from typing import Any
 
 from sqlalchemy import or_, select
 
-from ..checkout.context import backoff, commit, db_now, load, rollback, session, update_where
+from ..checkout.context import backoff, commit, db_now, load, rollback, session, shop_now, update_where
 from ..checkout.models import WebhookEventMixin
 from ..checkout.orders import change
 from ..checkout.worker import claim_due
@@ -23,7 +23,6 @@ from .context import (
     invoices_of,
     is_installed,
     note,
-    shop_now,
     subscriptions,
 )
 from .payments import check_invoice, next_gap
@@ -47,6 +46,7 @@ def run_once(limit: int = 100) -> int:
     installed = subscriptions()
     if time.monotonic() >= installed.look_through_at_s:
         starts.repeat_lost(limit)
+        starts.end_given_up(limit)
         if adopt_orders(limit) < limit:
             installed.look_through_at_s = time.monotonic() + LOOK_THROUGH_EVERY_S
     done = _run(installed.Subscription, _claim_subscription, check_subscription, limit)

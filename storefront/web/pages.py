@@ -9,8 +9,7 @@ from flask_login import current_user, login_required
 from sqlalchemy import select
 
 from storefront.checkout import State
-from storefront.checkout.context import is_payment_url
-from storefront.clock import moved_by
+from storefront.checkout.context import is_payment_url, moved_by
 from storefront.extensions import db, settings
 from storefront.models import Order
 

@@ -311,7 +311,7 @@ class World:
     def forget_prices(self) -> None:
         """As if the shop had read them long ago."""
         catalog = self.shop.extensions["checkout"].catalog
-        catalog._snapshot = replace(catalog._snapshot, read_at_s=catalog._snapshot.read_at_s - 3600)
+        catalog.cached = replace(catalog.cached, read_at_s=catalog.cached.read_at_s - 3600)
 
     def lose_customers(self) -> None:
         """And what was still to be said about them."""

@@ -6,8 +6,7 @@ from pathlib import Path
 import pytest
 from flask import Flask
 
-from storefront.checkout.context import db_now
-from storefront.clock import moved_by, shop_now
+from storefront.checkout.context import db_now, moved_by, shop_now
 
 
 @pytest.mark.parametrize(("text", "seconds"), [("86400.5", 86400.5), ("", 0), ("soon", 0), ("1e999", 0)])

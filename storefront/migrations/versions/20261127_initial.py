@@ -218,6 +218,7 @@ def upgrade():
         sa.Column("amount", sa.String(length=40), nullable=False),
         sa.Column("return_url", sa.Text(), nullable=False),
         sa.Column("created_at", sa.DateTime(), nullable=False),
+        sa.Column("ordered_at", sa.DateTime(), nullable=True),
         sa.Column("status_changed_at", sa.DateTime(), nullable=False),
         sa.Column("session_requested_at", sa.DateTime(), nullable=True),
         sa.Column("session_id", sa.String(length=255), nullable=True),

@@ -38,7 +38,7 @@ REASONS = {
     "not-fulfilled": Reason(
         "Paid, not fulfilled",
         "Paid for more than a minute and not fulfilled. Is the worker running?",
-        lambda now: and_(Order.state == State.PAID, Order.paid_at < now - FULFILLMENT_TAKES),
+        lambda now: and_(Order.state == State.PAID, Order.status_changed_at < now - FULFILLMENT_TAKES),
         money=True,
     ),
     "claims-paid": Reason(

@@ -157,6 +157,13 @@ def test_prices_are_cached_for_a_minute(monkeypatch: pytest.MonkeyPatch) -> None
     assert flexprice.reads == 2
 
 
+def test_dates_of_prices_are_of_the_moved_clock() -> None:
+    begins = (datetime.now(UTC) + timedelta(days=90)).isoformat()
+    listed = [plan(price("499", start_date=begins))]
+    assert not Catalog(lambda: listed).current().plans[0].offers
+    assert Catalog(lambda: listed, lambda: timedelta(days=91)).current().plans[0].offers
+
+
 def test_old_prices_are_shown_and_not_sold(monkeypatch: pytest.MonkeyPatch) -> None:
     flexprice = Flexprice()
     catalog = Catalog(flexprice.list_plans)

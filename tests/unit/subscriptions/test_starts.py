@@ -1,12 +1,15 @@
 """Plans that begin without a payment: free ones, and trials."""
 
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 
-from storefront.extensions import checkout
+from storefront.checkout import orders
+from storefront.extensions import checkout, db
+from storefront.models import Order
 from storefront.sandbox.engine.catalog import prices_of
 from storefront.sandbox.store.values import stable_id
 from storefront.subscriptions.starts import repeat_lost
@@ -75,6 +78,77 @@ def test_of_two_the_younger_is_ended(story: Story) -> None:
     assert story.told == []
 
 
+def given_up(story: Story, plan: str = "free") -> None:
+    """The answer was lost, the search shows nothing, and the customer cancels."""
+    story.make_customer()
+    story.wire.faults[CREATE] = "lost"
+    order = story.start(plan).location
+    story.wait(1.5)
+    story.wire.faults[SEARCH] = "shows nothing"
+    path = order.split("?")[0].replace("/success", "/cancel").replace("/failure", "/cancel")
+    assert story.press(path).status_code == 303
+    assert story.the_orders()[0].state == "abandoned"
+
+
+def test_what_a_cancelled_start_made_is_ended(story: Story) -> None:
+    given_up(story)
+    story.settle()  # its event, too, grants nothing
+    assert not story.has_access()
+    story.due_again()
+    story.settle()
+    assert not story.has_access()
+    assert [one.subscription_status for one in story.their_subscriptions()] == ["cancelled"]
+    assert [order.state for order in story.the_orders()] == ["abandoned"]
+    assert story.told == []
+    assert "You have no plan" in story.see()
+
+
+def test_who_cancelled_a_start_begins_again(story: Story) -> None:
+    """Also a trial, which the cancelled start has not used up."""
+    given_up(story, "business")
+    assert story.start("business").status_code == 303
+    for _ in range(2):
+        story.due_again()
+        story.settle()
+    assert story.has_access("Business")
+    states = sorted(one.subscription_status for one in story.their_subscriptions())
+    assert states == ["cancelled", "trialing"]
+    assert [order.state for order in story.the_orders()] == ["abandoned", "fulfilled"]
+    assert story.told == []
+
+
+def test_a_start_that_is_closed_before_its_answer(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    with story.shop.app_context():
+        client = checkout.client
+    create = client.create_subscription
+
+    def closed_in_between(*args: Any, **kwargs: Any) -> Any:
+        made = create(*args, **kwargs)
+        with story.wire.other_process(), story.shop.app_context():
+            assert orders.close(db.session.scalars(db.select(Order)).one(), by="operator:olga")
+            db.session.commit()
+        return made
+
+    story.make_customer()
+    monkeypatch.setattr(client, "create_subscription", closed_in_between)
+    assert story.start("free").status_code == 303
+    story.settle()
+    assert not story.has_access()
+    assert [one.subscription_status for one in story.their_subscriptions()] == ["cancelled"]
+
+
+def test_cancelling_a_start_that_runs_shows_it(story: Story) -> None:
+    story.make_customer()
+    story.wire.faults[CREATE] = "lost"
+    order = story.start("free").location
+    story.wait(1.5)
+    path = order.split("?")[0].replace("/success", "/cancel").replace("/failure", "/cancel")
+    shown = story.press(path).location
+    story.settle()
+    assert "Your Free plan is active" in story.see(shown)
+    assert story.has_access()
+
+
 def test_a_price_that_came_in_between_is_shown(story: Story) -> None:
     assert "Free" in story.see("/plans")
     story.make_customer()
@@ -141,6 +215,17 @@ def test_a_trial_that_is_over(story: Story) -> None:
     story.settle()
     assert story.has_access("Business")
     assert story.emails("invoice_ready") == story.emails("resumed") == 1
+
+
+def test_pages_of_an_order_tell_the_time_of_the_shop(story: Story) -> None:
+    """The clock was moved before: ordered, activated and the trial's end are of one time."""
+    story.advance("60d")
+    shown = story.see(story.start("business").location)
+    (order,) = story.the_orders()
+    for moment in (order.ordered_at, order.paid_at, order.fulfilled_at):
+        assert abs(moment - story.now()) < timedelta(minutes=10)
+    assert f"{order.ordered_at.day} {order.ordered_at:%b %Y}" in shown
+    assert abs(story.subscriptions()[0].trial_end - story.now() - timedelta(days=14)) < timedelta(minutes=10)
 
 
 def test_a_trial_is_cancelled_at_once_and_is_the_only_one(story: Story) -> None:
