@@ -58,6 +58,16 @@ class Subscriber:
         if without:
             expect(self.page.locator("main")).not_to_contain_text(without)
 
+    def starts_trial(self) -> None:
+        self.shopper.joins()
+        self.shopper.see("/plans")
+        business = self.page.locator(
+            ".card", has=self.page.get_by_role("heading", name="Business", exact=True)
+        )
+        business.get_by_role("link").first.click()
+        self.presses(re.compile("Start the 14-day trial"))
+        self.sees("Trial until", "Then we send you the first invoice.")
+
     def section(self, plan: str) -> Any:
         return self.page.locator("section", has=self.page.get_by_role("heading", name=plan, exact=True))
 
@@ -247,3 +257,28 @@ def test_started_free_and_changed(shopper: Open, with_script: bool) -> None:
     asha.presses("Pay and change today")
     asha.pays_on_page("/orders/*/success?*")
     asha.sees("Replaced by another plan.", "Starter")
+
+
+@pytest.mark.thorough
+@WITH_AND_WITHOUT
+def test_trials_cancelled_and_over(shopper: Open, with_script: bool) -> None:
+    """One is cancelled at once, and is the only one; another shopper's ends, with an invoice."""
+    asha = Subscriber(shopper, with_script)
+    asha.starts_trial()
+    asha.follows("Cancel plan")
+    expect(asha.page.locator("main")).to_contain_text("It ends now")
+    asha.presses("Cancel now")
+    asha.sees("Your plan has ended", without="Cancel plan")
+    asha.sees("Ended", path="/account", without="Open the members’ pages")
+    asha.shopper.see("/plans")
+    expect(asha.page.get_by_role("link", name="Buy Business")).to_be_visible()
+
+    ben = Subscriber(shopper, with_script)
+    ben.starts_trial()
+    ben.time_passes("14d")
+    ben.time_passes("4h")
+    ben.sees("To be paid", "Pay INV")
+    ben.pays_invoice()
+    ben.sees("Active.", "Current period", without="Trial until")
+    ben.reads_email("Your invoice for Business")
+    ben.sees("Business", path="/members")

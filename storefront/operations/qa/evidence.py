@@ -32,7 +32,7 @@ class Answer:
 
 @dataclass(frozen=True)
 class Case:
-    """All that is known about one order. `now` and all times of rows are naive UTC."""
+    """All that is known about one order. `now` is shop time; all times are naive UTC."""
 
     order: Order
     now: datetime

@@ -8,7 +8,6 @@ that month: internal/ee/service/checkout*, internal/integration/razorpay).
 from collections.abc import Callable
 from datetime import timedelta
 
-from storefront.checkout.context import moved_by
 from storefront.checkout.states import State
 from storefront.flexprice import AuthenticationError, NotFound
 from storefront.operations.qa.checks import ATTENTION, NOT_APPLICABLE, PENDING, Hint
@@ -55,7 +54,7 @@ def overwritten(case: Case) -> bool:
 
 
 def past_pay_by(case: Case) -> bool:
-    return bool(case.order.expires_at and case.now + moved_by() > case.order.expires_at)
+    return bool(case.order.expires_at and case.now > case.order.expires_at)
 
 
 def just_completed(case: Case) -> bool:

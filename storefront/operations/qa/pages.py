@@ -12,7 +12,7 @@ from flask_babel import get_locale
 from flask_login import current_user
 from sqlalchemy import Select, select
 
-from storefront.checkout.context import db_now
+from storefront.checkout.context import shop_now
 from storefront.checkout.phases import poll_delay_s
 from storefront.extensions import db, login, settings
 from storefront.models import Order, User
@@ -86,12 +86,12 @@ def rows() -> ResponseReturnValue:
 
 @bp.get("/<ref>")
 def show(ref: str) -> ResponseReturnValue:
-    return render_template("qa/show.html", sheet=checked(ref, db_now()), **polling())
+    return render_template("qa/show.html", sheet=checked(ref, shop_now()), **polling())
 
 
 @bp.get("/<ref>/checks")
 def live(ref: str) -> ResponseReturnValue:
-    return render_template("qa/_checks.html", sheet=checked(ref, db_now()), **polling())
+    return render_template("qa/_checks.html", sheet=checked(ref, shop_now()), **polling())
 
 
 def polling() -> dict[str, int]:
@@ -106,7 +106,7 @@ def all_sheets() -> dict[str, Any]:
     wanted = visible().limit(MAX_SHOWN)
     found = asked_in_part(wanted.where(Order.id < before) if before else wanted)
     older = found[-1].id if len(found) == MAX_SHOWN else None
-    return {"sheets": sheets(found, db_now()), "older": older, "before": before or None, **polling()}
+    return {"sheets": sheets(found, shop_now()), "older": older, "before": before or None, **polling()}
 
 
 # -- results to paste into a ticket -----------------------------------------------------------------
@@ -114,7 +114,7 @@ def all_sheets() -> dict[str, Any]:
 
 @bp.get("/<ref>/result.<kind>")
 def result(ref: str, kind: str) -> ResponseReturnValue:
-    now = db_now()
+    now = shop_now()
     return export([checked(ref, now)], kind, now)
 
 
@@ -125,7 +125,7 @@ def result_of_all(kind: str) -> ResponseReturnValue:
     With `?session=<id>` only the order of that session, and Flexprice is asked. With `?customer=<key>` the
     orders of that customer, for a verdict of the sandbox.
     """
-    now, session_id, customer = db_now(), request.args.get("session", ""), request.args.get("customer", "")
+    now, session_id, customer = shop_now(), request.args.get("session", ""), request.args.get("customer", "")
     if session_id:
         ref = db.session.scalar(visible().where(Order.session_id == session_id).with_only_columns(Order.ref))
         return export([checked(ref, now)] if ref else [], kind, now)
