@@ -15,14 +15,7 @@ from ..checkout.offers import Offer
 from ..checkout.orders import change
 from ..checkout.states import ENDED_UNPAID, State, Trigger
 from ..flexprice import InvalidRequest, NoAnswer
-from .context import (
-    WRITE_TIMEOUT_S,
-    find_subscription,
-    get_subscription,
-    invoices_of,
-    note,
-    subscriptions,
-)
+from .context import WRITE_TIMEOUT_S, find_subscription, get_subscription, invoices_of, note, subscriptions
 from .models import SubscriptionMixin
 from .states import Access
 from .sync import keep, settle_access, sync
