@@ -249,6 +249,14 @@ def test_only_the_latest_answers_are_kept():
     assert [bool(answers.of(ref)) for ref in "abc"] == [True, False, True]
 
 
+@pytest.fixture
+def asks_once(app, monkeypatch):
+    """Nothing was asked yet, and nothing is asked twice during the test."""
+    monkeypatch.setitem(app.extensions, "qa_answers", Answers())
+    monkeypatch.setattr(asking, "ASK_INTERVAL_S", 3600.0)
+
+
+@pytest.mark.usefixtures("asks_once")
 def test_a_list_asks_about_a_few_orders_and_says_so_of_the_rest(asha, add_order, flexprice, monkeypatch):
     monkeypatch.setattr(asking, "ASKED_AT_ONCE", 1)
     older, newer = add_order(**OPENED), add_order(**OPENED | {"plan_id": "other", "session_id": "cs_02"})
@@ -271,6 +279,7 @@ def test_a_list_asks_about_a_few_orders_and_says_so_of_the_rest(asha, add_order,
     assert len(flexprice.calls) == 6
 
 
+@pytest.mark.usefixtures("asks_once")
 def test_a_list_stops_asking_where_flexprice_is_not_reached(asha, add_order, flexprice):
     for number in (1, 2):
         add_order(**OPENED | {"plan_id": f"plan_{number}", "session_id": f"cs_0{number}"})
@@ -293,6 +302,7 @@ def test_an_unknown_format_is_404(asha, add_order):
     assert asha.get("/qa/result.pdf").status_code == 404
 
 
+@pytest.mark.usefixtures("asks_once")
 def test_both_formats_say_the_same_and_hold_no_secret(asha, add_order, webhook, send_webhook, flexprice):
     link = "http://127.0.0.1:8001/pay/the-secret-link"
     ref = add_order(**OPENED, payment_url=link)
