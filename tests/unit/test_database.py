@@ -28,6 +28,12 @@ def file_of(env) -> Path:
     return Path(env["DATABASE_URL"].removeprefix("sqlite:///"))
 
 
+@pytest.fixture
+def app(make_app):
+    """A shop of this test alone: some delete its file."""
+    return make_app()
+
+
 def user(**changes) -> User:
     return User(
         **({"email": "x@example.com", "name": "X", "password_hash": "h", "created_at": NOW} | changes)
