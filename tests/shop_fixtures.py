@@ -84,7 +84,7 @@ def app(
 ) -> Flask:
     """The shop as if it were new: no rows, nothing cached, its settings as made. On PostgreSQL it is new."""
     from storefront import create_app
-    from storefront.extensions import db
+    from storefront.extensions import db, limiter
     from storefront.operations.qa.answers import Answers
     from storefront.operations.qa.ribbon import Ribbon
     from storefront.settings import Settings
@@ -103,9 +103,10 @@ def app(
     for name in ("client", "catalog", "verifier", "shared_header"):
         vars(app.extensions["checkout"]).pop(name, None)
     app.extensions["qa_answers"], app.extensions["qa_ribbon"] = Answers(), Ribbon()
-    app.extensions["subscriptions"].look_through_at_s = 0.0
     app.extensions["subscriptions"].usage.clear()
     with app.app_context():
+        if limiter._storage is not None:  # an app of these settings has limits
+            limiter.reset()
         for table in reversed(db.metadata.sorted_tables):
             db.session.execute(table.delete())
         db.session.commit()
