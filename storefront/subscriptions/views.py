@@ -281,7 +281,7 @@ def _do(act: Any, *args: Any, **kwargs: Any) -> ResponseReturnValue:
         act(*args, **kwargs)
     except changes.Refused as refused:
         rollback()
-        return said("Nothing was changed", str(refused), 409)
+        return said("Nothing was changed", str(refused), 409, refused.__cause__)
     return redirect(url_for("subscriptions.billing"), 303)
 
 
@@ -309,8 +309,8 @@ def _plan_names(plan_ids: set[str]) -> dict[str, str]:
     return names | ({plan.id: plan.name for plan in cached.plans} if cached else {})
 
 
-def said(title: str, text: str, status: int) -> ResponseReturnValue:
-    return page("message.html", title=title, message=text), status
+def said(title: str, text: str, status: int, cause: BaseException | None = None) -> ResponseReturnValue:
+    return page("message.html", title=title, message=text, reason=getattr(cause, "message", "")), status
 
 
 def flexprice_failed(error: FlexpriceError) -> ResponseReturnValue:
