@@ -2,9 +2,8 @@
 
 from email.message import EmailMessage
 
-import requests
-
 from storefront.emails.smtp import TIMEOUT_S
+from storefront.http import request
 
 PATH = "/_sandbox/mail"
 
@@ -19,6 +18,9 @@ def put(message: EmailMessage, url: str) -> None:
 
     :raises OSError: the sandbox could not be reached or did not take it.
     """
-    headers = {"Content-Type": "message/rfc822"}
-    response = requests.post(url, data=message.as_bytes(), headers=headers, timeout=TIMEOUT_S)
-    response.raise_for_status()
+    headers, limits = {"Content-Type": "message/rfc822"}, (TIMEOUT_S, TIMEOUT_S)
+    # Streamed: the body of the answer is not read, so that none can keep the worker waiting.
+    with request(
+        "POST", url, data=message.as_bytes(), headers=headers, timeout=limits, stream=True
+    ) as response:
+        response.raise_for_status()

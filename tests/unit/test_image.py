@@ -15,9 +15,11 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+import requests
 import yaml
 
 from storefront.settings import SERVER_THREADS, Settings
+from tests.conftest import free_port
 
 pytestmark = pytest.mark.slow
 ROOT = Path(__file__).parents[2]
@@ -195,11 +197,44 @@ def test_the_server_has_the_threads_that_the_shop_counts_on():
     assert gunicorn_settings()["threads"] == SERVER_THREADS
 
 
-@pytest.mark.skipif(
-    shutil.which("nginx") is None, reason="nginx is not installed here (Debian: apt install nginx)"
-)
-def test_nginx_accepts_its_configuration(tmp_path):
-    server = (ROOT / "deploy" / "nginx.conf").read_text().replace("server web:8000", "server 127.0.0.1:8000")
-    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/nginx.pid;\nevents {{}}\nhttp {{\n{server}\n}}\n")
-    ended = subprocess.run(["nginx", "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True)
+@pytest.fixture
+def nginx_conf(tmp_path):
+    """The proxy's configuration, for a port of this machine, before a shop that does not answer."""
+    if shutil.which("nginx") is None:
+        pytest.skip("nginx is not installed here (Debian: apt install nginx)")
+    server = (ROOT / "deploy" / "nginx.conf").read_text()
+    for there, here in (
+        ("server web:8000", "server 127.0.0.1:9"),
+        ("listen 80", f"listen 127.0.0.1:{free_port()}"),
+        ("/dev/stderr", f"{tmp_path}/error.log"),
+    ):
+        assert there in server
+        server = server.replace(there, here)
+    conf = tmp_path / "nginx.conf"
+    paths = f"pid {tmp_path}/nginx.pid;\nerror_log {tmp_path}/main.log;"
+    conf.write_text(f"daemon off;\n{paths}\nevents {{}}\nhttp {{\n{server}\n}}\n")
+    return conf
+
+
+def test_nginx_accepts_its_configuration(nginx_conf):
+    ended = subprocess.run(["nginx", "-t", "-c", nginx_conf], capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
+
+
+def test_nginx_logs_no_token_when_the_shop_is_away(nginx_conf):
+    """Kind: what may be logged. Its line about a failed request holds the whole path."""
+    port = re.search(r"listen 127.0.0.1:(\d+)", nginx_conf.read_text())[1]
+    running = subprocess.Popen(["nginx", "-c", nginx_conf])
+    try:
+        url = f"http://127.0.0.1:{port}/reset-password/live-token"
+        connected = requests.adapters.Retry(connect=20, backoff_factor=0.1)
+        with requests.Session() as session:
+            session.mount("http://", requests.adapters.HTTPAdapter(max_retries=connected))
+            assert session.get(url, timeout=60).status_code == 502
+            assert session.get(url, headers={"X": "x" * 9000}, timeout=60).status_code == 400
+    finally:
+        running.terminate()
+        running.wait(60)
+    logs = [path.read_text() for path in nginx_conf.parent.glob("*.log")]
+    assert logs
+    assert not any("live-token" in log for log in logs)

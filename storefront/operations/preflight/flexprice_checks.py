@@ -11,7 +11,7 @@ import requests
 from storefront.checkout.context import checkout
 from storefront.checkout.offers import plan_on_sale, put_on_sale
 from storefront.flexprice import AuthenticationError, FlexpriceError, InvalidRequest, NotFound, Plan
-from storefront.operations.preflight.http import request
+from storefront.http import request
 from storefront.operations.preflight.result import BY_HAND, FAILS, OK, WARNING, Context, Finding
 
 MAX_SKEW_S, MAX_SKEW_REFUSED_S = 10, 120  # webhooks are refused at 300 s

@@ -18,8 +18,8 @@ from standardwebhooks import Webhook
 
 from storefront.checkout.context import rollback
 from storefront.extensions import db
+from storefront.http import request
 from storefront.models import WebhookEvent
-from storefront.operations.preflight.http import request
 from storefront.operations.preflight.result import FAILS, OK, WARNING, Context, Finding
 from storefront.operations.webhook_rejections import SELF_TEST
 from storefront.settings import Settings
@@ -90,7 +90,7 @@ def _post(url: str, message_id: str, sender: Sender) -> int:
     event = {"event_type": EVENT_TYPE, "storefront": {"id": message_id}}
     body = json.dumps(event, separators=(",", ":"))
     headers = {"Content-Type": "application/json"} | sender.headers(message_id, body)
-    answer = request("POST", url, data=body, headers=headers, read_timeout_s=15)
+    answer = request("POST", url, data=body, headers=headers, timeout=(2, 15))
     return answer.status_code
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import requests
 
 from storefront.extensions import settings
+from storefront.http import request
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ class Ribbon:
     def _asked(self, url: str) -> dict[str, str] | None:
         self._ask_at_s = time.monotonic() + KEEP_FAILURE_S
         try:
-            found: Any = requests.get(url, timeout=TIMEOUT_S).json()
+            found: Any = request("GET", url, timeout=TIMEOUT_S).json()
         except (requests.RequestException, ValueError) as error:
             log.info("The sandbox does not say what is under test: %s", type(error).__name__)
             return None

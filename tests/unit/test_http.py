@@ -1,4 +1,4 @@
-"""The requests of the go-live checks: how they reach what they look at."""
+"""The requests of the go-live checks, of the ribbon and of the mailbox: how they reach what they ask."""
 
 import threading
 from collections.abc import Iterator
@@ -7,7 +7,7 @@ from wsgiref.simple_server import WSGIRequestHandler, make_server
 import pytest
 import requests
 
-from storefront.operations.preflight.http import request
+from storefront.http import request
 
 NOBODY = "http://127.0.0.1:9"
 
