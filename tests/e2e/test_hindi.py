@@ -5,7 +5,10 @@ from typing import Any
 
 import pytest
 from playwright.sync_api import BrowserContext, Page, expect
+from sqlalchemy import update
 
+from storefront.extensions import db
+from storefront.models import User
 from tests.e2e.conftest import cdn_answers
 from tests.e2e.gallery import NAMES
 from tests.e2e.test_pages import BEST_PRACTICE, LOOKS, STANDARD, apply_look, found, too_wide
@@ -42,6 +45,9 @@ def hindi(visitors: Any, gallery: Any) -> Iterator[Callable[[str], Page]]:
     yield at
     for context in known.values():
         context.close()
+    with gallery.app.app_context():  # the accounts are those of the tests after these
+        db.session.execute(update(User).values(language="en"))
+        db.session.commit()
 
 
 def problems(page: Page, axe: str, look_name: str) -> list[Any]:

@@ -56,7 +56,7 @@ HEADERS = sorted(
     }
 )
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S+ \[|  )")
-ENDS_THE_SESSION = ("/sign-out",)
+ENDS_THE_SESSION = ("/sign-out", "/qa/customer")  # the second signs up somebody new
 Request = dict[str, Any]
 
 

@@ -17,6 +17,12 @@ HOUR = timedelta(hours=1)
 
 
 @pytest.fixture
+def app(make_app):
+    """New for each test: the process counts rejected webhooks in its memory."""
+    return make_app()
+
+
+@pytest.fixture
 def run(app):
     def command(*words):
         return app.test_cli_runner().invoke(args=["webhooks", *map(str, words)])
