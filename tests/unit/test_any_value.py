@@ -8,6 +8,7 @@ import io
 import logging
 import re
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from html.parser import HTMLParser
 from itertools import cycle, islice
 from pathlib import Path
@@ -19,6 +20,7 @@ import responses
 from flask import Flask
 
 import storefront
+from storefront.billing import Invoice, Subscription
 from storefront.checkout import State
 from storefront.checkout.offers import Catalog
 from storefront.emails.models import Email
@@ -40,10 +42,14 @@ SOURCE = "\n".join(
     file.read_text() for file in Path(storefront.__file__).parent.rglob("*.py") if "sandbox" not in file.parts
 )
 PARAMETERS = sorted(
-    {*re.findall(r'(?:args\.get|query_int)\("(\w+)"', SOURCE), "plan", "currency", "billing_period"}
+    {*re.findall(r'(?:args\.get|values\.get|query_int)\("(\w+)"', SOURCE)}
+    | {*re.findall(r'"(\w+)" in request\.args', SOURCE), "plan", "currency", "billing_period"}
 )
 HEADERS = sorted(
-    {*re.findall(r'headers\.get\("([\w-]+)"', SOURCE)}
+    {
+        *re.findall(r'headers\.get\("([\w-]+)"', SOURCE),
+        *re.findall(r'"([\w-]+)" (?:not )?in request\.headers', SOURCE),
+    }
     | {
         "Host",
         "Referer",
@@ -91,7 +97,9 @@ def flexprice_knows_nothing() -> Iterator[None]:
 @pytest.fixture
 def known(app: Flask, add_user: Callable[..., int], add_order: Callable[..., str]) -> dict[str, str]:
     """A shop with a plan, an operator who has orders, an event and an email: what pages need."""
-    app.extensions["checkout"].catalog = Catalog(lambda: [Plan.from_json(plan(price()))])
+    others = plan(price("0"), id="plan_free", name="Free"), plan(price("999"), id="plan_02", name="Team")
+    sold = [Plan.from_json(one) for one in (plan(price()), *others)]
+    app.extensions["checkout"].catalog = Catalog(lambda: sold)
     user = add_user(operator=True)
     ref = add_order(user, state=State.FULFILLED, paid_at=NOW, fulfilled_at=NOW, invoice_total_text="499")
     for state in (State.AWAITING_PAYMENT, State.HELD):
@@ -102,10 +110,29 @@ def known(app: Flask, add_user: Callable[..., int], add_order: Callable[..., str
             PlanAccess(user_id=user, plan_id="plan_01", plan_name="Pro", order_id=order.id, granted_at=NOW)
         )
         db.session.add(Email(kind="welcome", user=order.user, order=order, created_at=NOW, expires_at=NOW))
+        customer, told = order.user.key, {"status": "active", "period_end": NOW + timedelta(days=30)}
+        terms = {"plan_id": "plan_01", "plan_name": "Pro", "currency": "inr", "billing_period": "MONTHLY"}
+        theirs = {"customer_key": customer, "access": "granted", "flexprice_customer_id": "cust_01"} | terms
+        ends = {"cancel_at": told["period_end"], "cancel_schedule_id": "sch_1", "review_note": "look"}
+        changes = {"planned_plan_id": "plan_free", "planned_at": NOW, "change_schedule_id": "sch_2"}
+        for number, more in enumerate(({"order_ref": ref}, ends, changes)):
+            db.session.add(Subscription(subscription_id=f"subs_{number}", **theirs | told | more))
+        bill = {
+            "customer_key": customer,
+            "status": "FINALIZED",
+            "payment_status": "PENDING",
+            "currency": "inr",
+        }
+        for number, link in enumerate(("none", "open", "review")):
+            bill |= {"invoice_id": f"inv_{number}", "subscription_id": f"subs_{number}", "link": link}
+            db.session.add(
+                Invoice(**bill, number="INV-1", total_text="499", remaining_text="499", due_date=NOW)
+            )
         row = {"id": "msg_1", "event_type": "x", "object_id": "x", "customer_id": "x", "received_at": NOW}
         db.session.add(WebhookEvent(**row, outcome="failed", error="x"))
         db.session.commit()
-    return {"ref": ref, "plan_id": "plan_01", "event_id": "msg_1", "name": "orders"}
+    ids = {"subscription_id": "subs_0", "invoice_id": "inv_0", "attempt": "0", "kind": "subscription"}
+    return {"ref": ref, "plan_id": "plan_01", "event_id": "msg_1", "name": "orders"} | ids
 
 
 @pytest.fixture
@@ -197,6 +224,7 @@ def try_all(app: Flask, known: dict[str, str], open_browser: Callable[[], Browse
         assert signed_in.sign_in().status_code == 303
         stranger.get("/sign-in")
         paths = [real_path(rule, known) for rule in rules(app) if "GET" in (rule.methods or ())]
+        paths.append("/billing/subscriptions/subs_0/change?plan=plan_02&currency=inr&billing_period=MONTHLY")
         count = 0
         for browser in (signed_in, stranger):
             pages = [(path, browser.get(path).text) for path in paths]

@@ -57,7 +57,8 @@ class Facts:
 
     @cached_property
     def links(self) -> list[ProviderLink]:
-        return self._own(ProviderLink)
+        """The oldest first: their ids are random, as Razorpay's are."""
+        return sorted(self._own(ProviderLink), key=lambda link: link.created_at)
 
     @cached_property
     def subscriptions(self) -> list[Subscription]:
