@@ -1,4 +1,4 @@
-"""The pages: plans, the click, and where the customer comes back to. They show; the worker acts."""
+"""The pages: plans, the click, coming back; what protects them at the end. They show; the worker acts."""
 
 import logging
 import time

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from markupsafe import Markup
 from sqlalchemy import select
 
-from ..checkout import context as addresses
+from ..checkout import context as checkout_context
 from ..checkout import orders, purchase
 from ..checkout import views as checkout_views
 from ..checkout.context import PAGE_TIMEOUT_S, ask, checkout, commit, db_now, rollback, session, shop_now
@@ -125,9 +125,9 @@ def pdf(invoice_id: str) -> ResponseReturnValue:
 def pay(invoice_id: str) -> ResponseReturnValue:
     invoice = _own_invoice(invoice_id)
     shown_at = url_for("subscriptions.returned", invoice_id=invoice.invoice_id, attempt=0)
-    came_from = addresses.base_url() + shown_at.removesuffix("/0")
+    came_from = checkout_context.base_url() + shown_at.removesuffix("/0")
     where = payments.pay(invoice.id, came_from)
-    if where and addresses.is_payment_url(where):
+    if where and checkout_context.is_payment_url(where):
         at_provider = _own_invoice(invoice_id).provider_page  # it does not lead back to us
         return page("provider_page.html", url=where) if at_provider else redirect(where, 303)
     return redirect(url_for("subscriptions.billing"), 303)
@@ -204,7 +204,7 @@ def _why_not(row: SubscriptionMixin, offer: Offer) -> dict[str, str]:
 
 def _change_today(row: SubscriptionMixin, customer: Customer, offer: Offer) -> ResponseReturnValue:
     try:
-        order = changes.change_today(row.id, customer, offer, addresses.return_url)
+        order = changes.change_today(row.id, customer, offer, checkout_context.return_url)
     except changes.Refused as refused:
         rollback()
         return said("Your plan was not changed", str(refused), 409)
@@ -247,7 +247,7 @@ def start() -> ResponseReturnValue:
     if (response := offer_change(customer, offer)) is not None:
         return response
     try:
-        order = starts.start_free(customer, offer, addresses.return_url)
+        order = starts.start_free(customer, offer, checkout_context.return_url)
     except (purchase.AlreadyOwned, purchase.OpenOrderExists) as other:
         return redirect(url_for("checkout.success", ref=other.order.ref), 303)
     return redirect(url_for("checkout.success", ref=order.ref), 303)
