@@ -207,16 +207,16 @@ def check_for(the_order: Any, work: Any, pass_time: Any) -> Any:
     """Lets time pass until `last`; gives the seconds at which the worker checked the order."""
 
     def run(last: timedelta) -> list[int]:
-        found, elapsed = [], timedelta()
+        found, begun, passed = [], utc_now(), timedelta()
         while due := the_order().next_attempt_at:
             gap = max(due - utc_now(), timedelta()) + timedelta(milliseconds=1)
-            if elapsed + gap > last:
-                pass_time(last - elapsed)
+            if passed + gap > last:
+                pass_time(last - passed)
                 break
             pass_time(gap)
-            elapsed += gap
+            passed += gap
+            found.append(round((passed + utc_now() - begun).total_seconds()))  # the work takes time, too
             work()
-            found.append(round(elapsed.total_seconds()))
         return found
 
     return run
