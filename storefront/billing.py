@@ -3,14 +3,13 @@
 Optional: without this file, the folder subscriptions/ and the line in `create_app` the shop still sells.
 """
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import NamedTuple
 
 from babel import Locale
 from babel.dates import format_date
 from flask import Flask
 from flask_babel import get_locale
-from flask_login import current_user
 from sqlalchemy import select
 
 from storefront import access
@@ -27,7 +26,7 @@ from storefront.subscriptions import (
     Subscriptions,
     subscription_news,
 )
-from storefront.subscriptions.starts import had_trial, trial_days
+from storefront.subscriptions.starts import trial_days, trial_offered
 
 subscriptions = Subscriptions(checkout)
 
@@ -93,11 +92,9 @@ class Trial(NamedTuple):
 
 
 def trial_of(plan: PlanOnSale, offer: Offer) -> Trial | None:
-    """The trial that the plan begins with; None: it has none, or this customer has had it."""
-    days = trial_days(plan, offer) if offer.buyable else 0
-    if not days or (current_user.is_authenticated and had_trial(current_user.key, plan.id)):
-        return None
-    return Trial(days, day(shop_now() + timedelta(days=days), get_locale() or "en_IN"))
+    """The trial that the plan begins with; None: it has none, or it is not for this customer."""
+    ends = trial_offered(plan, offer)
+    return Trial(trial_days(plan, offer), day(ends, get_locale() or "en_IN")) if ends else None
 
 
 def day(moment: datetime | None, locale: Locale | str) -> str:

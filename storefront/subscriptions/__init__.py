@@ -22,7 +22,7 @@ from ..checkout import Checkout
 from ..checkout import views as checkout_views
 from ..checkout.signals import order_transitioned
 from ..flexprice import FlexpriceError
-from . import changes, views, worker
+from . import changes, starts, views, worker
 from .context import Hooks, Installation
 from .models import InvoiceMixin, SubscriptionMixin
 from .signals import Fact, subscription_news
@@ -92,6 +92,7 @@ def _blueprint() -> Blueprint:
     bp.after_request(checkout_views.secure_headers)
     bp.register_error_handler(FlexpriceError, views.flexprice_failed)
     bp.register_error_handler(403, checkout_views.forbidden)
+    bp.add_app_template_global(starts.trial_offered)
     bp.add_url_rule("", "billing", views.billing)
     bp.add_url_rule("/invoices/<invoice_id>/pay", "pay", views.pay, methods=["POST"])
     bp.add_url_rule("/invoices/<invoice_id>/return/<int:attempt>", "returned", views.returned)

@@ -11,19 +11,20 @@ from sqlalchemy.exc import IntegrityError
 from ..checkout import orders, purchase, reconciliation
 from ..checkout.context import ask, checkout, commit, db_now, rollback, session, shop_now, update_where
 from ..checkout.models import Customer, OrderMixin
-from ..checkout.offers import Offer
+from ..checkout.offers import Offer, Refusal
 from ..checkout.orders import change
 from ..checkout.states import ENDED_UNPAID, State, Trigger
 from ..flexprice import InvalidRequest, NoAnswer
-from .context import WRITE_TIMEOUT_S, find_subscription, get_subscription, invoices_of, note, subscriptions
+from .context import WRITE_TIMEOUT_S, find_subscription, get_subscription, invoices_of, note
 from .models import SubscriptionMixin
 from .states import Access
-from .sync import keep, settle_access, sync
+from .sync import keep, running_of, settle_access, sync
 
 log = logging.getLogger(__name__)
 
 SYNCS_AFTER_A_CHANGE = 3
 NOT_PLANNED = "It could not be planned. Nothing was charged. You can change today instead, or contact us."
+NO_FEE = "There is nothing to pay for it today. Change at the renewal, or start it when your plan has ended."
 
 
 class Refused(Exception):
@@ -113,10 +114,12 @@ def change_at_renewal(row_id: int, offer: Offer) -> None:
         raise Refused(NOT_PLANNED) from refused
 
 
-def why_not_today(row: SubscriptionMixin) -> str:
+def why_not_today(row: SubscriptionMixin, offer: Offer) -> str:
     """Why the plan cannot be changed today; empty when it can."""
     if not row.runs or row.order_ref is None or row.replaced_by:
         return "This plan cannot be changed today."
+    if offer.refusal:
+        return NO_FEE if offer.refusal == Refusal.FREE else str(offer.refusal)
     if any(invoice.is_open for invoice in invoices_of(row.subscription_id)):
         return "Pay the open invoice of your plan first."
     return ""
@@ -130,8 +133,8 @@ def change_today(
     :raises Refused: with a sentence for the customer.
     """
     row = get_subscription(row_id)
-    if why := offer.refusal or why_not_today(row):
-        raise Refused(str(why))
+    if why := why_not_today(row, offer):
+        raise Refused(why)
     ref, key = row.order_ref or "", customer.key
     if known := _open_change(ref):
         if (known.plan_id, known.currency, known.billing_period) != _terms(offer):
@@ -253,15 +256,3 @@ def assign(row_id: int, return_url: Callable[[str], str], *, by: str) -> OrderMi
     orders.fulfill(order, by=by)
     settle_access(row)
     return order
-
-
-def running_of(customer_key: str) -> list[SubscriptionMixin]:
-    """The customer's plans that run and that an order of ours granted."""
-    model = subscriptions().Subscription
-    found = select(model).where(
-        model.customer_key == customer_key,
-        model.order_ref.is_not(None),
-        model.replaced_by.is_(None),
-        model.status.in_(["active", "trialing"]),
-    )
-    return list(session().scalars(found.order_by(model.id)))

@@ -23,7 +23,7 @@ from ..checkout.states import ENDED_UNPAID, State, Trigger
 from ..flexprice import CustomerNotFound, FlexpriceError, NoAnswer, Subscription
 from .context import WRITE_TIMEOUT_S, find_subscription, subscriptions
 from .states import RUNNING
-from .sync import end_unwanted, sync
+from .sync import end_unwanted, running_of, sync
 
 log = logging.getLogger(__name__)
 
@@ -49,6 +49,17 @@ def had_trial(customer_key: str, plan_id: str) -> bool:
     tried = (model.customer_key == customer_key, model.plan_id == plan_id, model.trial_end.is_not(None))
     found = (select(Order.id).where(*bought), select(model.id).where(*tried, theirs))
     return any(session().scalar(query.limit(1)) is not None for query in found)
+
+
+def trial_offered(plan: PlanOnSale, offer: Offer) -> datetime | None:
+    """Until when the customer may try the plan, in shop time; None: it has no trial, or it is not for them.
+
+    Somebody with another plan changes it, and pays.
+    """
+    customer, days = checkout().hooks.customer_loader(), trial_days(plan, offer) if offer.buyable else 0
+    if customer and days and (running_of(customer.key) or had_trial(customer.key, plan.id)):
+        return None
+    return shop_now() + timedelta(days=days) if days else None
 
 
 def start_free(customer: Customer, offer: Offer, return_url: Callable[[str], str]) -> OrderMixin:

@@ -274,6 +274,14 @@ def keep(order: OrderMixin) -> None:
         )  # fmt: skip
 
 
+def running_of(customer_key: str) -> list[SubscriptionMixin]:
+    """The customer's plans that run and that an order of ours granted."""
+    model = subscriptions().Subscription
+    theirs = (model.customer_key == customer_key, model.order_ref.is_not(None), model.replaced_by.is_(None))
+    found = select(model).where(*theirs, model.status.in_(RUNNING)).order_by(model.id)
+    return list(session().scalars(found))
+
+
 def add_row(**columns: Any) -> None:
     """A subscription that the worker reads now. Does not commit."""
     unknown = dict.fromkeys(UNTIL_READ, "") | {"access": Access.NONE}

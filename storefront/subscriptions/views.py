@@ -23,6 +23,7 @@ from . import changes, payments, starts
 from .context import find_invoice, find_subscription, invoices_of, subscriptions, subscriptions_of
 from .models import InvoiceMixin, SubscriptionMixin
 from .states import Link
+from .sync import running_of
 
 log = logging.getLogger(__name__)
 
@@ -188,17 +189,14 @@ def _offer_of(plan: PlanOnSale | None, row: SubscriptionMixin) -> Offer | None:
 def _other_offers(plans: tuple[PlanOnSale, ...], row: SubscriptionMixin) -> list[Offer]:
     offers = [offer for plan in plans for offer in plan.offers.values() if offer.currency == row.currency]
     same = (row.plan_id, row.billing_period)
-    return [
-        o
-        for o in offers
-        if (o.buyable or o.refusal == Refusal.FREE) and (o.plan_id, o.billing_period) != same
-    ]
+    sold = [offer for offer in offers if offer.buyable or offer.refusal == Refusal.FREE]
+    return [offer for offer in sold if (offer.plan_id, offer.billing_period) != same]
 
 
 def _why_not(row: SubscriptionMixin, offer: Offer) -> dict[str, str]:
     return {
         "not_at_renewal": changes.why_not_at_renewal(row, offer),
-        "not_today": str(offer.refusal or changes.why_not_today(row)),
+        "not_today": changes.why_not_today(row, offer),
     }
 
 
@@ -215,7 +213,7 @@ def offer_change(customer: Customer, offer: Offer) -> ResponseReturnValue | None
     """`before_start` of the checkout: another plan while one is active is a change of plan."""
     if "subscriptions" not in current_app.extensions:
         return None
-    running = changes.running_of(customer.key)
+    running = running_of(customer.key)
     row = next((row for row in running if row.plan_id != offer.plan_id), None)
     if row is None or any(row.plan_id == offer.plan_id for row in running):
         return None

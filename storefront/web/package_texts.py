@@ -41,6 +41,9 @@ TEXTS = (
     lazy("It could not be planned. Nothing was charged. You can change today instead, or contact us."),
     lazy("This plan cannot be changed today."),
     lazy("Pay the open invoice of your plan first."),
+    lazy(
+        "There is nothing to pay for it today. Change at the renewal, or start it when your plan has ended."
+    ),
     lazy("Another change of your plan is waiting for its payment. Cancel that order first."),
     lazy("You have this plan, or an open order for it."),
     lazy("Another change of your plan has just begun."),

@@ -360,6 +360,28 @@ def subscriber(shop: Shop) -> Subscriber:
     return Subscriber(shop)
 
 
+@pytest.mark.parametrize(
+    ("plan", "button", "shown"),
+    [
+        ("Free", "Start free", "Active."),
+        ("Business", "Start the trial", "Then we send you the first invoice."),
+    ],
+)
+def test_plan_starts_without_a_payment(shop: Shop, plan: str, button: str, shown: str) -> None:
+    """By the button of the packaged page, which nobody has written for this app."""
+    browser = customer(shop, f"{plan.lower()}-starter")
+    page = f"/billing/plans/{shop.sandbox.plan(plan)}?currency=inr&billing_period=MONTHLY"
+    form = re.search(rf'<form[^>]* action="([^"]+/start)">(.*?)>{button}<', browser.get(page).text, re.DOTALL)
+    assert form, browser.get(page).text
+    fields = dict(re.findall(r'type="hidden" name="([^"]+)" value="([^"]*)"', form[2]))
+    started = browser.post(form[1], fields, of=page)
+    assert started.status_code == 303, started.text
+    browser.wait_for(started.headers["Location"], "There was nothing to pay.")
+    browser.wait_for(shop.place.host.billing, shown)
+    assert granted(shop, browser) == 1
+    assert button not in browser.get(page).text
+
+
 def test_renewal_is_shown_and_paid(subscriber: Subscriber) -> None:
     subscriber.wait_for_access("Starter")
     page = subscriber.get(subscriber.billing).text

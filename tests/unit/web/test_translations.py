@@ -19,12 +19,13 @@ from jinja2 import Environment
 ROOT = Path(__file__).parents[3]
 FOR_STAFF = {"operator", "qa", "sandbox", "preflight"}  # in English only
 FOLDERS = ("templates", "storefront/subscriptions/templates")
-REPLACED = "storefront/subscriptions/templates/subscriptions/_form.html"  # by the demo's own
+OF_PACKAGE = ROOT / "storefront/subscriptions/templates/subscriptions"
+REPLACED = {OF_PACKAGE / "_form.html", OF_PACKAGE / "_start.html"}  # by the demo's own
 TEMPLATES = sorted(
     path.relative_to(ROOT).as_posix()
     for folder in FOLDERS
     for path in (ROOT / folder).rglob("*")
-    if path.suffix in (".html", ".txt") and not FOR_STAFF & set(path.parts) and path != ROOT / REPLACED
+    if path.suffix in (".html", ".txt") and not FOR_STAFF & set(path.parts) and path not in REPLACED
 )
 JINJA = Environment(extensions=["jinja2.ext.i18n"])
 
