@@ -44,6 +44,11 @@ class Email(db.Model):  # type: ignore[name-defined]
         return self.recipient or self.user.email
 
     @property
+    def topic(self) -> str:
+        """The fact that it tells of a plan or an invoice, such as "invoice_ready"; else its kind."""
+        return self.about.partition(" ")[0] if self.about else self.kind
+
+    @property
     def state(self) -> str:
         """ "sent", "failed" or "queued"."""
         return "sent" if self.sent_at else "failed" if self.failed_at else "queued"

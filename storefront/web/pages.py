@@ -28,6 +28,7 @@ def common() -> dict[str, Any]:
         "shop_url": settings().storefront_url,
         "time_zone": settings().time_zone,
         "support_email": settings().mail_from,
+        "moved_by": moved_by,
         "shop_now": lambda: utc_now() + moved_by(),
         "has_billing": "subscriptions" in current_app.blueprints,
         "has_emails": "emails" in current_app.blueprints,

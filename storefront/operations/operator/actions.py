@@ -149,7 +149,7 @@ def retry_email(email_id: int) -> tuple[str, str]:
     if email.attempts != attempts:
         return "It has been tried again already.", back
     before = f", sent before at {email.sent_at:%Y-%m-%d %H:%M} UTC" if email.sent_at else ""
-    text = f"Email {email.kind.replace('_', ' ')}: send again requested{before}"
+    text = f"Email {email.topic.replace('_', ' ')}: send again requested{before}"
     if not record("retry", *(("order", ref) if ref else ("email", str(email_id))), text):
         return DONE_BEFORE, back
     if not emails.send_again(email_id, attempts):  # commits

@@ -8,7 +8,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, or_, select
 
 from storefront.extensions import db
 from storefront.models import Order, OrderTransition, PlanAccess, User, WebhookEvent
-from storefront.operations import audit, emails
+from storefront.operations import audit, billing, emails
 from storefront.operations.models import AuditNote
 
 Row = TypeVar("Row")
@@ -153,8 +153,16 @@ def order_file(order: Order) -> OrderFile:
 def emails_about(order: Order) -> list[Any]:
     if not emails.in_use():
         return []
-    Email = emails.Email
-    return list(db.session.scalars(select(Email).where(Email.order_id == order.id).order_by(Email.id)))
+    Email, ids = emails.Email, _ids_of_later_months(order)
+    to_user = select(Email).where(Email.user_id == order.user_id).order_by(Email.id)
+    found = db.session.scalars(to_user.where(or_(Email.order_id == order.id, Email.about.is_not(None))))
+    return [email for email in found if email.about is None or email.about.split()[1] in ids]
+
+
+def _ids_of_later_months(order: Order) -> set[str]:
+    """Of its subscription and the invoices of that: an email's `about` is a fact and one of them."""
+    followed = billing.followed([order.ref]).get(order.ref)
+    return {followed[0].subscription_id, *(row.invoice_id for row in followed[1])} if followed else set()
 
 
 def order_of(event: WebhookEvent) -> Order | None:

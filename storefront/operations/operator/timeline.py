@@ -23,9 +23,9 @@ class Moment:
 
 
 def timeline(file: OrderFile) -> list[Moment]:
-    """What happened to an order, the oldest first.
+    """What happened to an order, the oldest first. All in real time: a test clock moves business dates only.
 
-    What a sale did comes from columns that are written once: a later change of plan rewrites no line.
+    What a sale did is written once: a later change of plan rewrites no line.
     """
     moments = [*_of_columns(file.order), *_of_transitions(file), *_of_rows(file)]
     moments += [Moment(note.at, note.text, by=note.who) for note in file.notes]
@@ -38,7 +38,6 @@ def _of_columns(order: Order) -> Iterator[Moment]:
         (order.session_requested_at, "Checkout session requested from Flexprice", ""),
         (order.cancel_requested_at, "Customer asked to cancel", "warn"),
         (order.invoice_verified_at, "Invoice compared with the order", ""),
-        (order.fulfilled_at, f"Access to {order.plan_name} granted", "good"),
         (order.refunded_at, "Refund reported", ""),
         (order.revoked_at, "Access ended", "warn"),
     )
@@ -54,20 +53,19 @@ def _of_transitions(file: OrderFile) -> Iterator[Moment]:
         text = f"{words(moved.from_state)} → {words(moved.to_state)}: {moved.trigger}"
         tone = "good" if moved.to_state in GOOD else "warn" if moved.to_state in FOR_A_PERSON else ""
         yield Moment(moved.at, text, tone, by=moved.by)
+        if moved.to_state == State.FULFILLED:
+            yield Moment(moved.at, f"Access to {file.order.plan_name} granted", "good")
 
 
 def _of_rows(file: OrderFile) -> Iterator[Moment]:
     for event in file.events:
         yield Moment(event.received_at, f"Webhook received: {event.event_type}", event_id=event.id)
     for email in file.emails:
-        yield Moment(email.created_at, f"Email queued: {words(email.kind)}")
+        yield Moment(email.created_at, f"Email queued: {words(email.topic)}")
         if email.sent_at:
-            yield Moment(email.sent_at, f"Email sent: {words(email.kind)}", "good")
+            yield Moment(email.sent_at, f"Email sent: {words(email.topic)}", "good")
         if email.failed_at:
-            yield Moment(email.failed_at, f"Email failed: {words(email.kind)}", "bad")
-    for access in file.accesses:
-        if access.order_id == file.order.id and access.plan_id != file.order.plan_id:
-            yield Moment(access.granted_at, f"Access to {access.plan_name} granted: plan changed", "good")
+            yield Moment(email.failed_at, f"Email failed: {words(email.topic)}", "bad")
 
 
 def words(name: str) -> str:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pytest
 
+from storefront.billing import Invoice, Subscription
 from storefront.checkout import State
 from storefront.emails.models import Email
 from storefront.extensions import db
@@ -293,14 +294,14 @@ def test_rejected_webhooks_are_shown_with_their_cause(desk, send_webhook, webhoo
 
 def test_the_timeline_tells_everything_in_order(desk, add_order, add_rows, make_event):
     at = NOW
-    minute = timedelta(minutes=1)
+    minute, day = timedelta(minutes=1), timedelta(days=1)
     ref = add_order(
         **OPENED | {"state": State.FULFILLED},
         created_at=at,
         session_requested_at=at + minute,
         invoice_verified_at=at + 2 * minute,
         returned_paid_at=at + 3 * minute,
-        fulfilled_at=at + 7 * minute,
+        fulfilled_at=at + 60 * day,  # the test clock was moved: a business date is no place in time
         unverified_payment_id="pay_Rzp1",
         invoice_number="INV-7",
         review_note="Charged 500, shown 499",
@@ -323,9 +324,20 @@ def test_the_timeline_tells_everything_in_order(desk, add_order, add_rows, make_
     at_8, at_9, at_30 = (at + minutes * minute for minutes in (8, 9, 30))
     add_rows(
         make_event(received_at=at + 4 * minute, outcome="applied", processed_at=at + 5 * minute),
-        PlanAccess(user_id=1, plan_id="plan_01", plan_name="Pro", order_id=1, granted_at=at_30),
-        PlanAccess(user_id=1, plan_id="plan_02", plan_name="Max", order_id=1, granted_at=at_30),
+        Subscription(
+            subscription_id="subs_01", order_ref=ref, customer_key="key", flexprice_customer_id="cust_01",
+            plan_id="plan_01", plan_name="Pro", currency="inr", billing_period="MONTHLY",
+        ),
+        Invoice(
+            invoice_id="inv_02", subscription_id="subs_01", customer_key="key", status="FINALIZED",
+            payment_status="PENDING", currency="inr", total_text="499",
+        ),
+        PlanAccess(user_id=1, plan_id="plan_01", plan_name="Pro", order_id=1, granted_at=at + 60 * day),
+        PlanAccess(user_id=1, plan_id="plan_02", plan_name="Max", order_id=1, granted_at=at + 90 * day),
         Email(kind="welcome", user_id=1, order_id=1, created_at=at_8, sent_at=at_9, expires_at=at_9),
+        Email(kind="billing", user_id=1, about="invoice_ready inv_02", created_at=at_30, expires_at=at_30),
+        Email(kind="billing", user_id=1, about="plan_changed subs_01 9", created_at=at_30, expires_at=at_30),
+        Email(kind="billing", user_id=1, about="invoice_ready inv_99", created_at=at_30, expires_at=at_30),
         AuditNote(
             at=at + 10 * minute, who="olga@example.com", action="note", subject="order", subject_id=ref,
             text="called her",
@@ -345,7 +357,8 @@ def test_the_timeline_tells_everything_in_order(desk, add_order, add_rows, make_
         "Email queued: welcome",
         "Email sent: welcome",
         "called her",
-        "Access to Max granted: plan changed",
+        "Email queued: invoice ready",
+        "Email queued: plan changed",
     ]
     for fact in ("cs_01", "pay_01", "inv_01", "INV-7", ref, "asha@example.com", "Charged 500, shown 499"):
         assert fact in page
@@ -402,3 +415,13 @@ def test_hints_have_a_page(desk, add_rows, make_event):
     page = desk.get("/operator/event?id=hint:checkout:cs_01").text
     assert "hint:checkout:cs_01" in page
     assert "no: it only schedules a check" in page
+
+
+def test_pages_say_that_the_test_clock_is_moved(desk, add_order, app, tmp_path):
+    ref = add_order()
+    pages = ("/operator/billing", f"/operator/orders/{ref}", f"/qa/{ref}", "/qa")
+    assert not any("test clock" in desk.get(path).text for path in pages)
+    app.config["CLOCK_FILE"] = tmp_path / "clock"
+    (tmp_path / "clock").write_text("5184000")
+    for path in pages:
+        assert "The test clock is 60 days ahead." in desk.get(path).text, path
