@@ -84,6 +84,7 @@ class Settings:
     razorpay_dashboard_url: str = RAZORPAY_DASHBOARD_URL
     demo_operator_token: str = field(default="", repr=False)  # its address signs the operator in; see demo.py
     grace_days: float = 3  # how long an overdue invoice may stay unpaid before its plan is paused
+    cancel_immediately: bool = False  # whether customers may end a plan before its period ends
     clock_file: str = ""  # the test clock: seconds to add to business dates; refused in production
     sandbox_url: str = ""  # of the test bench: its scenario under test is named on every page
     metrics_token: str = field(default="", repr=False)  # without one there is no /metrics
@@ -135,6 +136,7 @@ class Settings:
             sandbox_url=env.str("SANDBOX_URL", "").rstrip("/"),
             metrics_token=env.token("METRICS_TOKEN", ""),
             grace_days=env.days("CHECKOUT_GRACE_DAYS", "3"),
+            cancel_immediately=env.switch("CHECKOUT_CANCEL_IMMEDIATELY", "") == "on",
             clock_file=env.str("CLOCK_FILE", ""),
         )
         env.raise_problems()
@@ -157,6 +159,7 @@ class Settings:
             "FLEXPRICE_ENVIRONMENT_ID": self.flexprice_environment_id,
             "CHECKOUT_LOGIN_ENDPOINT": "accounts.sign_in",
             "CHECKOUT_GRACE_DAYS": self.grace_days,
+            "CHECKOUT_CANCEL_IMMEDIATELY": self.cancel_immediately,
             "CLOCK_FILE": self.clock_file,
             "CHECKOUT_PAYMENT_HOSTS": list(self.payment_hosts),
             "CHECKOUT_BASE_URL": self.storefront_url,

@@ -156,7 +156,7 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
 
 
 @contextmanager
-def running_demo(home: Path) -> Iterator[Demo]:
+def running_demo(home: Path, **more: str) -> Iterator[Demo]:
     """`python wsgi.py`, with its databases in a folder of its own."""
     port, sandbox_port = free_ports()
     inherited = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TZ") if name in os.environ}
@@ -170,7 +170,7 @@ def running_demo(home: Path) -> Iterator[Demo]:
         "FLEXPRICE_WEBHOOK_SECRET": "whsec_" + base64.b64encode(secrets.token_bytes(32)).decode(),
         "SECRET_KEY": secrets.token_urlsafe(48),
         "RATE_LIMITS": "off",  # the whole suite comes from one address
-    }
+    } | more
     log = home / "log.txt"
     started = threading.Event()
     with (

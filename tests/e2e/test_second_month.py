@@ -23,7 +23,7 @@ SUBSCRIPTION = re.compile(r"/subscriptions/(subs_\w+)/")
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
-    with running_demo(tmp_path_factory.mktemp("months")) as started:
+    with running_demo(tmp_path_factory.mktemp("months"), CHECKOUT_CANCEL_IMMEDIATELY="on") as started:
         yield started
 
 
@@ -186,7 +186,7 @@ def test_the_whole_story(shopper: Open, demo: Demo, with_script: bool, first_ren
     operator_sees(olga, "ends")
 
     asha.in_sandbox("To the period's end")
-    asha.sees("Your plan has ended on", "Buy again", without="Pay INV")
+    asha.sees("Your plan has ended. It ran until", "Buy again", without="Pay INV")
     asha.reads_email("Your plan Team has ended")
     operator_sees(olga, "cancelled, access ended")
     asha.sees("cancelled, access ended", path=qa_page(asha))
@@ -238,6 +238,27 @@ def test_suspended_and_resumed(shopper: Open, with_script: bool) -> None:
     asha.sees("Active.", without="Paused")
     asha.sees("Starter", path="/members")
     asha.reads_email("Your plan Starter is active again")
+
+
+@pytest.mark.thorough
+@WITH_AND_WITHOUT
+def test_cancelled_at_once(shopper: Open, with_script: bool) -> None:
+    """Outside a trial: where the shop allows it, as this one does."""
+    asha = Subscriber(shopper, with_script)
+    asha.buys()
+    asha.follows("Change plan", "Team, monthly")
+    asha.presses("Change at the renewal")
+    asha.follows("Cancel plan", "Cancel at once instead")
+    expect(asha.page.locator("main")).to_contain_text(
+        re.compile(
+            "you lose access at once. Nothing is refunded.*Your planned change of plan is dropped", re.S
+        )
+    )
+    asha.presses("Cancel now")
+    asha.sees("Your plan has ended", "Buy again", without="Cancel plan")
+    asha.sees("Ended", path="/account", without="Open the members’ pages")
+    asha.reads_email("Your plan Starter has ended")
+    assert "Your plan Starter is cancelled" not in asha.emails()
 
 
 @pytest.mark.thorough

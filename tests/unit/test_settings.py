@@ -185,6 +185,12 @@ def test_the_qa_page_is_off_in_production_unless_switched_on():
     assert read(STOREFRONT_URL=https, QA_PAGE="ON").qa_page
 
 
+def test_a_plan_is_cancelled_at_once_only_where_it_is_switched_on():
+    assert not read().config()["CHECKOUT_CANCEL_IMMEDIATELY"]
+    assert not read(CHECKOUT_CANCEL_IMMEDIATELY="off").config()["CHECKOUT_CANCEL_IMMEDIATELY"]
+    assert read(CHECKOUT_CANCEL_IMMEDIATELY="on").config()["CHECKOUT_CANCEL_IMMEDIATELY"]
+
+
 def test_a_relative_sqlite_file_is_in_the_working_directory(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert (
