@@ -416,10 +416,14 @@ def world(tmp_path: Path, database_url: str, sandbox_in: NewDatabase) -> Iterato
 
 @pytest.fixture(scope="session")
 def a_world(sqlite_in: NewDatabase, sandbox_in: NewDatabase) -> Callable[..., World]:
-    """For modules that share one: a folder, and with `one_clock` the shop's dates follow the sandbox's."""
+    """For modules that share one: a folder, and with `one_clock` the shop's dates follow the sandbox's.
 
-    def make(folder: Path, one_clock: bool = False) -> World:
-        return World(sqlite_in(folder), sandbox_in(folder), folder / "clock" if one_clock else None)
+    The shop is on SQLite, unless a `database_url` is given.
+    """
+
+    def make(folder: Path, one_clock: bool = False, database_url: str = "") -> World:
+        clock = folder / "clock" if one_clock else None
+        return World(database_url or sqlite_in(folder), sandbox_in(folder), clock)
 
     return make
 

@@ -237,7 +237,7 @@ class Story:
         self.world.set_prices(stable_plan("free"), "499")
 
     def is_refused(self) -> None:
-        assert self.world.order().state == "failed"
+        assert self.world.order().state == "mismatched"
         assert not self.world.accesses() or self.world.accesses()[-1].order_id != self.world.order().id
         self.world.forget_prices()
 
@@ -290,9 +290,12 @@ def stable_plan(name: str) -> str:
     return stable_id("plan", name)
 
 
-@pytest.fixture(scope="module")
-def world(tmp_path_factory: Any, a_world: Callable[..., Any]) -> Iterator[Any]:
-    world = a_world(tmp_path_factory.mktemp("months"), one_clock=True)
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def world(
+    request: pytest.FixtureRequest, tmp_path_factory: Any, a_world: Callable[..., Any]
+) -> Iterator[Any]:
+    url = request.getfixturevalue("postgres").database() if request.param == "postgres" else ""
+    world = a_world(tmp_path_factory.mktemp("months"), one_clock=True, database_url=url)
     world.control("switches", generation="legacy")
     add_plan(world, SMALL, "199")
     add_plan(world, TRIAL, "499", trial_period_days=14)
