@@ -38,13 +38,12 @@ ON_POSTGRESQL = (
     "test_interleavings.py",
     "test_migrations.py",
     "test_paying.py",
-    "test_starts.py",
     "test_any_order.py",
 )
 ONLY_ON_POSTGRESQL = ("test_hostile_text.py", "test_any_value.py", "test_odd_fields.py")  # the stricter one
 SLOW_FOLDERS = ("e2e", "faults", "journeys", "adoption")  # started first, so that no core waits at the end
 CASES = dict.fromkeys(SLOW_FOLDERS, 1) | {
-    "sandbox": 8, "checkout": 6, "web": 6, "operations": 6, "accounts": 6, "emails": 6, "subscriptions": 3
+    "sandbox": 4, "checkout": 3, "web": 3, "operations": 3, "accounts": 3, "emails": 3, "subscriptions": 1
 }  # fmt: skip
 
 

@@ -85,6 +85,7 @@ def test_own_pages_answer_as_before(name: str, env: dict[str, str], stages: Stag
     assert "not available at the moment" in more["/billing/plans"]["body"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", HOSTS)
 def test_check_says_which_keys_are_missing(name: str, stages: Stages) -> None:
     assert "FLEXPRICE_API_KEY is not set" in stages.adopted(name).flask("checkout", "check", ok=False)
@@ -208,6 +209,7 @@ def test_strangers_do_not_see_an_order(shop: Shop) -> None:
     assert customer(shop, "stranger").get(f"/billing/orders/{ref}/failure").status_code == 404
 
 
+@pytest.mark.thorough
 def test_customer_returns_to_the_host_of_the_click(shop: Shop) -> None:
     other = shop.url.replace("127.0.0.1", "localhost")
     browser = customer(shop, "other-host", other)
@@ -248,6 +250,7 @@ def test_ten_copies_of_a_webhook_fulfill_once(shop: Shop) -> None:
     assert shop.rows(f"SELECT count(*) FROM checkout_webhook_events WHERE id = '{message_id}'") == [(1,)]
 
 
+@pytest.mark.thorough
 def test_reconcile_finds_what_no_webhook_reported(shop: Shop) -> None:
     browser = customer(shop, "reconcile")
     shop.relay.dropping = True
@@ -392,6 +395,7 @@ def test_renewal_is_shown_and_paid(subscriber: Subscriber) -> None:
     subscriber.wait_for_access("Starter")
 
 
+@pytest.mark.thorough
 def test_unpaid_plan_is_suspended_until_paid(subscriber: Subscriber) -> None:
     subscriber.wait_until("invoice_finalized")
     subscriber.pass_time("25h")
@@ -415,6 +419,7 @@ def test_planned_end_is_undone(subscriber: Subscriber) -> None:
     assert "Cancel plan" in subscriber.get(subscriber.billing).text
 
 
+@pytest.mark.thorough
 def test_plan_changes_at_the_renewal_and_today(subscriber: Subscriber) -> None:
     shop, old = subscriber.shop, subscriber.subscription
     subscriber.change("Team", "renewal")
@@ -428,6 +433,7 @@ def test_plan_changes_at_the_renewal_and_today(subscriber: Subscriber) -> None:
     subscriber.subscription = subscriber.newest_subscription()
 
 
+@pytest.mark.thorough
 def test_cancelled_plan_ends_with_its_period(subscriber: Subscriber) -> None:
     subscriber.cancel()
     subscriber.wait_for_access("Business")

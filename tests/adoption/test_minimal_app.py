@@ -106,6 +106,7 @@ def test_reconcile_finds_what_no_webhook_reported(app: MinimalApp) -> None:
     assert app.rows("access") == 1
 
 
+@pytest.mark.thorough
 def test_reconcile_finds_a_lost_answer(app: MinimalApp) -> None:
     app.relay.dropping = True
     app.api.lose = "/v1/checkout/sessions"

@@ -15,6 +15,7 @@ def money(asha: Any) -> Any:
     return asha.page.locator(".money")
 
 
+@pytest.mark.thorough
 def test_expired_order_can_be_tried_again(shopper: Open) -> None:
     asha = shopper()
     asha.order()

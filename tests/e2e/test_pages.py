@@ -87,6 +87,7 @@ def test_page_is_accessible_and_fits(look: Any, axe: str, name: str) -> None:
     assert too_wide(page) == 0, "with text of twice the size"
 
 
+@pytest.mark.thorough
 def test_names_without_a_space_wrap_on_the_smallest_phone(look: Any) -> None:
     """Sixty characters: a plan's, a feature's, an invoice's number, an email address."""
     for name in ("plans long", "account, long", "billing, long", "billing, change long"):
@@ -194,6 +195,7 @@ def test_recommended_plan_is_on_a_phones_first_screen(look: Any) -> None:
     expect(page.get_by_role("link", name="Buy Team")).to_be_in_viewport(ratio=1)
 
 
+@pytest.mark.thorough
 def test_times_are_in_the_readers_zone(visitors: Any, gallery: Any) -> None:
     """Without script they are in the shop's zone, which is named."""
     path = gallery.views()["receipt"].path

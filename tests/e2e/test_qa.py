@@ -31,6 +31,7 @@ def pay_in_another_tab(asha: Any, link: str) -> None:
     tab.close()
 
 
+@pytest.mark.thorough
 def test_results_appear_by_themselves(shopper: Open) -> None:
     asha = shopper()
     asha.order()

@@ -68,6 +68,7 @@ def test_without_script_everything_is_a_link_or_a_form(shopper: Open, demo: Any)
     expect(page.locator("main")).to_contain_text("svix-signature")
 
 
+@pytest.mark.thorough
 def test_a_tester_picks_outcome_and_delivery_on_the_payment_page(shopper: Open, demo: Any) -> None:
     asha = shopper()
     asha.order()

@@ -55,6 +55,7 @@ def test_a_scenario_passes_by_itself(tester: Any, demo: Any) -> None:
     expect(page.locator(".check-line--good").first).to_be_visible()
 
 
+@pytest.mark.thorough
 def test_a_scenario_that_was_not_done_fails(tester: Any, demo: Any) -> None:
     tester.starts("cancel")
     page = tester.scenarios

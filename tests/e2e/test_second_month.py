@@ -134,6 +134,7 @@ def operator_sees(olga: Any, *texts: str) -> None:
         expect(olga.page.locator("main section").first).to_contain_text(text)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("first_renewal", ["skipped", "billed"])
 @WITH_AND_WITHOUT
 def test_the_whole_story(shopper: Open, demo: Demo, with_script: bool, first_renewal: str) -> None:

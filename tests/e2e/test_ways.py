@@ -36,6 +36,7 @@ def test_year_in_dollars_in_dark_mode(shopper: Open) -> None:
     expect(asha.page.locator(".receipt__lines")).to_contain_text("$290.00")
 
 
+@pytest.mark.thorough
 def test_keyboard_alone_buys(shopper: Open) -> None:
     asha = shopper()
     page, keys = asha.page, asha.page.keyboard

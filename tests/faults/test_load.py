@@ -37,6 +37,7 @@ def test_a_storm_of_one_message_is_one_message(stack, webs):
     storm.check()
 
 
+@pytest.mark.thorough
 def test_sixteen_clicks_at_once_open_one_session(stack, webs, new_buyer):
     buyer = new_buyer()
     buyer.sign_up()

@@ -197,6 +197,7 @@ HOW: tuple[tuple[str, How], ...] = (
 )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("command", ALL)
 def test_documented_command_runs(demo: Demo, command: str) -> None:
     how = next((how for pattern, how in HOW if re.fullmatch(pattern, command)), None)

@@ -36,6 +36,7 @@ def test_an_order_cancelled_by_the_shopper_is_cancelled_at_flexprice_too(world: 
     can_be_bought_again(world, shopper)
 
 
+@pytest.mark.thorough
 def test_an_order_is_cancelled_though_its_news_comes_before_the_answer(world: Any) -> None:
     """Flexprice ends the session and the answer is lost: the webhook tells, and it is known who asked."""
     shopper = world.shopper()
@@ -65,6 +66,7 @@ def test_an_order_paid_in_the_meantime_is_not_cancelled(world: Any) -> None:
     assert len(world.accesses()) == 1
 
 
+@pytest.mark.thorough
 def test_a_link_cancelled_by_the_merchant_is_a_failure_the_shopper_hears_of(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]
@@ -141,6 +143,7 @@ def test_late_money_is_noticed_without_any_webhook(world: Any) -> None:
     assert world.accesses() == []
 
 
+@pytest.mark.thorough
 def test_the_late_news_of_a_failed_first_try_does_not_touch_the_order(world: Any) -> None:
     """The first create fails and says so in an event; the second one, with the same key, succeeds."""
     shopper = world.shopper()
@@ -185,6 +188,7 @@ def test_a_cancelled_subscription_ends_the_access(world: Any) -> None:
     assert shopper.phase(world.order()) == "ended"  # but no page says that the plan is open
 
 
+@pytest.mark.thorough
 def test_an_ended_plan_can_be_bought_once_more(world: Any) -> None:
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"])
@@ -255,6 +259,7 @@ def test_news_of_somebody_elses_session_moves_nothing(world: Any, field: str) ->
     }
 
 
+@pytest.mark.thorough
 def test_a_failure_only_the_page_saw_is_settled_by_the_worker(world: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()

@@ -61,6 +61,7 @@ def test_every_webhook_sent_twice_changes_nothing(world: Any) -> None:
     assert len(world.events()) == len({row["event_id"] for row in world.deliveries()})
 
 
+@pytest.mark.thorough
 def test_a_message_resent_after_the_sale_changes_nothing(world: Any) -> None:
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"])
@@ -85,6 +86,7 @@ def test_the_webhook_may_come_before_the_shopper_is_back(world: Any) -> None:
     bought_once(world)
 
 
+@pytest.mark.thorough
 def test_the_webhook_may_come_after_the_shopper_is_back(world: Any, phase_of: Any) -> None:
     world.webhooks("hold")
     shopper = world.shopper()
@@ -102,6 +104,7 @@ def test_the_webhook_may_come_after_the_shopper_is_back(world: Any, phase_of: An
     bought_once(world)
 
 
+@pytest.mark.thorough
 def test_a_page_never_fulfils_by_itself(world: Any) -> None:
     """The redirect proves nothing: its parameters can be typed by anybody."""
     shopper = world.shopper()
@@ -139,6 +142,7 @@ def test_the_webhook_may_come_before_our_own_commit(world: Any, paid_already: bo
     assert len(world.sessions()) == 1
 
 
+@pytest.mark.thorough
 def test_a_lost_answer_is_made_good_by_the_initiated_webhook(world: Any) -> None:
     shopper = world.shopper()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
@@ -171,6 +175,7 @@ def test_a_lost_answer_without_any_webhook_is_found_by_the_worker(world: Any) ->
     assert shopper.phase(world.order()) == "ready"
 
 
+@pytest.mark.thorough
 def test_a_lost_answer_without_any_trace_is_given_up_in_the_end(world: Any) -> None:
     shopper = world.shopper()
     world.fault("timeout_before", SESSIONS, times=1, method="POST")
@@ -228,6 +233,7 @@ def test_a_second_click_leads_to_the_same_payment(world: Any) -> None:
     assert len(world.orders()) == len(world.sessions()) == 1
 
 
+@pytest.mark.thorough
 def test_another_period_waits_for_the_open_payment(world: Any) -> None:
     shopper = world.shopper()
     shopper.buy(billing_period="MONTHLY")
@@ -239,6 +245,7 @@ def test_another_period_waits_for_the_open_payment(world: Any) -> None:
     assert len(world.sessions()) == 1
 
 
+@pytest.mark.thorough
 def test_a_second_plan_is_a_second_sale(world: Any) -> None:
     shopper = world.shopper()
     for plan in ("Starter", "Team"):

@@ -105,6 +105,7 @@ def test_what_the_page_learns_makes_the_worker_check(world: Any, marks: Any) -> 
     assert found | {"webhook": ""} == all_marked("done") | {"webhook": ""}
 
 
+@pytest.mark.thorough
 def test_a_lost_message_is_named_with_cause_and_fix(world: Any, marks: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()
@@ -162,6 +163,7 @@ def test_a_completion_that_was_overwritten_asks_for_a_person(world: Any, marks: 
     assert "completed and then overwritten" in shopper.see(f"/qa/{world.order().ref}").text
 
 
+@pytest.mark.thorough
 def test_flexprice_being_down_is_said_and_what_the_shop_knows_still_stands(world: Any, marks: Any) -> None:
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"])

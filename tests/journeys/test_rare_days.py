@@ -54,6 +54,7 @@ def test_messages_in_the_wrong_order_make_the_same_sale(world: Any) -> None:
     assert world.emails() == ["welcome"]
 
 
+@pytest.mark.thorough
 def test_a_shop_that_was_away_gets_its_messages_later(world: Any) -> None:
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"])
@@ -98,6 +99,7 @@ def test_starting_again_finds_the_payment_whose_news_was_lost(world: Any) -> Non
     assert len(world.sessions()) == len(world.orders()) == 1
 
 
+@pytest.mark.thorough
 def test_starting_again_leads_to_the_plan_when_nothing_was_ever_opened(world: Any) -> None:
     shopper = world.shopper()
     world.fault("timeout_before", SESSIONS, times=1, method="POST")
@@ -111,6 +113,7 @@ def test_starting_again_leads_to_the_plan_when_nothing_was_ever_opened(world: An
     assert [order.state for order in world.orders()] == ["abandoned", "fulfilled"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("status", ["failed", "expired"])
 def test_a_completed_session_that_was_overwritten_is_a_case_for_a_person(world: Any, status: str) -> None:
     """Money was taken: such an order is neither sold nor said to be unpaid."""
@@ -231,6 +234,7 @@ def half_done(world: Any) -> Any:
     return shopper
 
 
+@pytest.mark.thorough
 def test_money_that_flexprice_booked_without_the_sale_is_not_called_paid(world: Any) -> None:
     shopper = half_done(world)
     assert world.accesses() == []
@@ -244,6 +248,7 @@ def test_money_that_flexprice_booked_without_the_sale_is_not_called_paid(world: 
     assert (world.accesses(), world.emails()) == ([], [])
 
 
+@pytest.mark.thorough
 def test_a_sale_that_flexprice_finishes_later_is_delivered_once(world: Any) -> None:
     half_done(world)
     world.control(f"sessions/{world.order().session_id}/paid-again")
@@ -253,6 +258,7 @@ def test_a_sale_that_flexprice_finishes_later_is_delivered_once(world: Any) -> N
     assert world.emails() == ["welcome"]
 
 
+@pytest.mark.thorough
 def test_a_plan_with_credits_is_sold_like_any_other(world: Any) -> None:
     shopper = world.shopper()
     shopper.pay(shopper.buy("Business").headers["Location"])

@@ -61,6 +61,7 @@ def test_a_secret_is_rotated_without_losing_a_sale(
     assert sale(world, "Farid Rao") == ("awaiting_payment", {401})
 
 
+@pytest.mark.thorough
 def test_a_tester_sees_the_old_secret_accepted_while_both_are_known(
     world: Any, known: Callable[..., None]
 ) -> None:

@@ -39,6 +39,7 @@ def walked(world: Any, key: str) -> None:
         assert session.count(Override, Override.kind != "provider") == 0
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", GROUPS["Ways to pay"])
 def test_ways_to_pay_pass(world: Any, key: str) -> None:
     walked(world, key)
@@ -49,6 +50,7 @@ def test_endings_pass(world: Any, key: str) -> None:
     walked(world, key)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", GROUPS["Refusals"])
 def test_refusals_pass(world: Any, key: str) -> None:
     walked(world, key)
@@ -64,6 +66,7 @@ def test_renewals_pass(world: Any, key: str) -> None:
     walked(world, key)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", GROUPS["Changes"])
 def test_changes_pass(world: Any, key: str) -> None:
     walked(world, key)
@@ -82,6 +85,7 @@ def test_a_scenario_that_nobody_walked_fails(world: Any) -> None:
     assert set(verdicts.values()) == {FAILED}
 
 
+@pytest.mark.thorough
 def test_a_plain_sale_passes_no_other_scenario(world: Any) -> None:
     """Somebody who does something else than the steps say gets Failed."""
     tester = Walker(world, "pay-successrazorpay")
@@ -143,6 +147,7 @@ def test_a_verdict_says_who_tested_and_what_they_say(world: Any) -> None:
     assert (tester.row()["who"], tester.row()["comment"]) == ("Olga", "Now it is right")
 
 
+@pytest.mark.thorough
 def test_a_scenario_touches_only_its_own_customer(world: Any) -> None:
     """What is arranged holds for the customer who signs up next, whatever others do."""
     other = Walker(world, "")

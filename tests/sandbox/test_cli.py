@@ -46,6 +46,7 @@ def test_sessions_are_a_table_or_json(sandbox: Any, run: Run) -> None:
     assert read_json(run("sessions", "--json"))[0]["id"] == session["id"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("event", [name for name in TRIGGERS if name.startswith("checkout.session")])
 def test_trigger_makes_it_happen_to_my_own_session(sandbox: Any, receiver: Any, run: Run, event: str) -> None:
     sandbox.customer()
@@ -231,6 +232,7 @@ def test_a_session_that_ended_is_not_paid_again(sandbox: Any, run: Run) -> None:
     assert "the payment link is paid" in again.stderr
 
 
+@pytest.mark.thorough
 def test_it_works_from_a_terminal_of_its_own(sandbox: Any, tmp_path: Path) -> None:
     """And says so, with a code of its own, where no sandbox answers."""
     sandbox.customer()

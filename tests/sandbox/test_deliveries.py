@@ -199,6 +199,7 @@ def test_a_restart_in_the_middle_of_a_retry_loses_nothing(sandbox: Any, receiver
     again.extensions["sandbox"].close()
 
 
+@pytest.mark.thorough
 def test_a_process_killed_with_a_message_in_its_hands_sends_it_again(receiver: Any, tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -217,6 +217,7 @@ def test_any_path_and_any_key(busy: Any, path: str, method: str, key: str) -> No
     assert answer.status_code in (401, 404)
 
 
+@pytest.mark.thorough
 @MANY
 @given(body=bodies | anything)
 def test_any_plan_of_ones_own(busy: Any, body: Any) -> None:
@@ -267,6 +268,7 @@ def doors(api: Any) -> list[tuple[str, str]]:
     return sorted((rule.rule, method) for rule in rules for method in rule.methods - {"HEAD", "OPTIONS"})
 
 
+@pytest.mark.thorough
 @MANY
 @given(data=st.data())
 def test_any_control_any_page_and_any_payment(busy: Any, data: Any) -> None:

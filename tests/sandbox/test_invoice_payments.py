@@ -92,6 +92,7 @@ def test_a_decline_is_an_attempt_and_the_link_can_still_be_paid(shopper: Shopper
     assert len(shopper.get(f"/payments/{payment['id']}")["attempts"]) == 1
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("action", ["expire_link", "cancel_link"])
 def test_a_closed_link_fails_when_it_is_read_and_money_after_that_is_lost(
     shopper: Shopper, invoice: Any, action: str
@@ -155,6 +156,7 @@ def test_an_invoice_is_paid_late_and_revives_nothing(shopper: Shopper) -> None:
     assert shopper.subscription(subscription)["subscription_status"] == "cancelled"
 
 
+@pytest.mark.thorough
 def test_voiding_a_paid_invoice_moves_the_money_to_a_wallet(shopper: Shopper, invoice: Any) -> None:
     shopper.pay(invoice)
     shopper.told()
@@ -245,6 +247,7 @@ def test_an_overdue_invoice_is_told_of_at_each_read_of_the_summary(shopper: Shop
     assert shopper.told() == ["invoice.payment.overdue"] * 2
 
 
+@pytest.mark.thorough
 def test_a_synced_invoice_has_a_page_that_dies_with_the_due_date(api: Any) -> None:
     shopper = Shopper(api, invoice_sync="on")
     invoice = shopper.invoices(shopper.subscribe(shopper.plan()))[0]

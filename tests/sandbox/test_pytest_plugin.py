@@ -98,6 +98,7 @@ def test_a_store_is_made_quickly(flexprice_sandbox):
 """
 
 
+@pytest.mark.thorough
 def test_the_fixtures_give_each_test_a_store_of_its_own(tmp_path: Path) -> None:
     (tmp_path / "test_example.py").write_text(EXAMPLE)
     words = ["-q", "-s", "-p", "storefront.sandbox.pytest_plugin", "-W", "error", "-p", "no:cacheprovider"]

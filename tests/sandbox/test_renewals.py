@@ -45,6 +45,7 @@ def test_the_first_renewal_after_a_checkout_is_a_switch(api: Any, generation: st
     assert len(shopper.invoices(subscription)) == bills + 1
 
 
+@pytest.mark.thorough
 def test_the_first_final_renewal_may_be_periods_away(api: Any) -> None:
     shopper = Shopper(api, generation="legacy")
     subscription = shopper.buy(shopper.plan())
@@ -57,6 +58,7 @@ def test_the_first_final_renewal_may_be_periods_away(api: Any) -> None:
     assert shopper.invoices(subscription)[1]["invoice_status"] == "FINALIZED"
 
 
+@pytest.mark.thorough
 def test_the_notice_is_sent_by_a_job_that_never_catches_up(api: Any) -> None:
     shopper = Shopper(api)
     shopper.subscribe(shopper.plan())
@@ -65,6 +67,7 @@ def test_the_notice_is_sent_by_a_job_that_never_catches_up(api: Any) -> None:
     assert "subscription.renewal.due" not in shopper.told()
 
 
+@pytest.mark.thorough
 def test_no_notice_of_a_period_that_is_the_last(api: Any) -> None:
     shopper = Shopper(api)
     subscription = shopper.subscribe(shopper.plan())
@@ -75,6 +78,7 @@ def test_no_notice_of_a_period_that_is_the_last(api: Any) -> None:
     assert "subscription.renewal.due" not in shopper.told()
 
 
+@pytest.mark.thorough
 def test_unpaid_renewals_pile_up_and_the_subscription_stays_active(api: Any) -> None:
     shopper = Shopper(api)
     subscription = shopper.subscribe(shopper.plan())
@@ -85,6 +89,7 @@ def test_unpaid_renewals_pile_up_and_the_subscription_stays_active(api: Any) -> 
     assert shopper.subscription(subscription)["subscription_status"] == "active"
 
 
+@pytest.mark.thorough
 def test_after_an_outage_there_is_one_invoice_for_each_period(api: Any) -> None:
     shopper = Shopper(api)
     subscription = shopper.subscribe(shopper.plan())
@@ -118,6 +123,7 @@ def test_with_nothing_to_bill_the_draft_is_skipped_without_a_message(api: Any) -
     assert shopper.told() == ["subscription.renewal.due"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("period", "until"), [("ANNUAL", "2027-09-01"), ("QUARTERLY", "2026-12-01"), ("WEEKLY", "2026-09-08")]
 )
@@ -132,6 +138,7 @@ def test_other_periods_renew(api: Any, period: str, until: str) -> None:
     assert (renewal["period_end"][:10], renewal["total"], renewal["currency"]) == (until, "12", "usd")
 
 
+@pytest.mark.thorough
 def test_the_delay_and_the_days_are_settings(api: Any) -> None:
     shopper = Shopper(api)
     subscription = shopper.subscribe(shopper.plan())
@@ -161,6 +168,7 @@ def test_an_unpaid_subscription_ends_after_the_grace_period_if_that_is_on(api: A
     assert refused.status_code == 400
 
 
+@pytest.mark.thorough
 def test_a_subscription_with_an_end_is_not_billed_beyond_it(api: Any) -> None:
     shopper = Shopper(api)
     subscription = shopper.subscribe(shopper.plan(), end_date="2026-10-10T00:00:00Z")

@@ -43,6 +43,7 @@ def wrapper(folder: Path, name: str, line: str) -> None:
     path.chmod(0o755)
 
 
+@pytest.mark.thorough
 @pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed here")
 def test_every_command_works(url: str, tmp_path: Path) -> None:
     first, *rest = blocks("sh")

@@ -57,6 +57,7 @@ def image(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.thorough
 def test_it_serves_is_healthy_and_stops_cleanly(image: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

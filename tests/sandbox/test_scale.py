@@ -142,6 +142,7 @@ def test_a_bad_day_does_not_read_everybody_either(crowd: Any) -> None:
     assert watched.read_whole() == []
 
 
+@pytest.mark.thorough
 def test_a_sale_runs_as_many_statements_with_many_customers_as_with_few(api: Any) -> None:
     buy(api, "user-0")  # the first call of a store reads its row
     with Watched(api) as first:

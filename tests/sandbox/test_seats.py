@@ -27,6 +27,7 @@ def quantity(shopper: Shopper, subscription: Any) -> str:
     return str(next(one["quantity"] for one in lines if one["end_date"].startswith("0001")))
 
 
+@pytest.mark.thorough
 def test_more_seats_at_once_have_an_open_invoice_whose_link_works(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan())
     shopper.advance("15d")
@@ -42,6 +43,7 @@ def test_more_seats_at_once_have_an_open_invoice_whose_link_works(shopper: Shopp
     assert shopper.invoices(subscription)[-1]["total"] == "900"
 
 
+@pytest.mark.thorough
 def test_fewer_seats_are_credited_and_none_are_accepted(shopper: Shopper) -> None:
     plan = shopper.plan()
     price = shopper.get(f"/plans/{plan}")["prices"][0]["id"]

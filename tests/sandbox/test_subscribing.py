@@ -44,6 +44,7 @@ def test_priced_is_active_at_once_and_unpaid(shopper: Shopper) -> None:
     assert shopper.told() == ["invoice.update", "invoice.update.finalized", "subscription.created"]
 
 
+@pytest.mark.thorough
 def test_incomplete_until_its_first_invoice_is_paid(shopper: Shopper) -> None:
     made = shopper.subscribe(shopper.plan(), payment_behavior="default_incomplete")
     assert made["subscription_status"] == "incomplete"
@@ -57,6 +58,7 @@ def test_incomplete_until_its_first_invoice_is_paid(shopper: Shopper) -> None:
     assert shopper.told()[-3:] == ["payment.updated", "subscription.activated", "invoice.update.payment"]
 
 
+@pytest.mark.thorough
 def test_paid_first_by_a_session_of_its_own(shopper: Shopper) -> None:
     plan = shopper.plan()
     made = shopper.subscribe(plan, checkout=CHECKOUT, metadata={"order": "1"})
@@ -91,6 +93,7 @@ def test_a_trial_has_an_invoice_of_nothing(shopper: Shopper, collection: str) ->
     assert shopper.told() == [*told, "subscription.created"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("behavior", "status"), [("default_active", "active"), ("default_incomplete", "incomplete")]
 )
@@ -149,6 +152,7 @@ def test_a_coupon_for_everything_needs_no_session(shopper: Shopper) -> None:
     assert money([made["latest_invoice"]]) == [("FINALIZED", "SUCCEEDED", "0")]
 
 
+@pytest.mark.thorough
 def test_a_coupon_lowers_what_a_session_asks_for(shopper: Shopper) -> None:
     coupon(shopper, "FIFTY", type="fixed", amount_off="50", currency="inr")
 
@@ -160,6 +164,7 @@ def test_a_coupon_lowers_what_a_session_asks_for(shopper: Shopper) -> None:
     assert (made["latest_invoice"]["amount_due"], payment["amount"]) == ("250", "250")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("code", "status", "message"),
     [
@@ -228,6 +233,7 @@ def test_what_is_refused(shopper: Shopper, fields: Any, message: str) -> None:
     assert shopper.told() == []
 
 
+@pytest.mark.thorough
 def test_any_number_of_subscriptions_to_one_plan_is_possible(shopper: Shopper) -> None:
     plan = shopper.plan()
     made = {shopper.subscribe(plan)["id"] for _ in range(3)}
@@ -243,6 +249,7 @@ def test_a_draft_is_neither_billed_nor_begun(shopper: Shopper) -> None:
     assert shopper.told() == ["subscription.draft.created"]
 
 
+@pytest.mark.thorough
 def test_status_and_end_are_written_as_they_are_sent(shopper: Shopper) -> None:
     made = shopper.subscribe(shopper.plan())
     path, at = f"/v1/subscriptions/{made['id']}", "2026-09-15T10:00:00Z"

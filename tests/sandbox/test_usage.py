@@ -72,6 +72,7 @@ def test_entitlements_end_with_the_subscription_for_the_customer_only(
     assert shopper.get("/customers/usage?customer_lookup_key=user-42")["features"] == []
 
 
+@pytest.mark.thorough
 def test_usage_while_its_store_is_down(api: Any, shopper: Shopper, subscription: Any) -> None:
     shopper.api.call("PUT", "/_sandbox/usage", {"customer": "user-42", "feature": "metered", "value": 50})
     api.switch(usage_store="down")
@@ -91,6 +92,7 @@ def test_usage_needs_a_customer(shopper: Shopper) -> None:
     assert shopper.post("/subscriptions/usage", {}).json()["message"] == "Invalid request format"
 
 
+@pytest.mark.thorough
 def test_settings_have_defaults_and_go_back_to_them(api: Any, shopper: Shopper) -> None:
     assert shopper.get("/settings/invoice_config")["value"]["due_date_days"] == 1
     api.call("PUT", "/v1/settings/invoice_config", {"value": {"due_date_days": 5}})

@@ -51,6 +51,7 @@ def entry_points(wheel: zipfile.Path) -> str:
     return (folder / "entry_points.txt").read_text()
 
 
+@pytest.mark.thorough
 def test_every_file_of_the_package_is_in_it(wheel: zipfile.Path) -> None:
     beside = {"pyproject.toml", "README.md", "Dockerfile", ".dockerignore"}
     ours = {

@@ -219,7 +219,7 @@ def send(browser: Browser, request: Request) -> Any:
 def try_all(app: Flask, known: dict[str, str], open_browser: Callable[[], Browser], log: io.StringIO) -> Any:
     """Sends every request with the values in turn, signed in as an operator; forms also signed out."""
 
-    def run(values: Iterator[str]) -> int:
+    def run(values: Iterator[str], one_in: int = 1) -> int:
         signed_in, stranger = open_browser(), open_browser()
         assert signed_in.sign_in().status_code == 303
         stranger.get("/sign-in")
@@ -235,7 +235,7 @@ def try_all(app: Flask, known: dict[str, str], open_browser: Callable[[], Browse
                     in_queries(app, known, values),
                     in_headers(app, known, values),
                 ]
-            for request in (one for kind in requests for one in kind):
+            for request in islice((one for kind in requests for one in kind), 0, None, one_in):
                 answer = send(browser, request)
                 assert answer.status_code not in (500, 502), request
                 assert "X-Evil" not in answer.headers, request
@@ -251,14 +251,14 @@ def forged(log: io.StringIO) -> list[str]:
 
 
 def test_any_value_anywhere_is_no_error(try_all: Any, log: io.StringIO) -> None:
-    """Each place once, with the values in turn. Kind: text from outside, on both databases."""
-    assert try_all(cycle(VALUES)) > 500
+    """Each fifth place, with the values in turn. Kind: text from outside, on both databases."""
+    assert try_all(cycle(VALUES), one_in=5) > 100
     assert forged(log) == []
 
 
 @pytest.mark.thorough
 @pytest.mark.parametrize("value", VALUES, ids=lambda value: ascii(value)[:20])
 def test_each_value_in_every_place_is_no_error(try_all: Any, log: io.StringIO, value: str) -> None:
-    """As above, with one value in all places."""
+    """Every place, with one value."""
     try_all(cycle([value]))
     assert forged(log) == []

@@ -140,6 +140,7 @@ def test_a_child_that_ends_is_named_and_stops_the_demo(clone, environ):
     assert not listens(environ["PORT"])
 
 
+@pytest.mark.thorough
 def test_a_taken_port_is_one_sentence(clone, environ):
     with socket.socket() as other:
         other.bind(("127.0.0.1", int(environ["PORT"])))
@@ -191,6 +192,7 @@ def test_with_the_real_flexprice_nothing_is_made_up(clone, environ):
     assert "sk_real" not in ended.stdout + ended.stderr
 
 
+@pytest.mark.thorough
 def test_the_app_refuses_to_start_without_settings(clone):
     ended = run(clone, {"PATH": os.environ["PATH"]}, "-c", "import wsgi")
     assert ended.returncode == 1

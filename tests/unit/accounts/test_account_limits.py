@@ -60,12 +60,14 @@ def test_a_correct_sign_in_does_not_count(browser, add_user):
     assert {browser.sign_in().status_code for _ in range(15)} == {303}
 
 
+@pytest.mark.thorough
 def test_one_machine_guesses_at_sixty_accounts(browser):
     for number in range(60):
         assert browser.sign_in(f"a{number}@example.com", GUESS).status_code == 422
     assert browser.sign_in("one.more@example.com", GUESS).status_code == 429
 
 
+@pytest.mark.thorough
 def test_many_machines_guess_fifty_times_at_one_account(browser, add_user):
     add_user()
     wrong = {"email": "asha@example.com", "password": GUESS}
@@ -103,6 +105,7 @@ def test_every_form_of_an_address_has_its_bucket(app, addresses, buckets):
     assert found == buckets
 
 
+@pytest.mark.thorough
 def test_twenty_sign_ups_an_hour_from_one_network(browser, flexprice, rows):
     flexprice.answer("POST", "/customers", customer(), 201)
     for number in range(20):

@@ -81,6 +81,7 @@ LONG_AMOUNTS = {  # the column holds 40 characters
 }
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("total", "state"), LONG_AMOUNTS.values(), ids=LONG_AMOUNTS)
 def test_invoice_total_of_any_length_breaks_nothing(
     sell: Any, the_order: Any, asha: Any, caplog: Any, total: str, state: State
@@ -94,6 +95,7 @@ def test_invoice_total_of_any_length_breaks_nothing(
     assert asha.get(f"/orders/{order.ref}/success").status_code == 200
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("length", [255, 256, 5000])
 @pytest.mark.parametrize("field", ["id", "customer_id", "checkout_invoice_id", "checkout_payment_id"])
 def test_session_with_a_long_id_is_no_error(

@@ -350,7 +350,7 @@ def world(app: Flask, sandbox_in: NewDatabase, tmp_path: Any) -> Iterator[ShopAn
 
 def test_sales_in_any_order_end_in_the_truth(world: ShopAndSandbox) -> None:
     """A fixed sample, near the rare places."""
-    play(world, examples=2, steps=6, fixed=True, beginnings=list(BEGINNINGS)[-7:])
+    play(world, examples=2, steps=6, fixed=True, beginnings=list(BEGINNINGS)[-4:])
 
 
 @pytest.mark.thorough
@@ -366,6 +366,7 @@ def test_thousands_of_sales_end_in_the_truth(world: ShopAndSandbox) -> None:
     print(f"\n{sum(Sales.ends.values())} orders ended: {dict(Sales.ends)}")
 
 
+@pytest.mark.thorough
 def test_reconcile_makes_up_for_lost_webhooks(world: ShopAndSandbox) -> None:
     """Late webhooks then find nothing to do."""
     many = 12

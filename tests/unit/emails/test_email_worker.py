@@ -74,6 +74,7 @@ def test_kept_emails_go_nowhere_and_count_as_sent(make_app, owe, mail_server, ro
     assert mail_server.commands == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("answer", ["450 mailbox busy", "421 closing"])
 def test_gaps_grow_up_to_an_hour(owe, mail_server, due, rows, answer):
     mail_server.answers["RCPT"] = answer

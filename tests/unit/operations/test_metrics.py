@@ -146,6 +146,7 @@ print(answer.text)
 """
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 def test_processes_that_share_a_folder_are_added_up(env, tmp_path):
     folder = tmp_path / "metrics"

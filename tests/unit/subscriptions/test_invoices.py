@@ -35,6 +35,7 @@ def test_paid_twice_is_for_a_person(story: Story) -> None:
     assert desk.get("/operator/", base_url=HOME).text.count("tag--warn") == 1
 
 
+@pytest.mark.thorough
 def test_money_that_an_invoice_does_not_count_is_for_a_person(story: Story) -> None:
     """The invoice of an upgrade in the dashboard has a credit line, and no link settles it."""
     sub = story.bought()
@@ -63,6 +64,7 @@ def test_money_that_an_invoice_does_not_count_is_for_a_person(story: Story) -> N
     assert settled.link == "settled"
 
 
+@pytest.mark.thorough
 def test_paid_elsewhere_while_our_link_is_open(story: Story) -> None:
     """On Razorpay's own page, which leads nowhere; ours stays pending for ever."""
     story.must("/_sandbox/switches", invoice_sync="on")
@@ -99,6 +101,7 @@ def test_an_ended_plan_still_owes(story: Story) -> None:
     assert story.has_access("Starter")
 
 
+@pytest.mark.thorough
 def test_a_replaced_plan_asks_for_nothing_and_suspends_nobody(story: Story) -> None:
     """Flexprice could not be told to end it before it made an invoice."""
     bill = story.owing()
@@ -128,6 +131,7 @@ def test_a_replaced_plan_asks_for_nothing_and_suspends_nobody(story: Story) -> N
     assert "has ended already" in story.at_desk(desk, f"{row.id}/end", form_key="b" * 32)
 
 
+@pytest.mark.thorough
 def test_a_change_waits_for_what_is_owed_and_for_its_payment(story: Story) -> None:
     bill = story.owing()
     path = f"/billing/subscriptions/{bill.subscription_id}/change"
@@ -158,6 +162,7 @@ def test_a_change_waits_for_what_is_owed_and_for_its_payment(story: Story) -> No
     assert "Clear the pending cancellation before changing plan" in answer.text  # why
 
 
+@pytest.mark.thorough
 def test_a_payment_is_left_alone_while_its_event_comes(story: Story) -> None:
     """Reading it in that moment once booked it twice: it is read a minute after the customer came back."""
     bill = story.owing()
@@ -179,6 +184,7 @@ def test_a_payment_is_left_alone_while_its_event_comes(story: Story) -> None:
     assert story.bills()[-1].paid
 
 
+@pytest.mark.thorough
 def test_another_period_of_the_same_plan_keeps_its_access(story: Story) -> None:
     sub = story.bought()
     terms = {"plan": sub.plan_id, "currency": "inr", "billing_period": "ANNUAL", "when": "today"}
@@ -193,6 +199,7 @@ def test_another_period_of_the_same_plan_keeps_its_access(story: Story) -> None:
     assert access.order_id == story.the_orders()[-1].id
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("what", ["cancel", "undo"])
 def test_a_form_suspends_nobody_who_may_have_paid(story: Story, what: str) -> None:
     """The money is there and Flexprice has not heard of it: the link is read first."""
@@ -212,6 +219,7 @@ def test_a_form_suspends_nobody_who_may_have_paid(story: Story, what: str) -> No
     assert story.bills()[-1].paid
 
 
+@pytest.mark.thorough
 def test_a_renewal_is_announced_without_its_event(story: Story) -> None:
     sub = story.bought()
     story.until("period_end", sub.subscription_id)
@@ -267,6 +275,7 @@ def test_a_pdf_is_passed_on_and_kept_by_nobody(story: Story) -> None:
     assert answer.headers["Cache-Control"] == "private, no-store"
 
 
+@pytest.mark.thorough
 def test_an_operator_assigns_a_plan_of_the_dashboard(story: Story) -> None:
     story.bought()
     story.made_in_dashboard("team")
@@ -297,6 +306,7 @@ def test_an_operator_assigns_a_plan_of_the_dashboard(story: Story) -> None:
     assert not story.has_access("Team")
 
 
+@pytest.mark.thorough
 def test_a_note_is_cleared_once_it_was_seen_to(story: Story) -> None:
     bill = story.owing()
     with story.shop.app_context():

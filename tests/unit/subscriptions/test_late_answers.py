@@ -30,6 +30,7 @@ def replaced(story: Story, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Non
     return install
 
 
+@pytest.mark.thorough
 def test_an_answer_about_an_earlier_attempt_changes_nothing(story: Story) -> None:
     bill = story.owing()
     first = story.press_pay(bill)
@@ -45,6 +46,7 @@ def test_an_answer_about_an_earlier_attempt_changes_nothing(story: Story) -> Non
     assert (story.open_bill().payment_url, story.open_bill().attempt) == (second, 2)
 
 
+@pytest.mark.thorough
 def test_a_link_is_read_before_anybody_is_suspended(story: Story) -> None:
     bill = story.owing()
     link = story.press_pay(bill)
@@ -56,6 +58,7 @@ def test_a_link_is_read_before_anybody_is_suspended(story: Story) -> None:
     assert story.bills()[-1].paid
 
 
+@pytest.mark.thorough
 def test_an_old_read_takes_nothing_from_a_payer(story: Story, replaced: Callable[..., None]) -> None:
     bill = story.owing()
     story.advance("99h")
@@ -87,6 +90,7 @@ def test_money_of_an_earlier_link_is_for_a_person(story: Story) -> None:
     assert story.press_pay(bill).endswith("/billing")
 
 
+@pytest.mark.thorough
 def test_a_link_that_asks_for_more_than_is_owed_is_not_offered(
     story: Story, replaced: Callable[..., None]
 ) -> None:
@@ -103,6 +107,7 @@ def test_a_link_that_asks_for_more_than_is_owed_is_not_offered(
     assert "checking a payment" not in page  # nobody has paid
 
 
+@pytest.mark.thorough
 def test_a_return_address_that_was_made_up_changes_nothing(story: Story) -> None:
     bill = story.owing()
     link = story.press_pay(bill)
@@ -121,6 +126,7 @@ def test_a_replica_that_lags_after_a_sale_suspends_nobody(
     assert "suspended" not in story.facts
 
 
+@pytest.mark.thorough
 def test_a_change_that_is_paid_after_another_began_is_noted(story: Story) -> None:
     """Its order replaces nothing any more: both plans run, and an operator is told."""
     story.bought()
@@ -149,6 +155,7 @@ def test_the_qa_page_shows_the_later_months(story: Story) -> None:
     assert "suspended 20" in page
 
 
+@pytest.mark.thorough
 def test_a_sync_in_between_does_not_hide_what_was_undone(story: Story, replaced: Callable[..., None]) -> None:
     """The worker reads the subscription before the undo, and writes while the customer's request reads."""
     path = f"/billing/subscriptions/{story.bought().subscription_id}"

@@ -4,6 +4,8 @@ from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from storefront.billing import Invoice
 from storefront.emails.billing import TEXTS
 from storefront.emails.models import Email
@@ -55,6 +57,7 @@ def test_ignored_until_suspended_then_paid(story: Story) -> None:
         assert story.emails(fact) == 1, story.facts
 
 
+@pytest.mark.thorough
 def test_declined_then_paid_by_the_same_link(story: Story) -> None:
     link = story.press_pay(story.owing())
     story.at_provider(link, "decline")
@@ -65,6 +68,7 @@ def test_declined_then_paid_by_the_same_link(story: Story) -> None:
     assert story.bills()[-1].paid
 
 
+@pytest.mark.thorough
 def test_a_dead_link_is_followed_by_a_new_one(story: Story) -> None:
     link = story.press_pay(story.owing())
     story.at_provider(link, "expire_link")
@@ -168,6 +172,7 @@ def test_changed_today(story: Story) -> None:
     assert "ended" not in story.facts
 
 
+@pytest.mark.thorough
 def test_changed_at_the_renewal(story: Story) -> None:
     sub = story.bought()
     path = f"/billing/subscriptions/{sub.subscription_id}"
@@ -196,6 +201,7 @@ def test_changed_at_the_renewal(story: Story) -> None:
     assert not story.has_access("Team")
 
 
+@pytest.mark.thorough
 def test_a_payment_that_failed_and_is_claimed_is_for_a_person(story: Story) -> None:
     """Money captured after a read said "failed" is booked nowhere: nobody is asked to pay again."""
     link = story.press_pay(story.owing())
@@ -214,6 +220,7 @@ def test_a_payment_that_failed_and_is_claimed_is_for_a_person(story: Story) -> N
     assert f"Pay {bill.number}" not in page
 
 
+@pytest.mark.thorough
 def test_paid_after_voiding_is_for_a_person(story: Story) -> None:
     bill = story.owing()
     link = story.press_pay(bill)
@@ -227,6 +234,7 @@ def test_paid_after_voiding_is_for_a_person(story: Story) -> None:
     assert "Please do not pay again" in story.see()
 
 
+@pytest.mark.thorough
 def test_an_operator_settles_what_is_for_a_person(story: Story) -> None:
     test_a_payment_that_failed_and_is_claimed_is_for_a_person(story)
     bill = story.open_bill()
@@ -263,6 +271,7 @@ def test_each_fact_is_emailed_once(story: Story) -> None:
     assert "nothing is charged automatically" in rendered.text
 
 
+@pytest.mark.thorough
 def test_a_plan_made_in_the_dashboard_is_shown_without_access(story: Story) -> None:
     story.bought()
     story.made_in_dashboard("team")
@@ -274,6 +283,7 @@ def test_a_plan_made_in_the_dashboard_is_shown_without_access(story: Story) -> N
     assert story.told == []
 
 
+@pytest.mark.thorough
 def test_a_refused_process_makes_no_second_link(story: Story) -> None:
     """A payment without a link whose processing is refused stays the only one."""
     bill = story.owing()
@@ -295,6 +305,7 @@ def test_a_refused_process_makes_no_second_link(story: Story) -> None:
     assert story.open_bill().attempt == 1
 
 
+@pytest.mark.thorough
 def test_nobody_who_came_back_as_paid_is_sent_to_pay(story: Story) -> None:
     bill = story.owing()
     story.press_pay(bill)

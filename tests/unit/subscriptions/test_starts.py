@@ -47,6 +47,7 @@ def test_a_lost_answer_is_searched_for(story: Story) -> None:
     assert len(story.their_subscriptions()) == 1
 
 
+@pytest.mark.thorough
 def test_after_two_minutes_the_same_order_asks_again(story: Story) -> None:
     story.make_customer()
     story.wire.faults[CREATE] = "hangs"
@@ -103,6 +104,7 @@ def test_what_a_cancelled_start_made_is_ended(story: Story) -> None:
     assert "You have no plan" in story.see()
 
 
+@pytest.mark.thorough
 def test_who_cancelled_a_start_begins_again(story: Story) -> None:
     """Also a trial, which the cancelled start has not used up."""
     given_up(story, "business")
@@ -117,6 +119,7 @@ def test_who_cancelled_a_start_begins_again(story: Story) -> None:
     assert story.told == []
 
 
+@pytest.mark.thorough
 def test_a_start_that_is_closed_before_its_answer(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
     with story.shop.app_context():
         client = checkout.client
@@ -183,6 +186,7 @@ def test_nothing_may_be_owed(story: Story, monkeypatch: pytest.MonkeyPatch) -> N
     assert story.has_access("Business")
 
 
+@pytest.mark.thorough
 def test_a_trial_that_is_over(story: Story) -> None:
     page = story.see(BUSINESS)
     assert "Start the 14-day trial" in page
@@ -217,6 +221,7 @@ def test_a_trial_that_is_over(story: Story) -> None:
     assert story.emails("invoice_ready") == story.emails("resumed") == 1
 
 
+@pytest.mark.thorough
 def test_pages_of_an_order_tell_the_time_of_the_shop(story: Story) -> None:
     """The clock was moved before: ordered, activated and the trial's end are of one time."""
     story.advance("60d")

@@ -60,6 +60,7 @@ def test_successful_sign_ins_do_not_count(browser: Browser, add_user: Callable[.
     assert {browser.sign_in().status_code for _ in range(15)} == {303}
 
 
+@pytest.mark.thorough
 def test_one_network_guesses_at_sixty_accounts(browser: Browser) -> None:
     for number in range(60):
         assert browser.sign_in(f"a{number}@example.com", GUESS).status_code == 422
@@ -72,6 +73,7 @@ def from_address(browser: Browser, address: str, path: str, **fields: str) -> An
     return browser.raw_post(path, fields, headers=headers, environ_overrides={"REMOTE_ADDR": address})
 
 
+@pytest.mark.thorough
 def test_many_networks_guess_fifty_times_at_one_account(
     browser: Browser, add_user: Callable[..., int]
 ) -> None:
