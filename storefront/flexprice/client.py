@@ -44,6 +44,7 @@ CREATE_READ_TIMEOUT_S = 25.0  # hanging up early aborts the server's own clean-u
 
 PAGE_SIZE = 100  # of a list; Flexprice allows 1 to 1000
 MAX_PAGES = 100
+EVERY_STATUS = ["DRAFT", "FINALIZED", "VOIDED", "SKIPPED"]  # a search leaves SKIPPED out by itself
 
 
 class ObjectList(list[T]):
@@ -304,9 +305,11 @@ class Client(BillingCalls):
     def list_invoices(self, subscription_id: str, *, timeout: Timeout | None = None) -> ObjectList[Invoice]:
         """Return a subscription's invoices, newest first, without their lines and without the subscription.
 
+        Skipped ones too: a draft that was read before may have become one.
+
         Source: docs/flexprice-contract.md#b11.
         """
-        query = {"subscription_id": subscription_id, "skip_line_items": True}
+        query = {"subscription_id": subscription_id, "skip_line_items": True, "invoice_status": EVERY_STATUS}
         return self._list("POST", "/invoices/search", query, Invoice.from_json, timeout)
 
     def get_payment(self, payment_id: str, *, timeout: Timeout | None = None) -> Payment:
