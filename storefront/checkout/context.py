@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session, scoped_session
 
 from ..flexprice import AuthenticationError, Client, InvalidSecret, SharedHeader, WebhookVerifier
 from .models import Customer, WebhookEventMixin
-from .offers import Catalog, Offer
+from .offers import Catalog, Offer, PlanOnSale
 from .signals import flexprice_called
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,7 @@ class Hooks:
     # For an extension beside the checkout, such as subscriptions/:
     on_event: list[Callable[[WebhookEventMixin], None]] = field(default_factory=list)  # in its transaction
     more_work: list[Callable[[int], int]] = field(default_factory=list)  # of a turn of the worker
+    trial_offered: Callable[[PlanOnSale, Offer], datetime | None] = lambda plan, offer: None  # for the pages
 
 
 @dataclass

@@ -183,9 +183,8 @@ def note_return(order: OrderMixin) -> None:
     payment_id = request.args.get("razorpay_payment_id", "")
     known = payment_id[:40] if payment_id.isascii() and payment_id.isprintable() else None
     try:
-        orders.change(
-            order, {"returned_paid_at": db_now(), "unverified_payment_id": known}, returned_paid_at=None
-        )
+        claimed = {"returned_paid_at": db_now(), "unverified_payment_id": known}
+        orders.change(order, claimed, returned_paid_at=None)
         orders.note_claimed_payment(order)
         commit()
     except Exception:
@@ -278,8 +277,9 @@ def _cancel_unopened(order: OrderMixin) -> str:
 
 
 def page(template: str, **values: Any) -> str:
-    layout = current_app.config.get("CHECKOUT_LAYOUT") or "base.html"
-    return render_template(f"checkout/{template}", checkout_layout=layout, **values)
+    values["checkout_layout"] = current_app.config.get("CHECKOUT_LAYOUT") or "base.html"
+    values["trial_offered"] = checkout().hooks.trial_offered
+    return render_template(f"checkout/{template}", **values)
 
 
 def message(title: str, text: str, next_url: str, status_code: int) -> ResponseReturnValue:
@@ -288,8 +288,7 @@ def message(title: str, text: str, next_url: str, status_code: int) -> ResponseR
 
 
 def login_url(next_url: str) -> str:
-    endpoint = current_app.config.get("CHECKOUT_LOGIN_ENDPOINT") or abort(401)
-    return url_for(endpoint, next=next_url)
+    return url_for(current_app.config.get("CHECKOUT_LOGIN_ENDPOINT") or abort(401), next=next_url)
 
 
 def flexprice_failed(error: FlexpriceError) -> ResponseReturnValue:

@@ -49,6 +49,7 @@ class Subscriptions:
         checkout.before_start(views.offer_change)
         checkout.hooks.on_event.append(worker.on_event)
         checkout.hooks.more_work.append(worker.run_once)
+        checkout.hooks.trial_offered = starts.trial_offered
 
     def on_suspend(self, function: F) -> F:
         """Called with an order, in the transaction, when an invoice is unpaid beyond the grace."""
@@ -92,7 +93,6 @@ def _blueprint() -> Blueprint:
     bp.after_request(checkout_views.secure_headers)
     bp.register_error_handler(FlexpriceError, views.flexprice_failed)
     bp.register_error_handler(403, checkout_views.forbidden)
-    bp.add_app_template_global(starts.trial_offered)
     bp.add_url_rule("", "billing", views.billing)
     bp.add_url_rule("/invoices/<invoice_id>/pay", "pay", views.pay, methods=["POST"])
     bp.add_url_rule("/invoices/<invoice_id>/return/<int:attempt>", "returned", views.returned)

@@ -124,6 +124,8 @@ def test_an_empty_app_is_changed_in_few_places() -> None:
     assert len(found) <= MAX_CHANGES, found
     later = changes(app, lambda: Subscriptions(checkout).init_app(app, db, Subscription, Invoice))
     assert len(later) <= MAX_CHANGES, later
+    kinds = {change.split()[0] for change in later}
+    assert kinds == {"blueprint", "extension", "receiver", "route"}, "the templates of the app stay its own"
 
 
 def test_second_month_comes_after_the_checkout() -> None:
