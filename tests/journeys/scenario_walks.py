@@ -207,7 +207,7 @@ def cancel(tester: Walker) -> None:
 
 def wait_too_long(tester: Walker) -> None:
     tester.buys()
-    tester.presses("The time to pay is over")
+    tester.presses("Expire the session")
 
 
 def try_again(tester: Walker) -> None:
@@ -334,7 +334,7 @@ WALKS: dict[str, Callable[[Walker], Any]] = {
     "rate-limited": try_again,
     "tenant-suspended": try_again,
     "price-changed": pay_behind_a_raised_price,
-    "link-paid-off": and_press("The time to pay is over"),
+    "link-paid-off": and_press("Expire the session"),
     "api-down": try_again,
     "answer-lost": try_again,
     "slow": try_again,

@@ -128,8 +128,8 @@ def page_policy(response: Response) -> Response:
 
 @bp.app_template_filter("clock")
 def clock_text(moment: str) -> str:
-    """2026-09-01T10:00:01.5Z as people read it."""
-    return moment[:19].replace("T", " ")
+    """2026-09-01T10:00:01.5Z as people read it, with its zone."""
+    return moment[:19].replace("T", " ") + " UTC" if moment else ""
 
 
 def wants_page() -> bool:

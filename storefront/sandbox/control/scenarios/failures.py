@@ -102,7 +102,7 @@ REFUSALS = {
         "payment_link.paid and payment.captured not enabled",
         (
             f"{BUY} and pay. The page goes on checking.",
-            "Here, press “The time to pay is over”.",
+            "Here, press “Expire the session”.",
         ),
         "The session expires though money was captured. The page promises no more than the shop knows.",
         (checks.charged(1), checks.link_is("paid"), checks.ended("expired"), checks.accepted("expired")),
@@ -135,7 +135,7 @@ NETWORK = {
     "webhook-lost": Scenario(
         "The webhook is lost",
         (f"{BUY} and pay.",),
-        "The page says “ready” all the same: the shop asks.",
+        "The page says “You’re all set” all the same: the shop asks.",
         (*PAID_ONCE, checks.LOST, checks.ASKED),
         shop_checks.READY,
         overrides=(Arranged("delivery", "drop"),),

@@ -6,7 +6,7 @@ from .model import Arranged, Button, Scenario
 
 ONCE = {"times": 1}
 BUY = "Buy a plan in the shop"
-EXPIRE = Button("The time to pay is over", "/_sandbox/sessions/{session}/expire", {"sure": "yes"})
+EXPIRE = Button("Expire the session", "/_sandbox/sessions/{session}/expire", {"sure": "yes"})
 PAID_ONCE = (checks.ONE_SALE, checks.charged(1))
 
 
@@ -14,7 +14,7 @@ def _with(method: str, label: str) -> Scenario:
     return Scenario(
         f"{label}: {method}",
         (f"{BUY}.", f"Pay with {method}."),
-        "The shop’s page says that the plan is ready, and an email arrives.",
+        "The shop’s page says “You’re all set”, and an email arrives.",
         (checks.paid_with(method), *PAID_ONCE, checks.accepted("completed")),
         (*shop_checks.READY, shop_checks.NEEDS_NOBODY),
     )
@@ -48,7 +48,7 @@ WAYS_TO_PAY = {
             "Go back to the shop. Its page goes on waiting.",
             "Here, press “Approve in the UPI app”.",
         ),
-        "The page changes to ready without another payment.",
+        "The page changes to “You’re all set” without another payment.",
         (
             checks.happened("pending", "The payment was pending first"),
             *PAID_ONCE,
@@ -79,7 +79,7 @@ ENDINGS = {
     "merchant-cancels": Scenario(
         "Cancelled by the merchant",
         (f"{BUY} and press Pay.",),
-        "The page says that the payment did not work, and an email follows.",
+        "The page says “Payment failed”, and an email follows.",
         (checks.ended("failed", "payment link payment_link.cancelled"), checks.accepted("failed")),
         (shop_checks.NOTHING_GRANTED, shop_checks.state("failed"), shop_checks.emailed("payment_failed")),
         overrides=(Arranged("outcome", "cancelled", ONCE),),
@@ -96,7 +96,7 @@ ENDINGS = {
     ),
     "not-paid-in-time": Scenario(
         "Not paid in time",
-        (f"{BUY} and do not pay.", "Here, press “The time to pay is over”."),
+        (f"{BUY} and do not pay.", "Here, press “Expire the session”."),
         "The page says that the payment link expired and offers to order again.",
         (checks.ended("expired"), checks.accepted("expired"), checks.charged(0)),
         (shop_checks.NOTHING_GRANTED, shop_checks.state("expired")),
@@ -123,7 +123,7 @@ ENDINGS = {
     ),
     "refunded": Scenario(
         "Refunded after fulfillment",
-        (f"{BUY} and pay.", "When the plan is ready, press “Refund it” here."),
+        (f"{BUY} and pay.", "When the plan is active, press “Refund it” here."),
         "The order shows the refund. Access ends only when the subscription ends or an operator decides.",
         (checks.ONE_SALE, checks.REFUNDED),
         (shop_checks.REFUND_SEEN, *shop_checks.READY),
@@ -136,7 +136,7 @@ ENDINGS = {
             "The shop asks for no second payment.",
             "Here, press “Razorpay sends the event again”.",
         ),
-        "The plan becomes ready, once.",
+        "The plan becomes active, once.",
         (
             checks.happened("payment_link.paid again", "The event was sent again"),
             *PAID_ONCE,
