@@ -187,10 +187,10 @@ def _offer_of(plan: PlanOnSale | None, row: SubscriptionMixin) -> Offer | None:
 
 
 def _other_offers(plans: tuple[PlanOnSale, ...], row: SubscriptionMixin) -> list[Offer]:
-    offers = [offer for plan in plans for offer in plan.offers.values() if offer.currency == row.currency]
-    same = (row.plan_id, row.billing_period)
+    listed = [plan for plan in plans if plan.plan.metadata.get("listed") != "false"]
+    offers = [offer for plan in listed for offer in plan.offers.values() if offer.currency == row.currency]
     sold = [offer for offer in offers if offer.buyable or offer.refusal == Refusal.FREE]
-    return [offer for offer in sold if (offer.plan_id, offer.billing_period) != same]
+    return [o for o in sold if (o.plan_id, o.billing_period) != (row.plan_id, row.billing_period)]
 
 
 def _why_not(row: SubscriptionMixin, offer: Offer) -> dict[str, str]:

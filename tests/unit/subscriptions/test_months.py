@@ -178,6 +178,7 @@ def test_changed_at_the_renewal(story: Story) -> None:
     path = f"/billing/subscriptions/{sub.subscription_id}"
     page = story.see(f"{path}/change")
     assert "Team" in page
+    assert "Studio" not in page  # on no price list: its metadata says `listed: false`
     plan = stable_id("plan", "team")
     terms = {"plan": plan, "currency": "inr", "billing_period": "MONTHLY", "when": "renewal"}
     assert story.press(f"{path}/change", **terms).status_code == 303
