@@ -116,7 +116,7 @@ def banner(environ: Environment, with_sandbox: bool) -> str:
   Try this:
     1. Open {shop}, choose a plan and sign up with any name and email address.
     2. Review and pay with the test card 4386 2894 0766 0153 (UPI failure@razorpay shows a declined payment).
-    3. Watch the page change to "ready", then read your email at {shop}/emails
+    3. Watch the page change to "You're all set", then read your email at {shop}/emails
 
   Ctrl-C stops everything; your data is still there next time.
 """
