@@ -44,7 +44,7 @@ WAYS_TO_PAY = {
     "upi-pending": Scenario(
         "UPI, pending",
         (
-            f"{BUY} and press Pay: your UPI app is asked, and nothing is charged yet.",
+            f"{BUY}, choose UPI and press Pay: your UPI app is asked, and nothing is charged yet.",
             "Go back to the shop. Its page goes on waiting.",
             "Here, press “Approve in the UPI app”.",
         ),
