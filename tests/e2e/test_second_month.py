@@ -48,7 +48,7 @@ class Subscriber:
     def sees(self, *texts: str, path: str = "/billing", without: str = "") -> None:
         """The page, once the worker has got so far. Requested without a tab."""
         for _ in range(150):
-            html = self.page.request.get(self.demo.shop + path).text()
+            html = re.sub("<[^>]+>", "", self.page.request.get(self.demo.shop + path).text())
             if all(text in html for text in texts) and not (without and without in html):
                 break
             self.page.wait_for_timeout(100)

@@ -92,7 +92,8 @@ def test_plan_without_a_fixed_fee_is_started(asha: Any, sell: Callable[..., None
 def test_plan_without_a_fee_starts_with_signing_up(browser: Any, sell: Callable[..., None]) -> None:
     sell(plan(price("0"), name="Free"))
     page = browser.get("/plans").text
-    assert re.search(r'<a class="button[^"]*" href="/sign-up\?next=/plans/plan_01">Start free</a>', page)
+    at = r"/sign-up\?next=/plans/plan_01\?currency%3Dinr%26billing_period%3DMONTHLY"
+    assert re.search(rf'<a class="button[^"]*" href="{at}">Start free</a>', page), page
 
 
 def test_other_offers_are_named_where_one_is_missing(browser: Any, sell: Callable[..., None]) -> None:
