@@ -54,11 +54,15 @@ def run_once(limit: int = 100) -> int:
     return done
 
 
-def run_forever(stop: threading.Event) -> None:
-    """Run until `stop` is set. No exception ends the loop: not of an event, an order or the database."""
+def run_forever(stop: threading.Event, turn: Callable[[], int] | None = None) -> None:
+    """Run until `stop` is set. No exception ends the loop: not of an event, an order or the database.
+
+    :param turn: `run_once` of another worker; returns how many were taken up.
+    """
+    turn = turn or run_once
     while not stop.is_set():
         try:
-            pause_s = 0.0 if run_once() else POLL_INTERVAL_S
+            pause_s = 0.0 if turn() else POLL_INTERVAL_S
         except Exception:
             log.exception("The worker's turn failed; it goes on")
             pause_s = ERROR_INTERVAL_S

@@ -13,7 +13,7 @@ from sqlalchemy import delete, select
 from storefront.accounts.changes import CHANGE_LIFETIME
 from storefront.accounts.service import RESET_LIFETIME
 from storefront.checkout import State, Trigger
-from storefront.checkout.context import db_now
+from storefront.checkout.context import backoff, db_now
 from storefront.emails.models import Email
 from storefront.extensions import db
 from storefront.models import EmailChange, Order, PasswordReset, User
@@ -84,7 +84,7 @@ def give_up(email: Email, reason: str) -> None:
 
 def retry_later(email: Email, reason: str) -> None:
     """Wait twice as long as before the last attempt, at most an hour."""
-    gap = min(FIRST_RETRY * 2 ** min(max(email.attempts - 1, 0), 20), LONGEST_RETRY)
+    gap = backoff(email.attempts, FIRST_RETRY, LONGEST_RETRY)
     email.next_attempt_at, email.error = db_now() + gap, reason
 
 

@@ -6,17 +6,14 @@ from email.message import EmailMessage
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from storefront.checkout.context import db_now, release, rollback
-from storefront.checkout.worker import claim_due
+from storefront.checkout import worker
+from storefront.checkout.context import db_now, rollback
 from storefront.emails import mailbox, outbox, smtp
 from storefront.emails.models import Email
 from storefront.emails.rendering import render
 from storefront.extensions import db, settings
 
 log = logging.getLogger(__name__)
-
-POLL_INTERVAL_S = 1.0
-ERROR_INTERVAL_S = 5.0
 
 
 def run_once(limit: int = 100) -> int:
@@ -25,7 +22,7 @@ def run_once(limit: int = 100) -> int:
     :returns: how many were taken up.
     """
     done = 0
-    while done < limit and (claimed := claim_due(Email)):
+    while done < limit and (claimed := worker.claim_due(Email)):
         process(claimed[0])
         done += 1
     return done
@@ -33,14 +30,7 @@ def run_once(limit: int = 100) -> int:
 
 def run_forever(stop: threading.Event) -> None:
     """Send until `stop` is set. No exception ends the loop."""
-    while not stop.is_set():
-        try:
-            pause_s = 0.0 if run_once() else POLL_INTERVAL_S
-        except Exception:
-            log.exception("The email worker's turn failed; it goes on")
-            pause_s = ERROR_INTERVAL_S
-        release()
-        stop.wait(pause_s)
+    worker.run_forever(stop, run_once)
 
 
 def process(email_id: int) -> None:
