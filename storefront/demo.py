@@ -22,7 +22,8 @@ from storefront.demo_environment import (
     demo_environment,
     port_of,
 )
-from storefront.settings import SERVER_THREADS, Settings, SettingsError, is_loopback
+from storefront.flexprice import is_loopback
+from storefront.settings import SERVER_THREADS, Settings, SettingsError
 
 START_S = 30.0  # until shop and sandbox must answer
 STOP_S = 5.0  # for a child to end by itself

@@ -4,7 +4,7 @@ from typing import Any
 
 import requests
 
-from storefront.settings import is_loopback
+from storefront.flexprice import is_loopback
 
 
 def request(

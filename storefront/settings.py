@@ -5,7 +5,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import tzinfo
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, urlsplit
@@ -17,7 +16,7 @@ from environs.exceptions import EnvValidationError
 from sqlalchemy import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from storefront.flexprice import InvalidSecret, check_secret
+from storefront.flexprice import InvalidSecret, check_secret, is_loopback
 
 SHOP_NAME = "Kestrel"
 SERVER_THREADS = 8  # of each web process: waitress in the demo, gunicorn in the image
@@ -215,15 +214,6 @@ def _store_options(rate_limits: str) -> dict[str, int]:
 
 
 # -- parsers: each raises EnvError with words that go after the variable's name and never repeat the value --
-
-
-def is_loopback(url: str) -> bool:
-    """Whether this address can only mean the machine it is read on."""
-    try:
-        host = urlsplit(url).hostname or ""
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _split(url: str) -> SplitResult:

@@ -15,7 +15,7 @@ from flask.typing import ResponseReturnValue
 from sqlalchemy import text, update
 from sqlalchemy.orm import Session, scoped_session
 
-from ..flexprice import AuthenticationError, Client, InvalidSecret, SharedHeader, WebhookVerifier
+from ..flexprice import AuthenticationError, Client, InvalidSecret, SharedHeader, WebhookVerifier, is_loopback
 from .models import Customer, WebhookEventMixin
 from .offers import Catalog, Offer, PlanOnSale
 from .signals import flexprice_called
@@ -25,7 +25,6 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 PAYMENT_HOSTS = ("razorpay.com", "rzp.io")
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 PAGE_TIMEOUT_S = (1.5, 2.5)  # to connect, to read: a page waits no longer than 4 s for Flexprice
 _AFTER_COMMIT = "checkout_after_commit"
 _DATABASE_CLOCK = text("SELECT clock_timestamp() AT TIME ZONE 'utc'")
@@ -236,15 +235,11 @@ def is_payment_url(url: str | None) -> bool:
     """Whether a customer may be sent there: https and a payment host, or http to one on this machine."""
     if not url or any(character in url for character in "\\\r\n\t @"):
         return False
-    try:
-        parts = urlsplit(url)
-        where, local = parts.netloc.lower(), parts.hostname in LOOPBACK
-    except ValueError:
-        return False
+    where, scheme = host_of(url).lower(), url.partition(":")[0].lower()
     hosts = [host.lower() for host in payment_hosts(current_app)]
-    if local:
-        return where in hosts and parts.scheme in ("http", "https")
-    return parts.scheme == "https" and any(where == host or where.endswith(f".{host}") for host in hosts)
+    if is_loopback(url):
+        return where in hosts and scheme in ("http", "https")
+    return scheme == "https" and any(where == host or where.endswith(f".{host}") for host in hosts)
 
 
 def return_url(ref: str) -> str:

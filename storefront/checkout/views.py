@@ -4,13 +4,12 @@ import logging
 import time
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from flask import Flask, Response, abort, current_app, redirect, render_template, request, url_for
 from flask.typing import ResponseReturnValue
 from werkzeug.exceptions import HTTPException
 
-from ..flexprice import AuthenticationError, FlexpriceError, InvalidRequest, NoAnswer, NotFound
+from ..flexprice import AuthenticationError, FlexpriceError, InvalidRequest, NoAnswer, NotFound, is_loopback
 from . import context, orders, purchase, reconciliation
 from .context import PAGE_TIMEOUT_S, ask, checkout, commit, db_now, is_payment_url, return_url, rollback
 from .models import Customer, OrderMixin
@@ -344,7 +343,7 @@ def secure_headers(response: Response) -> Response:
     """For the checkout's own pages. A header that your app sets afterwards wins."""
     sources = ["'self'"]  # Chromium holds the 303 to the payment page to them
     for host in context.payment_hosts(current_app):
-        local = urlsplit(f"//{host}").hostname in context.LOOPBACK
+        local = is_loopback(f"//{host}")
         sources += [f"http://{host}"] if local else [f"https://{host}", f"https://*.{host}"]
     policy = f"form-action {' '.join(sources)}; frame-ancestors 'none'; base-uri 'self'"
     response.headers.setdefault("Content-Security-Policy", policy)

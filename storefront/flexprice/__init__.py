@@ -3,7 +3,7 @@
 Copy the folder: it imports `requests`, `standardwebhooks` and the standard library, and nothing else.
 """
 
-from ._transport import ApiRequest, ApiResponse, EventHooks
+from ._transport import ApiRequest, ApiResponse, EventHooks, is_loopback
 from .client import Client, ObjectList
 from .exceptions import (
     REASONS,
@@ -85,5 +85,6 @@ __all__ = [
     "UnreadableResponse",
     "WebhookVerifier",
     "check_secret",
+    "is_loopback",
     "is_signed",
 ]

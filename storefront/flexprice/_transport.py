@@ -244,12 +244,15 @@ def pooled_session(url: str, connections: int) -> requests.Session:
 
 
 def is_loopback(url: str) -> bool:
-    """Return whether the URL names this machine: 127.0.0.0/8, ::1 or localhost."""
-    host = urlsplit(url).hostname or ""
+    """Return whether the URL names this machine: 127.0.0.0/8, also as ::ffff:127.0.0.1, ::1 or localhost."""
     try:
-        return ipaddress.ip_address(host).is_loopback
+        host = urlsplit(url).hostname or ""
+        if host in ("localhost", "localhost."):
+            return True
+        address = ipaddress.ip_address(host)
+        return (getattr(address, "ipv4_mapped", None) or address).is_loopback
     except ValueError:
-        return host.rstrip(".") == "localhost"
+        return False
 
 
 def _read_body(response: requests.Response, deadline: float) -> bytes:

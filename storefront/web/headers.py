@@ -3,7 +3,7 @@
 from flask import Flask, Response, current_app, request, session
 
 from storefront.checkout.context import payment_hosts
-from storefront.settings import is_loopback
+from storefront.flexprice import is_loopback
 
 HTMX = "https://cdn.jsdelivr.net/npm/htmx.org@2.0.11/dist/htmx.min.js"
 HSTS = "max-age=31536000"  # seconds: a year

@@ -8,8 +8,9 @@ from flask.typing import ResponseReturnValue
 from werkzeug.middleware.proxy_fix import ProxyFix
 from werkzeug.routing import IntegerConverter, Map
 
-from storefront.checkout.context import LOOPBACK, words
+from storefront.checkout.context import words
 from storefront.extensions import settings
+from storefront.flexprice import is_loopback
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,9 @@ def check_host() -> ResponseReturnValue | None:
     here, allowed = host_name(request.host), allowed_hosts()
     if here in allowed:
         return None
-    if request.method in ("GET", "HEAD") and here in LOOPBACK and allowed & set(LOOPBACK):
-        return redirect(settings().storefront_url + request.full_path.rstrip("?"), 302)
+    shop_url, local = settings().storefront_url, here is not None and is_loopback(f"//{request.host}")
+    if request.method in ("GET", "HEAD") and local and is_loopback(shop_url):
+        return redirect(shop_url + request.full_path.rstrip("?"), 302)
     log.warning("Refused host %r: not in CHECKOUT_ALLOWED_HOSTS. Behind a proxy, see TRUSTED_PROXIES", here)
     return "This shop has another address.", 400, {"Content-Type": "text/plain; charset=utf-8"}
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from storefront.settings import NEEDED, Settings, SettingsError, is_loopback
+from storefront.settings import NEEDED, Settings, SettingsError
 
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef0123456789abcdef").decode()
 HEADER = "X-Api-Key: k8Jq2-the-value-agreed-upon"
@@ -265,19 +265,3 @@ def test_every_setting_is_explained_in_the_example():
     }
     listed = {line.split("=")[0] for line in example.splitlines() if line and not line.startswith("#")}
     assert listed == set(NEEDED) | optional
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("http://localhost:1/v1", True),
-        ("http://127.8.0.1", True),
-        ("http://[::1]:80", True),
-        ("https://localhost.example", False),
-        ("http://127.0.0.1.example", False),
-        ("http://[", False),
-        ("", False),
-    ],
-)
-def test_loopback_addresses_are_recognised(url, expected):
-    assert is_loopback(url) is expected

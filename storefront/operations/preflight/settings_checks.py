@@ -5,8 +5,8 @@ from ipaddress import ip_address
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from storefront.flexprice import is_loopback
 from storefront.operations.preflight.result import BY_HAND, FAILS, OK, WARNING, Context, Finding
-from storefront.settings import is_loopback
 
 DEMO_ENV = Path(__file__).resolve().parents[3] / "instance" / "demo.env"  # what the demo made up
 DEMO_KEY_PREFIXES = ("sk_sandbox_", "sk_demo_")

@@ -11,11 +11,11 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from storefront.checkout.context import commit, rollback, update_where
 from storefront.extensions import MIGRATIONS, db, settings
+from storefront.flexprice import is_loopback
 from storefront.models import WebhookEvent
 from storefront.operations import emails
 from storefront.operations.models import WorkerHeartbeat
 from storefront.operations.preflight.result import BY_HAND, FAILS, OK, WARNING, Context, Finding, Result
-from storefront.settings import is_loopback
 
 EVENT_IS_LATE = timedelta(minutes=5)
 NAME = "preflight"

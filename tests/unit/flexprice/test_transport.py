@@ -27,8 +27,8 @@ from storefront.flexprice import (
     NoAnswer,
     NotSent,
     ServerError,
+    is_loopback,
 )
-from storefront.flexprice._transport import is_loopback
 from tests.unit.flexprice.samples import KEY, PAYMENT, SESSION, URL
 
 REQUEST = CheckoutSessionRequest(
@@ -175,10 +175,17 @@ def test_no_proxy_of_the_environment_is_obeyed(server, monkeypatch):
         ("http://localhost.example.com/v1", False),
         ("http://128.0.0.1/v1", False),
         ("https://us.api.flexprice.io/v1", False),
+        ("http://[::ffff:127.0.0.1]/v1", True),
+        ("http://localhost.:8001", True),
+        ("http://127.0.0.1.example.com/v1", False),
+        ("http://[::ffff:192.0.2.1]/v1", False),
+        ("http://[", False),
+        ("", False),
         ("not a url", False),
     ],
 )
 def test_loopback_addresses_are_known(url, expected):
+    """Kind: one reader for addresses of this machine, in every spelling."""
     assert is_loopback(url) is expected
 
 
