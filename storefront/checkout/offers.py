@@ -71,6 +71,7 @@ class PlanOnSale:
     offers: dict[tuple[str, str], Offer]
     one_time_fees: tuple[Price, ...]  # named on the page; Flexprice leaves them out of the first payment
     has_usage: bool  # usage is billed afterwards, on top
+    usage_prices: tuple[Price, ...]  # those in force
 
     @property
     def id(self) -> str:
@@ -181,6 +182,7 @@ def plan_on_sale(plan: Plan, now: datetime) -> PlanOnSale:
         offers={key: make_offer(plan, recurring, *key, now) for key in keys},
         one_time_fees=tuple(price for price in lasting if price.one_time and _has_begun(price, now)),
         has_usage=any(price.type == "USAGE" for price in recurring),
+        usage_prices=tuple(p for p in recurring if p.type == "USAGE" and _has_begun(p, now)),
     )
 
 
@@ -198,7 +200,7 @@ def make_offer(plan: Plan, recurring: list[Price], currency: str, period: str, n
         refusal = Refusal.PRICE_CHANGE
     elif period not in PERIODS or any(price.billing_period_count != 1 for price in in_force):
         refusal = Refusal.PERIOD  # a checkout sells a price for every two months as a monthly one
-    amount = sum((line_amount(price) for price in in_force), Decimal(0))
+    amount = sum((rounded(price.amount * (price.min_quantity or 1)) for price in in_force), Decimal(0))
     if refusal is None and amount <= 0:
         refusal = Refusal.FREE
     elif refusal is None and (currency in NOT_HUNDREDTHS or len(currency) != CURRENCY_CHARS):
@@ -206,9 +208,9 @@ def make_offer(plan: Plan, recurring: list[Price], currency: str, period: str, n
     return Offer(plan.id, plan.name, currency, period, amount, refusal)
 
 
-def line_amount(price: Price) -> Decimal:
-    """One invoice line, rounded as Flexprice rounds it: half away from zero, to two decimals."""
-    return (price.amount * (price.min_quantity or 1)).quantize(CENT, ROUND_HALF_UP)
+def rounded(amount: Decimal) -> Decimal:
+    """An amount as Flexprice rounds each invoice line: half away from zero, to two decimals."""
+    return amount.quantize(CENT, ROUND_HALF_UP)
 
 
 def _has_begun(price: Price, now: datetime) -> bool:

@@ -8,7 +8,7 @@ from flask import Flask
 from flask_babel import gettext as _
 from flask_babel import lazy_gettext as lazy
 
-from storefront.checkout.offers import CENT, Offer, PlanOnSale, Refusal
+from storefront.checkout.offers import Offer, PlanOnSale, Refusal, rounded
 from storefront.flexprice import Entitlement
 from storefront.web.languages import number, period, price
 from storefront.web.rates import rates_of
@@ -133,7 +133,7 @@ def comparison(plans: Sequence[PlanOnSale]) -> list[tuple[str, list[Feature]]]:
 def per_month(offer: Offer) -> Decimal | None:
     """What a longer period costs a month, before tax; None for a month or less."""
     months = MONTHS.get(offer.billing_period)
-    return (offer.amount / months).quantize(CENT, ROUND_HALF_UP) if months and offer.amount > 0 else None
+    return rounded(offer.amount / months) if months and offer.amount > 0 else None
 
 
 def saving(plan: PlanOnSale, offer: Offer) -> tuple[Decimal, int] | None:

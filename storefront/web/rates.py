@@ -1,6 +1,5 @@
 """The rates of a plan that is billed by usage, in words."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 from typing import NamedTuple
 
@@ -20,17 +19,11 @@ class Rate(NamedTuple):
 
 def rates_of(plan: PlanOnSale, currency: str) -> list[Rate]:
     """The usage prices in force in this currency, in the order in which Flexprice lists them."""
-    now = datetime.now(UTC)
     return [
         Rate(price.display_name or plan.name, _text(price))
-        for price in plan.plan.prices
-        if price.type == "USAGE" and price.currency == currency.lower() and _is_in_force(price, now)
+        for price in plan.usage_prices
+        if price.currency == currency.lower()
     ]
-
-
-def _is_in_force(price: Price, now: datetime) -> bool:
-    has_begun = price.start_date is None or price.start_date <= now
-    return has_begun and (price.end_date is None or now < price.end_date)
 
 
 def _text(price: Price) -> str:
