@@ -66,7 +66,10 @@ def test_retries_wait_longer_each_time(
 def test_money_that_matches_nothing_is_reported(
     flexprice: Any, deliver: Any, work: Any, pass_time: Any, the_event: Any, sent: Any
 ) -> None:
-    """As after a restored backup: a payment with a key of ours, and no such order."""
+    """As after a restored backup: a payment with a key of ours, and no such order.
+
+    Kind: money that matches nothing is never silent.
+    """
     deliver()
     paid = flexprice.session(checkout_status="completed", terminal=True, idempotency_key="0" * 32)
     flexprice.answer("GET", SESSION, paid)

@@ -51,6 +51,7 @@ def sell(flexprice: Any, buy: Any, send_webhook: Any, webhook: Any, work: Any, t
 def test_plan_with_any_name_is_sold(
     context: Any, sell: Any, the_order: Any, rows: Any, asha: Any, name: str
 ) -> None:
+    """Kind: one reader for text from Flexprice, on both databases."""
     sell({"name": name, "description": name, "lookup_key": name}, {"invoice_number": "INV-1"})
     order = the_order()
     assert (order.state, order.review_note) == (State.FULFILLED, None)

@@ -42,10 +42,14 @@ def test_an_offer_names_what_is_charged() -> None:
     )  # fmt: skip
 
 
-def test_a_planned_rise_counts_from_its_day() -> None:
+@pytest.mark.parametrize("days", [0, 45, 89, 90, 400])
+def test_a_planned_rise_counts_from_its_day(days: int) -> None:
+    """Kind: the prices in force now."""
     old = price("499", end_date=stamp(NOW + 90 * DAY))
     new = price("599", start_date=stamp(NOW + 90 * DAY))
-    assert offer(old, new).amount == Decimal(499)
+    sold = plan_on_sale(plan(old, new), NOW + days * DAY).offer("inr", "MONTHLY")
+    assert sold is not None
+    assert sold.amount == Decimal(499 if days < 90 else 599)
 
 
 def test_an_ended_price_is_not_counted() -> None:
@@ -56,13 +60,21 @@ def test_a_price_that_begins_now_is_in_force() -> None:
     assert offer(price("499", start_date=stamp(NOW))).amount == Decimal(499)
 
 
-def test_a_plan_whose_price_begins_later_is_not_for_sale() -> None:
-    assert offer(price("599", start_date=stamp(NOW + 90 * DAY))) is None
+@pytest.mark.parametrize("wait", [90 * DAY, DAY, DAY / 86_400])
+def test_a_plan_whose_price_begins_later_is_not_for_sale(wait: timedelta) -> None:
+    """Kind: the prices in force now."""
+    assert offer(price("599", start_date=stamp(NOW + wait))) is None
 
 
-def test_a_price_that_begins_within_the_period_stops_the_sale() -> None:
-    """Flexprice charges it at once, on top."""
-    assert offer(price("499"), price("100", start_date=stamp(NOW + 10 * DAY))).refusal == Refusal.PRICE_CHANGE
+@pytest.mark.parametrize("days", [1, 10, 31])
+def test_a_price_that_begins_within_the_period_stops_the_sale(days: int) -> None:
+    """Flexprice charges it at once, on top.
+
+    Kind: the prices in force now.
+    """
+    assert (
+        offer(price("499"), price("100", start_date=stamp(NOW + days * DAY))).refusal == Refusal.PRICE_CHANGE
+    )
 
 
 @pytest.mark.parametrize(
@@ -70,6 +82,7 @@ def test_a_price_that_begins_within_the_period_stops_the_sale() -> None:
     [("0.333", "5", "1.67"), ("12.345", None, "12.35"), ("0.005", None, "0.01"), ("499", "3", "1497.00")],
 )
 def test_each_line_is_rounded_half_up(amount: str, quantity: str | None, charged: str) -> None:
+    """Kind: money as the server rounds it."""
     assert offer(price(amount, min_quantity=quantity)).amount == Decimal(charged)
 
 
@@ -82,8 +95,9 @@ def test_both_invoice_cadences_are_charged_at_once(cadence: str) -> None:
     assert offer(price("499", invoice_cadence=cadence)).amount == Decimal(499)
 
 
-@pytest.mark.parametrize("amount", ["0", "0.004"])
+@pytest.mark.parametrize("amount", ["0", "0.004", "0.0000000001", "0.00499"])
 def test_nothing_to_charge_is_not_sold(amount: str) -> None:
+    """Kind: money as the server rounds it."""
     assert offer(price(amount)).refusal == Refusal.FREE
 
 

@@ -136,7 +136,10 @@ def test_stranded_payment_waits_for_a_person_and_heals(
 def test_unknown_session_is_given_up_in_time(
     flexprice: Any, add_due: Any, check_for: Any, the_order: Any
 ) -> None:
-    """Of another environment, or deleted: well past `expires_at`, and several times."""
+    """Of another environment, or deleted: well past `expires_at`, and several times.
+
+    Kind: every open state has a way out.
+    """
     add_due(expires_at=now() + 15 * MINUTE, slot="held")
     flexprice.answer("GET", SESSION, UNKNOWN, 404)
     flexprice.answer("GET", PAYMENT, UNKNOWN, 404)
@@ -238,6 +241,7 @@ def test_customer_begins_again_after_a_minute(
     context: Any, flexprice: Any, add_user: Any, add_order: Any, the_order: Any, seconds: int,
     found: str | None, made_room: bool, state: State,
 ) -> None:  # fmt: skip
+    """Kind: every open state has a way out."""
     add_user()
     ref = add_order(session_requested_at=now() - seconds * SECOND)
     trace = flexprice.subscription(subscription_status=found, metadata={"order_ref": ref})
