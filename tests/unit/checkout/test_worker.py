@@ -227,6 +227,7 @@ def test_order_whose_check_keeps_breaking_is_flagged(
 
 
 def test_loop_outlives_any_exception(context: Any, monkeypatch: pytest.MonkeyPatch, caplog: Any) -> None:
+    """Kind: a loop that outlives anything."""
     stop, turns = threading.Event(), []
 
     def turn() -> int:
@@ -243,7 +244,10 @@ def test_loop_outlives_any_exception(context: Any, monkeypatch: pytest.MonkeyPat
 
 
 def test_loop_outlives_a_session_that_cannot_be_closed(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As when PostgreSQL ends the connection between a question and the rollback that follows."""
+    """As when PostgreSQL ends the connection between a question and the rollback that follows.
+
+    Kind: letting go of a session raises nothing.
+    """
     stop = threading.Event()
 
     def fail() -> None:
@@ -286,7 +290,10 @@ def test_backoff_doubles_and_never_overflows(attempts: int) -> None:
 
 
 def test_workers_clock_is_the_databases(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On PostgreSQL: a worker whose clock is wrong takes nothing early."""
+    """On PostgreSQL: a worker whose clock is wrong takes nothing early.
+
+    Kind: clocks of several machines.
+    """
     from storefront.checkout import context as checkout_context
 
     assert checkout_context.db_now().tzinfo is None

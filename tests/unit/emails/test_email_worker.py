@@ -133,6 +133,7 @@ def test_an_email_of_a_link_expires_with_it(context, add_user, rows):
 
 
 def test_an_email_that_cannot_be_rendered_waits_alone(owe, mail_server, rows, caplog):
+    """Kind: rendering belongs to sending."""
     owe("no_such_kind")
     owe("welcome")
     assert worker.run_once() == 2

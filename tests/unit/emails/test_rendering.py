@@ -67,7 +67,10 @@ def test_another_address_than_the_users_reads_no_name(email, kind):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_an_unconfirmed_address_reads_no_name(email, kind):
-    """Anybody can sign up with somebody else's address and any text as their name."""
+    """Anybody can sign up with somebody else's address and any text as their name.
+
+    Kind: a stranger's words are not sent to others.
+    """
     rendered = rendering.render(email(kind, confirmed=False, name="Your card was charged"))
     assert "Your card was charged" not in "".join(rendered)
     assert rendered.text.startswith("Hello,\n")
