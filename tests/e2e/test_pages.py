@@ -89,7 +89,10 @@ def test_page_is_accessible_and_fits(look: Any, axe: str, name: str) -> None:
 
 @pytest.mark.thorough
 def test_names_without_a_space_wrap_on_the_smallest_phone(look: Any) -> None:
-    """Sixty characters: a plan's, a feature's, an invoice's number, an email address."""
+    """Sixty characters: a plan's, a feature's, an invoice's number, an email address.
+
+    Kind: long text on narrow screens.
+    """
     for name in ("plans long", "account, long", "billing, long", "billing, change long"):
         page = look(name)
         page.set_viewport_size({"width": 320, "height": 640})

@@ -41,6 +41,7 @@ def test_guessing_at_one_account_ends_after_ten_tries(browser, add_user):
     "spelled", ["ASHA@EXAMPLE.COM", " asha@example.com ", "asha@ｅxample.com", "asha@example。com"]
 )
 def test_another_spelling_gives_no_more_guesses(browser, add_user, spelled):
+    """Kind: a rate-limit key is the row's."""
     add_user()
     for number in range(10):
         browser.sign_in(spelled if number % 2 else "asha@example.com", GUESS)
@@ -96,6 +97,7 @@ def test_an_ipv6_network_counts_as_one_address(browser):
     ],
 )
 def test_every_form_of_an_address_has_its_bucket(app, addresses, buckets):
+    """Kind: one place that turns an address into a rate-limit key."""
     from storefront.extensions import client_network
 
     found = set()
@@ -115,6 +117,7 @@ def test_twenty_sign_ups_an_hour_from_one_network(browser, flexprice, rows):
 
 
 def test_mistakes_do_not_use_up_the_sign_ups(browser, flexprice):
+    """Kind: only what succeeded is counted."""
     flexprice.answer("POST", "/customers", customer(), 201)
     for _ in range(40):
         assert browser.post("/sign-up", **(ASHA | {"password": "short"})).status_code == 422

@@ -65,6 +65,7 @@ def test_an_unknown_address_costs_as_much_work(browser, add_user, monkeypatch):
 
 
 def test_blocked_cookies_are_named(browser, add_user):
+    """Kind: a form without its session."""
     add_user()
     fields = {"email": ASHA["email"], "password": ASHA["password"]}
     answer = browser.raw_post("/sign-in", fields, headers={"Sec-Fetch-Site": "same-origin"})
@@ -129,6 +130,7 @@ def test_a_form_of_another_site_is_refused(asha):
 
 @pytest.mark.parametrize("headers", [{"Sec-Fetch-Site": "same-origin"}, {"Origin": HOME}])
 def test_a_form_that_the_browser_vouches_for_needs_no_token(asha, headers):
+    """Kind: what proves where a form comes from."""
     assert asha.raw_post("/sign-out", headers=headers).status_code == 303
 
 
@@ -156,7 +158,10 @@ def test_every_form_but_the_webhook_is_protected(app, operator, send_webhook):
 
 
 def test_a_sign_in_form_works_in_a_second_tab(browser, add_user):
-    """The first sign-in replaced the session, and with it the token of the form in the other tab."""
+    """The first sign-in replaced the session, and with it the token of the form in the other tab.
+
+    Kind: a form opened before the session changed.
+    """
     add_user()
     browser.get("/sign-in")
     assert browser.sign_in().status_code == 303

@@ -35,6 +35,7 @@ WHEN = datetime(2026, 9, 1, 10, 5)  # noqa: DTZ001 - naive UTC, as in the tables
     ],
 )
 def test_locale_is_one_that_there_are_texts_in(app: Flask, header: str, locale: str) -> None:
+    """Kind: the choice of a language."""
     with app.test_request_context(headers={"Accept-Language": header}):
         assert str(languages.locale()) == locale
 
@@ -111,8 +112,13 @@ def test_times_are_in_the_shops_zone(app: Flask, header: str, date: str, date_ti
         assert languages.date_time_text(WHEN) == date_time
 
 
-def test_late_evening_is_the_next_day_in_india(context: Flask) -> None:
-    assert languages.date(WHEN.replace(hour=19)) == "2 Sept 2026"
+@pytest.mark.parametrize(
+    ("hour", "minute", "shown"),
+    [(19, 5, "2 Sept 2026"), (18, 29, "1 Sept 2026"), (18, 30, "2 Sept 2026"), (0, 0, "1 Sept 2026")],
+)
+def test_late_evening_is_the_next_day_in_india(context: Flask, hour: int, minute: int, shown: str) -> None:
+    """Kind: dates carry their zone."""
+    assert languages.date(WHEN.replace(hour=hour, minute=minute)) == shown
 
 
 def test_browser_can_show_its_own_zone(context: Flask) -> None:
