@@ -50,6 +50,7 @@ def test_health_needs_no_key(api: Any) -> None:
     ],
 )
 def test_only_known_hosts_are_answered(api: Any, host: str, status: int) -> None:
+    """Kind: one reader for host names."""
     for path in ("/_sandbox/clock", "/health", "/_sandbox/"):
         client = api.app.test_client()
         assert client.get(path, headers={"Host": host}).status_code == status, path

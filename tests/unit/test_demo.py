@@ -142,6 +142,7 @@ def test_a_child_that_ends_is_named_and_stops_the_demo(clone, environ):
 
 @pytest.mark.thorough
 def test_a_taken_port_is_one_sentence(clone, environ):
+    """Kind: one server for each port."""
     with socket.socket() as other:
         other.bind(("127.0.0.1", int(environ["PORT"])))
         other.listen()

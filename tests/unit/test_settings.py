@@ -126,6 +126,7 @@ def test_a_malformed_value_is_named_and_never_repeated(name, value):
     [("DATABASE_URL", "sqlite:///"), ("DATABASE_URL", "postgresql://"), ("RATE_LIMITS", "redis://")],
 )
 def test_an_incomplete_address_is_refused(name, value):
+    """Kind: settings that cannot work."""
     assert len(problems(**{name: value})) == 1
 
 
@@ -210,6 +211,7 @@ def test_the_working_directory_may_have_any_name(tmp_path, monkeypatch, folder):
 
 @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
 def test_every_spelling_of_postgresql_uses_psycopg(scheme):
+    """Kind: settings that cannot work."""
     assert read(DATABASE_URL=f"{scheme}://db/shop").database_url.drivername == "postgresql+psycopg"
 
 

@@ -63,6 +63,7 @@ def test_second_copy_does_not_overwrite_the_first(send_webhook: Any, webhook: An
 
 @pytest.mark.parametrize("path", ["/webhooks/flexprice", "/webhooks/flexprice/"])
 def test_trailing_slash_makes_no_difference(app: Any, webhook: Any, path: str) -> None:
+    """Kind: spellings of the webhook's address."""
     body = json.dumps(webhook()).encode()
     assert app.test_client().post(path, base_url=HOME, data=body, headers=sign(body)).status_code == 204
 

@@ -192,6 +192,7 @@ def test_loopback_addresses_are_known(url, expected):
 @pytest.mark.parametrize("host", ["127.0.0.1", "localhost"])
 @pytest.mark.parametrize("name", ["HTTP_PROXY", "http_proxy", "ALL_PROXY"])
 def test_loopback_is_never_asked_through_a_proxy(monkeypatch, name, host):
+    """Kind: this machine is asked directly."""
     monkeypatch.setenv(name, "http://proxy.invalid:3128")
     with serve(answer_payment) as url, Client(url.replace("127.0.0.1", host), KEY) as client:
         assert client.get_payment("pay_01").id == "pay_01"

@@ -60,6 +60,7 @@ def test_it_answers_under_its_own_name(shop: Callable[..., FlaskClient], name: s
 
 
 def test_it_answers_under_no_other_name(shop: Callable[..., FlaskClient]) -> None:
+    """Kind: one reader for host names."""
     client = shop()
     for name in OTHER_NAMES:
         for path in ("/", "/sign-in", "/account", "/static/shop.css", "/nowhere"):
