@@ -84,6 +84,7 @@ def test_the_sqlite_file_is_durable_and_waits_for_writers(context):
 
 @on_sqlite
 def test_only_the_owner_can_read_the_sqlite_files(context, env):
+    """Kind: secrets at rest."""
     db.session.add(user())
     db.session.commit()
     files = list(file_of(env).parent.glob(f"{file_of(env).name}*"))
@@ -100,6 +101,7 @@ def test_a_missing_folder_is_created_for_its_owner(make_app, tmp_path):
 @on_sqlite
 @pytest.mark.parametrize("folder", ["what?", "50%", "a#b"])
 def test_the_data_lands_in_the_folder_with_the_odd_name(make_app, tmp_path, monkeypatch, folder):
+    """Kind: folders with odd names."""
     (tmp_path / folder).mkdir()
     monkeypatch.chdir(tmp_path / folder)
     app = make_app(DATABASE_URL="sqlite:///instance/shop.db")
@@ -112,6 +114,7 @@ def test_the_data_lands_in_the_folder_with_the_odd_name(make_app, tmp_path, monk
 
 @on_sqlite
 def test_a_file_that_cannot_be_written_is_one_sentence(env, tmp_path):
+    """Kind: settings that cannot work."""
     (tmp_path / "taken").write_text("a file, not a folder")
     with pytest.raises(SettingsError) as raised:
         create_app(Settings.from_env(env | {"DATABASE_URL": f"sqlite:///{tmp_path}/taken/shop.db"}))
@@ -157,6 +160,7 @@ def test_a_write_that_was_read_for_first_is_not_lost(app, env):
 
 @on_sqlite
 def test_no_webhook_is_acknowledged_into_a_deleted_file(env, send_webhook, webhook):
+    """Kind: nothing is acknowledged that is not stored."""
     assert send_webhook(webhook(), message_id="msg_1").status_code == 204
     file_of(env).unlink()
     assert send_webhook(webhook(), message_id="msg_2").status_code == 503
@@ -178,12 +182,14 @@ def test_a_restored_file_is_used_at_once(env, sqlite_in, tmp_path, send_webhook,
 
 @on_postgresql
 def test_waits_are_bounded_on_each_connection(context):
+    """Kind: one deadline for whatever is waited for."""
     names = ("lock_timeout", "idle_in_transaction_session_timeout")
     assert [db.session.scalar(text(f"SHOW {name}")) for name in names] == ["1s", "30s"]
 
 
 @on_postgresql
 def test_no_connection_parameter_is_one_that_poolers_refuse(context):
+    """Kind: connection poolers."""
     assert "options" not in postgresql.connect_args(db.engine.url)
     raw = db.session.connection().connection.dbapi_connection
     assert raw.prepare_threshold is None
@@ -198,6 +204,7 @@ def test_a_parameter_in_the_address_wins(env):
 @on_postgresql
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_another_encoding_is_refused_at_start(env, postgres, encoding):
+    """Kind: the database is checked at start."""
     url = postgres.database("template0", encoding)
     with pytest.raises(SettingsError) as raised:
         create_app(Settings.from_env(env | {"DATABASE_URL": url}))
@@ -226,6 +233,7 @@ def test_a_row_in_use_is_not_waited_for_long(context, env, rows):
 
 @on_postgresql
 def test_a_frozen_server_is_given_up(context, postgres, monkeypatch):
+    """Kind: one deadline for whatever is waited for."""
     monkeypatch.setattr(postgresql.BoundedConnection, "read_timeout_s", 0.5)
     db.session.execute(text("SELECT 1"))
     backend = db.session.scalar(text("SELECT pg_backend_pid()"))

@@ -95,6 +95,7 @@ def test_of_two_who_use_the_link_at_once_one_succeeds(app, link):
 
 
 def test_the_database_holds_no_token(link, rows):
+    """Kind: secrets at rest."""
     token = link.rpartition("/")[2]
     (reset,) = rows(PasswordReset)
     assert reset.token_hash == hashlib.sha256(token.encode()).hexdigest()

@@ -74,6 +74,7 @@ def test_a_broken_database_is_503(ask, monkeypatch):
 
 
 def test_a_frozen_database_is_503_within_seconds(ask, monkeypatch):
+    """Kind: one deadline for whatever is waited for."""
     asked, thawed = [], threading.Event()
     monkeypatch.setattr(health, "ANSWER_WITHIN_S", 0.1)
     monkeypatch.setattr(health, "read", lambda: asked.append(1) or thawed.wait(60))
