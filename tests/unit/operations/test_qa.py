@@ -335,10 +335,14 @@ def test_text_stays_in_its_markdown_cell(text, escaped):
     assert md(text) == escaped
 
 
-def test_a_plan_name_is_no_markup_in_the_result(asha, add_order):
-    add_order(plan_name="![y](https://evil.example)")
+@pytest.mark.parametrize(
+    "name", ["![y](https://evil.example)", "[y](https://evil.example)", "<img src=https://evil.example>"]
+)
+def test_a_plan_name_is_no_markup_in_the_result(asha, add_order, name):
+    """Kind: text from outside in an export."""
+    add_order(plan_name=name)
     text = asha.get("/qa/result.md").text
-    assert "![y]" not in text
+    assert name not in text
     assert "https://evil" not in text
 
 
