@@ -231,7 +231,10 @@ REFUSED_BY_PROVIDER = {
 def test_refused_create_is_tried_again(
     shop: Any, buy: Any, asha: Any, the_order: Any, status: int, body: dict[str, Any]
 ) -> None:
-    """It is no failed payment: nothing was tried, and the key may be used again."""
+    """It is no failed payment: nothing was tried, and the key may be used again.
+
+    Kind: a refusal of create is no refusal of the payment.
+    """
     shop.answer(*SESSIONS, body, status)
     answer = buy()
     order = the_order()

@@ -157,6 +157,7 @@ def test_odd_payment_id_is_cut_or_left_out(asha: Any, opened: Any, the_order: An
 
 
 def test_unpaid_end_after_a_claim_needs_a_person(asha: Any, opened: Any, the_order: Any) -> None:
+    """Kind: a page promises only what the system does."""
     ref = opened(state=State.EXPIRED)
     page = asha.get(f"/orders/{ref}/success?{PAID_CLAIM}").text
     assert 'data-phase="ended_unconfirmed"' in page

@@ -168,7 +168,10 @@ REST = [pytest.param(order, marks=pytest.mark.thorough) for order in ORDERS if O
 def test_any_order_of_events_is_the_same_sale(
     add_opened: Any, deliver: Any, webhook: Any, work: Any, the_order: Any, rows: Any, statuses: Any
 ) -> None:
-    """`failed` and `expired` are told while Flexprice, when asked, says completed."""
+    """`failed` and `expired` are told while Flexprice, when asked, says completed.
+
+    Kind: events in any order.
+    """
     add_opened()
     completed = webhook("completed")["checkout_session"] | {"terminal": True}
     with responses.RequestsMock(assert_all_requests_are_fired=False) as mock:

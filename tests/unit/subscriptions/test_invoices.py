@@ -164,7 +164,10 @@ def test_a_change_waits_for_what_is_owed_and_for_its_payment(story: Story) -> No
 
 @pytest.mark.thorough
 def test_a_payment_is_left_alone_while_its_event_comes(story: Story) -> None:
-    """Reading it in that moment once booked it twice: it is read a minute after the customer came back."""
+    """Reading it in that moment once booked it twice: it is read a minute after the customer came back.
+
+    Kind: reads that write.
+    """
     bill = story.owing()
     link = story.press_pay(bill)
     with story.shop.app_context():

@@ -39,6 +39,7 @@ def delay_s(page: str) -> int | None:
 def test_late_payment_is_shown_for_two_minutes(
     asha: Any, add_order: Callable[..., str], state: State, page: str
 ) -> None:
+    """Kind: no page waits for news that cannot come."""
     just = add_order(state=state, status_changed_at=now())
     assert delay_s(asha.get(f"/orders/{just}/{page}").text) == 1
     before = add_order(plan_id="plan_02", state=state, status_changed_at=now() - timedelta(minutes=3))
