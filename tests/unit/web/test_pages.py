@@ -145,6 +145,7 @@ def test_entitlement_reads_like_a_sentence(
 
 
 def test_rates_of_a_usage_plan_are_named(context: Flask) -> None:
+    """Kind: the prices in force now."""
     usage = {"type": "USAGE", "currency": "INR"}
     tiers = [{"up_to": 1000, "unit_amount": "0.2", "flat_amount": "10"}, {"unit_amount": "0.15"}]
     (shown,) = on_sale(
@@ -153,6 +154,7 @@ def test_rates_of_a_usage_plan_are_named(context: Flask) -> None:
             price("0", display_name="Messages", tiers=tiers, **usage),
             price("0.001", display_name="Emails", **usage),
             price("1", display_name="Old", end_date="2020-01-01T00:00:00Z", **usage),
+            price("1", display_name="Later", start_date="2999-01-01T00:00:00Z", **usage),
         )
     )
     assert pricing.rates_of(shown, "inr") == [
