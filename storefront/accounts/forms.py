@@ -77,9 +77,9 @@ class NameForm(FlaskForm):
     )
 
 
-class EmailForm(FlaskForm):
-    email = EmailField(
-        lazy("Email"),
+def email_field(label: str) -> EmailField:
+    return EmailField(
+        label,
         [
             InputRequired(lazy("Enter your email address.")),
             Length(max=254, message=lazy("Use at most %(max)d characters.")),
@@ -89,15 +89,23 @@ class EmailForm(FlaskForm):
     )
 
 
-class PasswordForm(FlaskForm):
-    password = PasswordField(
-        lazy("Password"),
+def new_password_field(label: str) -> PasswordField:
+    return PasswordField(
+        label,
         [
             InputRequired(lazy("Choose a password.")),
             Length(10, 200, lazy("Use at least 10 characters, and at most 200.")),
             password_allowed,
         ],
     )
+
+
+class EmailForm(FlaskForm):
+    email = email_field(lazy("Email"))
+
+
+class PasswordForm(FlaskForm):
+    password = new_password_field(lazy("Password"))
 
 
 class CurrentPasswordForm(FlaskForm):
@@ -111,13 +119,14 @@ class CurrentPasswordForm(FlaskForm):
 
 
 class ChangeEmailForm(EmailForm, CurrentPasswordForm):
+    email = email_field(lazy("New email"))
     current_password = PasswordField(  # with an id of its own beside the other forms of the page
         lazy("Current password"), [InputRequired(lazy("Enter your current password."))], id="email-password"
     )
 
 
 class ChangePasswordForm(CurrentPasswordForm, PasswordForm):
-    pass
+    password = new_password_field(lazy("New password"))
 
 
 class SignInForm(EmailForm):
