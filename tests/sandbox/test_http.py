@@ -95,7 +95,13 @@ def test_links_begin_with_the_url_or_the_host_of_the_call(url: str, begins: str)
 
 @pytest.mark.parametrize(
     ("origin", "status"),
-    [(None, 200), ("http://sandbox.test", 200), ("http://evil.example", 403), ("null", 403)],
+    [
+        (None, 200),
+        ("http://sandbox.test", 200),
+        ("http://evil.example", 403),
+        ("http://[", 403),
+        ("null", 403),
+    ],
 )
 def test_a_control_call_compares_origin_and_host(api: Any, origin: str | None, status: int) -> None:
     headers = api.headers | ({"Origin": origin} if origin else {})

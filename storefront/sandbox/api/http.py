@@ -66,7 +66,7 @@ def refuse_other_sites() -> Response | None:
         return None
     origin = request.headers.get("Origin")
     own = (request.host, urlsplit(auth.settings().url).netloc)
-    foreign = origin is not None and urlsplit(origin).netloc not in own
+    foreign = origin is not None and origin.partition("://")[2] not in own
     if foreign or request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         return Response("The control API accepts pages of this host and scripts only.\n", 403)
     return None
@@ -98,8 +98,8 @@ def _without_slash() -> BaseResponse | None:
     except (HTTPException, RequestRedirect):
         return None
     g.pop("request_id", None)
-    query = f"?{request.query_string.decode()}" if request.query_string else ""
-    return redirect(path + query, 301 if request.method == "GET" else 307)
+    query = request.query_string.decode("latin-1")
+    return redirect(f"{path}?{query}" if query else path, 301 if request.method == "GET" else 307)
 
 
 def _add_headers(response: Response) -> Response:
