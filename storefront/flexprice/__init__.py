@@ -3,8 +3,9 @@
 Copy the folder: it imports `requests`, `standardwebhooks` and the standard library, and nothing else.
 """
 
+from ._json import ObjectList
 from ._transport import ApiRequest, ApiResponse, EventHooks, is_loopback
-from .client import Client, ObjectList
+from .client import Client
 from .exceptions import (
     REASONS,
     APIConnectionError,

@@ -9,14 +9,16 @@ cannot store, and ids, labels and amounts have the lengths below.
 from __future__ import annotations
 
 import json
+import logging
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 
 from .exceptions import UnreadableResponse
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 D = TypeVar("D")
 
@@ -57,6 +59,29 @@ def parse_json(raw: bytes, *, tolerant: bool = False) -> Any:
         return decoder.decode(raw.decode("utf-8"))
     except (ValueError, RecursionError):
         raise UnreadableResponse("not JSON") from None
+
+
+class ObjectList(list[T]):
+    """A list of objects, and how many more could not be read.
+
+    `unreadable` counts the objects that were left out, because they could not be read or because the list was
+    too long. If you conclude "there is none" from a list, treat `unreadable > 0` as "unknown".
+    """
+
+    unreadable: int = 0
+
+
+def read_rows(rows: Iterable[Any], read: Callable[[Any], T]) -> ObjectList[T]:
+    """Read each row, and leave out those that cannot be read."""
+    found = ObjectList[T]()
+    for row in rows:
+        try:
+            found.append(read(row))
+        except UnreadableResponse as error:
+            found.unreadable += 1
+            name = printable_id(row.get("id")) if isinstance(row, Mapping) else ""
+            log.warning("Left out an unreadable object of Flexprice's (id %s): %s.", name, error)
+    return found
 
 
 class Fields:
@@ -129,9 +154,14 @@ def label(value: object) -> str:
     return text(value)[:MAX_LABEL_CHARS]
 
 
+def word(value: object) -> str:
+    """A word of an enumeration in upper case, which may be longer; cleaned and cut to 255 characters."""
+    return label(text(value).upper())
+
+
 def identifier(value: object) -> str:
-    """An id, a status or another short text, as it is: too long or not storable is unusable."""
-    if not isinstance(value, str) or len(value) > MAX_ID_CHARS or _UNSTORABLE.search(value):
+    """An id, a status or another short text, as it is: too long, in any case, or not storable is unusable."""
+    if not isinstance(value, str) or _UNSTORABLE.search(value) or len(value.upper().lower()) > MAX_ID_CHARS:
         raise UnreadableResponse("not an id")
     return value
 

@@ -329,7 +329,7 @@ class Calls:
         limits = both_timeouts(timeout, self._timeout)
         answer = self._transport.send(method, path, limits, body=body, params=params)
         try:
-            return read(parse_json(answer.raw))
+            return read(parse_json(answer.raw, tolerant=True))
         except UnreadableResponse as error:
             raise unreadable(answer, error.message) from None
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
-from ._json import Fields
+from ._json import Fields, ObjectList, read_rows
 from ._transport import Calls, Timeout, segment
 from .exceptions import UnreadableResponse
 from .models import CustomerFeature, Invoice, Payment, PlanChange, Schedule, Subscription
@@ -76,7 +76,7 @@ class BillingCalls(Calls):
         path = f"/subscriptions/{segment(subscription_id)}/cancel"
         self._one("POST", path, _nothing, timeout, body=body)
 
-    def list_schedules(self, subscription_id: str, *, timeout: Timeout | None = None) -> list[Schedule]:
+    def list_schedules(self, subscription_id: str, *, timeout: Timeout | None = None) -> ObjectList[Schedule]:
         """Return the planned ends and changes of a subscription in every status, newest first.
 
         Source: docs/flexprice-contract.md#j8.
@@ -171,13 +171,6 @@ class BillingCalls(Calls):
         path = f"/payments/{segment(payment_id)}/process"
         return self._one("POST", path, Payment.from_json, timeout)
 
-    def list_payments(self, invoice_id: str, *, timeout: Timeout | None = None) -> Sequence[Payment]:
-        """Return the payments of an invoice, as stored: this asks nobody and settles nothing.
-
-        Source: docs/flexprice-contract.md#j5.
-        """
-        raise NotImplementedError
-
     def get_setting(self, key: str, *, timeout: Timeout | None = None) -> Mapping[str, Any]:
         """Return a setting of the environment, such as `subscription_config`. Needs the role setting:read.
 
@@ -193,38 +186,36 @@ class BillingCalls(Calls):
 
     def list_entitlements(
         self, external_customer_id: str, *, timeout: Timeout | None = None
-    ) -> list[CustomerFeature]:
+    ) -> ObjectList[CustomerFeature]:
         """Return the features of a customer's active subscriptions and trials.
 
         Source: docs/flexprice-contract.md#j12.
 
         :raises NotFound: there is no such customer.
         """
-        path = f"/customers/external/{segment(external_customer_id)}/entitlements"
-        read = CustomerFeature.from_entitlement
-        return self._one("GET", path, lambda data: _rows(data, "features", read), timeout)
+        read, path = CustomerFeature.from_entitlement, f"/customers/external/{segment(external_customer_id)}"
+        return self._one("GET", f"{path}/entitlements", lambda data: _rows(data, "features", read), timeout)
 
     def list_usage(
         self, external_customer_id: str, *, timeout: Timeout | None = None
-    ) -> list[CustomerFeature]:
+    ) -> ObjectList[CustomerFeature]:
         """Return the metered features of a customer, with limits and use in the current period.
 
         Source: docs/flexprice-contract.md#j12.
 
         :raises ServerError: the usage store is down; on some servers it reports zeros instead.
         """
-        params, read = {"customer_lookup_key": external_customer_id}, CustomerFeature.from_usage
-        return self._one(
-            "GET", "/customers/usage", lambda data: _rows(data, "features", read), timeout, params=params
-        )
+        path, params = "/customers/usage", {"customer_lookup_key": external_customer_id}
+        read = CustomerFeature.from_usage
+        return self._one("GET", path, lambda data: _rows(data, "features", read), timeout, params=params)
 
 
-def _rows(data: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
-    """The objects of a list that is no page. Of a broken one nothing is believed: it raises."""
+def _rows(data: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]) -> ObjectList[T]:
+    """The objects of a list that is no page, without those that cannot be read."""
     rows = Fields(data, "the list").data.get(name) or []
     if not isinstance(rows, list):
         raise UnreadableResponse(f"the list has no usable {name!r}")
-    return [read(row) for row in rows]
+    return read_rows(rows, read)
 
 
 def _nothing(data: Mapping[str, Any]) -> None:

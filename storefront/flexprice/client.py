@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar
 
 import requests
 
-from ._json import Fields, parse_json, printable_id, text, whole
+from ._json import Fields, ObjectList, parse_json, read_rows, text, whole
 from ._transport import (
     Answer,
     EventHooks,
@@ -45,16 +45,6 @@ CREATE_READ_TIMEOUT_S = 25.0  # hanging up early aborts the server's own clean-u
 PAGE_SIZE = 100  # of a list; Flexprice allows 1 to 1000
 MAX_PAGES = 100
 EVERY_STATUS = ["DRAFT", "FINALIZED", "VOIDED", "SKIPPED"]  # a search leaves SKIPPED out by itself
-
-
-class ObjectList(list[T]):
-    """A list of objects, and how many more could not be read.
-
-    `unreadable` counts the objects that were left out, because they could not be read or because the list was
-    too long. If you conclude "there is none" from a list, treat `unreadable > 0` as "unknown".
-    """
-
-    unreadable: int = 0
 
 
 class Client(BillingCalls):
@@ -359,15 +349,9 @@ class Client(BillingCalls):
             page = {**query, "limit": PAGE_SIZE, "offset": offset}
             answer = self._transport.send(method, path, limits, **{place: page})
             items, total = _page(answer)
-            for item in items:
-                try:
-                    one = read(item)
-                except UnreadableResponse as error:
-                    bad += 1
-                    name = printable_id(item.get("id")) if isinstance(item, Mapping) else ""
-                    log.warning("Left out an unreadable object of Flexprice's (id %s): %s.", name, error)
-                else:
-                    found[item["id"]] = one  # every object has a readable id
+            rows = read_rows(items, lambda item: (read(item), item["id"]))  # which has a readable id
+            found |= {object_id: one for one, object_id in rows}
+            bad += rows.unreadable
             offset += len(items)
             if not items or offset >= total:
                 break

@@ -15,7 +15,7 @@ from ..checkout.context import ask, checkout, commit, db_now, naive, rollback, s
 from ..checkout.models import OrderMixin
 from ..checkout.orders import change, check_now
 from ..checkout.states import State
-from ..flexprice import RouteNotFound, Schedule, Subscription, UnreadableResponse
+from ..flexprice import RouteNotFound, Subscription, UnreadableResponse
 from .context import (
     find_subscription,
     get_subscription,
@@ -39,7 +39,7 @@ REMIND_BEFORE_RENEWAL, REMIND_BEFORE_TRIAL_END = DAY, 3 * DAY
 # After a period's end: the period rolls, its invoice is computed, and is final 2 h later
 # (docs/flexprice-contract.md#j2).
 AFTER_PERIOD_END = (2 * MINUTE, 20 * MINUTE, 2.3 * HOUR, 2.9 * HOUR, 3.5 * HOUR)
-PLANS = "plan_change"
+NOTHING_PLANNED = dict.fromkeys(("cancel_schedule_id", "change_schedule_id", "planned_plan_id", "planned_at"))
 UNTIL_READ = ("flexprice_customer_id", "plan_id", "plan_name", "currency", "billing_period")  # empty
 
 
@@ -56,7 +56,7 @@ def sync(row_id: int, *, may_suspend: bool = False) -> bool:
     client = checkout().client
     told = ask(client.get_subscription, subscription_id)
     listed = ask(client.list_invoices, subscription_id)
-    planned = _planned(subscription_id) if told.status != "cancelled" else []
+    planned = _planned(subscription_id) if told.status != "cancelled" else NOTHING_PLANNED
     theirs = row.flexprice_customer_id or ask(client.get_customer_by_external_id, row.customer_key).id
     doubles = _doubles(row, told)
     row = get_subscription(row_id)
@@ -81,18 +81,26 @@ def sync(row_id: int, *, may_suspend: bool = False) -> bool:
     return True
 
 
-def _planned(subscription_id: str) -> list[Schedule]:
+def _planned(subscription_id: str) -> dict[str, Any]:
+    """Its columns; of none while a plan for it cannot be read: what is known stays."""
     try:
         found = ask(checkout().client.list_schedules, subscription_id)
     except RouteNotFound:
-        return []
-    return [one for one in found if one.status == "pending"]
+        return NOTHING_PLANNED
+    if found.unreadable:
+        return {}
+    planned = {one.type: one for one in reversed(found) if one.status == "pending"}
+    ends, changes = planned.get("cancellation"), planned.get("plan_change")
+    return {
+        "cancel_schedule_id": ends.id if ends else None,
+        "change_schedule_id": changes.id if changes else None,
+        "planned_plan_id": changes.target_plan_id or None if changes else None,
+        "planned_at": naive(changes.scheduled_at) if changes else None,
+    }
 
 
-def _write(row: SubscriptionMixin, told: Subscription, planned: list[Schedule], version: int) -> bool:
+def _write(row: SubscriptionMixin, told: Subscription, planned: dict[str, Any], version: int) -> bool:
     before = (row.status, row.cancel_at, row.plan_id)
-    ends = next((one for one in planned if one.type == "cancellation"), None)
-    changes = next((one for one in planned if one.type == PLANS), None)
     values: dict[str, Any] = {
         "version": version + 1,
         "synced_at": db_now(),
@@ -107,12 +115,8 @@ def _write(row: SubscriptionMixin, told: Subscription, planned: list[Schedule], 
         "period_end": naive(told.current_period_end),
         "trial_end": naive(told.trial_end),
         "cancel_at": naive(told.cancel_at),
-        "cancel_schedule_id": ends.id if ends else None,
-        "change_schedule_id": changes.id if changes else None,
-        "planned_plan_id": changes.target_plan_id or None if changes else None,
-        "planned_at": naive(changes.scheduled_at) if changes else None,
     }
-    if not change(row, values, version=version):
+    if not change(row, values | planned, version=version):
         return False
     if order := order_of(row):
         change(order, {"access_ends_at": row.cancel_at})  # an undo sends no event

@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from .._json import Fields, flag, identifier, label, money, text, time, whole
+from .._json import Fields, flag, identifier, label, money, text, time, whole, word
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +111,9 @@ class Price:
             amount=amount,
             currency=fields.required("currency", identifier).lower(),
             type=kind,
-            billing_model=fields.get("billing_model", label, "").upper(),
-            billing_cadence=fields.get("billing_cadence", label, "").upper(),
-            billing_period=fields.get("billing_period", label, "").upper(),
+            billing_model=fields.get("billing_model", word, ""),
+            billing_cadence=fields.get("billing_cadence", word, ""),
+            billing_period=fields.get("billing_period", word, ""),
             min_quantity=fields.get("min_quantity", money, None),
             trial_period_days=fields.get("trial_period_days", whole, 0),
             display_name=fields.get("display_name", label, ""),

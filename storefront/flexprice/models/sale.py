@@ -8,7 +8,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
-from .._json import MAX_ID_CHARS, Fields, flag, identifier, label, money, text, time
+from .._json import MAX_ID_CHARS, Fields, flag, identifier, label, money, text, time, word
 from ..exceptions import UnreadableResponse
 
 # An unknown status is not terminal, unless the field `terminal` says so: Flexprice may add some.
@@ -124,7 +124,7 @@ class CheckoutSession:
             created_at=fields.get("created_at", time, None),
             invoice_id=fields.get("checkout_invoice_id", identifier, "") or None,
             payment_id=fields.get("checkout_payment_id", identifier, "") or None,
-            payment_status=fields.inner("payment").get("status", label, "").upper(),
+            payment_status=fields.inner("payment").get("status", word, ""),
             idempotency_key=fields.get("idempotency_key", identifier, "") or None,
             metadata=fields.metadata(),
             failure_reason=fields.get("failure_reason", text, ""),
@@ -174,8 +174,8 @@ class Subscription:
             customer_id=fields.required("customer_id", identifier),
             plan_id=fields.required("plan_id", identifier),
             status=fields.required("subscription_status", identifier).lower(),
-            currency=fields.get("currency", label, "").lower(),
-            billing_period=fields.get("billing_period", label, "").upper(),
+            currency=fields.get("currency", label, "").lower()[:MAX_ID_CHARS],
+            billing_period=fields.get("billing_period", word, ""),
             created_at=fields.get("created_at", time, None),
             start_date=fields.get("start_date", time, None),
             current_period_start=fields.get("current_period_start", time, None),
@@ -262,8 +262,8 @@ class Invoice:
             amount_paid=paid,
             amount_remaining=fields.get("amount_remaining", money, due - paid),
             number=fields.get("invoice_number", label, "") or None,  # shown, never looked up by
-            invoice_type=fields.get("invoice_type", label, "").upper(),
-            billing_reason=fields.get("billing_reason", label, "").upper(),
+            invoice_type=fields.get("invoice_type", word, ""),
+            billing_reason=fields.get("billing_reason", word, ""),
             customer_id=fields.get("customer_id", identifier, ""),
             customer_external_id=fields.inner("customer").get("external_id", identifier, ""),
             subscription_id=fields.get("subscription_id", identifier, "") or None,

@@ -413,7 +413,7 @@ TEXTS = [
 
 @pytest.mark.parametrize(("model", "sample", "name"), TEXTS)
 def test_every_text_fits_its_column(model, sample, name):
-    for char, length in product(["x", "\U0001f600", "x\x00", "x\ud800"], [255, 256, 5000]):
+    for char, length in product(["x", "\U0001f600", "x\x00", "x\ud800", "ß", "İ"], [255, 256, 5000]):
         with suppress(UnreadableResponse):
             found = model.from_json(sample | {name: char * length})
             texts = {one.name: getattr(found, one.name) for one in fields(found)}
