@@ -54,7 +54,14 @@ class Killed(BaseException):
     """kill -9, as far as the code can tell: nothing after this line runs."""
 
 
-ANYWHERE = dict.fromkeys(("call", "answer", "commit", "committed", "mail"), Killed)
+class Instead(Exception):
+    """What answers a call in place of Flexprice."""
+
+    def __init__(self, status: int, body: bytes = b"<html>x</html>") -> None:
+        self.status, self.body = status, body
+
+
+ANYWHERE = dict.fromkeys(("call", "answer", "commit", "committed", "mail", "mailed"), Killed)
 
 
 class Wire(BaseAdapter):
@@ -67,12 +74,13 @@ class Wire(BaseAdapter):
         self.during_create: Callable[[], object] | None = None  # done before the shop hears of its session
         self.steps_left: int | None = None  # commits and calls until the shop's process is killed
         self.breaks: dict[str, Callable[[], BaseException]] = dict(ANYWHERE)  # or what else happens there
+        self.lasts = False  # from that step on, not only there
 
     def step(self, where: str) -> None:
         if self.steps_left is not None and where in self.breaks:
             self.steps_left -= 1
             if self.steps_left < 0:
-                self.steps_left = None
+                self.steps_left = 0 if self.lasts else None
                 raise self.breaks[where]()
 
     @contextmanager
@@ -85,6 +93,12 @@ class Wire(BaseAdapter):
             self.steps_left = steps
 
     def send(self, request: requests.PreparedRequest, *_: Any, **__: Any) -> requests.Response:
+        try:
+            return self._carry(request)
+        except Instead as other:
+            return self._answer(request, other.status, other.body, {})
+
+    def _carry(self, request: requests.PreparedRequest) -> requests.Response:
         self.step("call")
         call = (request.method or "", urlsplit(request.url or "").path)
         fault = self.faults.pop(call, "")
@@ -143,16 +157,22 @@ class ShopAndSandbox:
         shop.extensions["checkout"].client = Client(f"{SANDBOX}/v1", "sk_of_a_test", session=http)
         with shop.app_context():
             event.listen(db.engine, "commit", self._before_commit)
+            event.listen(db.engine, "before_cursor_execute", self._before_statement)
             event.listen(db.session, "after_commit", self._after_commit)
 
     def close(self) -> None:
         with self.shop.app_context():
             event.remove(db.engine, "commit", self._before_commit)
+            event.remove(db.engine, "before_cursor_execute", self._before_statement)
             event.remove(db.session, "after_commit", self._after_commit)
         sandboxes.stop(self.sandbox)
 
     def _before_commit(self, _connection: Any) -> None:
         self.wire.step("commit")
+
+    def _before_statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        if statement.startswith("SELECT"):
+            self.wire.step("read")
 
     def _after_commit(self, _session: Any) -> None:
         self.wire.step("committed")
@@ -161,6 +181,7 @@ class ShopAndSandbox:
         """As if nothing had ever been bought."""
         self.wire.faults.clear()
         self.wire.steps_left = self.wire.during_create = None
+        self.wire.lasts = False
         self._bodies.clear()
         with self.flexprice() as session:
             session.forget_rows()

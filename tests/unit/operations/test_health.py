@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy.exc import OperationalError
 
 from storefront.checkout.signals import worker_ran
+from storefront.emails.models import Email
 from storefront.extensions import db
 from storefront.operations import health, heartbeat
 from storefront.operations.models import WorkerHeartbeat
@@ -59,6 +60,32 @@ def test_the_age_of_what_is_due_is_told(ask, add_user, add_order, add_rows, make
     add_rows(make_event(id="msg_2", next_attempt_at=now() + timedelta(minutes=20)))
     assert 600 <= ask().json["oldest_due_order_s"] < 1200
     assert 1200 <= ask().json["oldest_due_event_s"] < 1800
+
+
+@pytest.mark.parametrize(
+    ("waited", "due_for", "status"),
+    [
+        (timedelta(minutes=4), timedelta(seconds=-1), "ok"),
+        (timedelta(minutes=6), timedelta(seconds=-1), "degraded"),  # refused, and tried again later
+        (timedelta(minutes=3), timedelta(minutes=2), "degraded"),  # no loop takes it
+    ],
+)
+def test_emails_that_are_stuck_are_told(ask, work, add_user, add_rows, waited, due_for, status):
+    add_user()
+    work()
+    times = {"created_at": now() - waited, "next_attempt_at": now() - due_for}
+    add_rows(Email(kind="welcome", user_id=1, expires_at=now() + timedelta(days=5), **times))
+    assert ask().json["status"] == status
+    assert (ask().json["emails"] == "ok") == (status == "ok")
+
+
+def test_one_recipient_who_is_refused_is_no_fault_while_others_get_theirs(ask, work, add_user, add_rows):
+    add_user()
+    work()
+    old = {"created_at": now() - timedelta(hours=9), "expires_at": now() + timedelta(days=5), "user_id": 1}
+    add_rows(Email(kind="welcome", next_attempt_at=now() + timedelta(hours=1), **old))
+    add_rows(Email(kind="welcome", sent_at=now() - timedelta(minutes=2), **old))
+    assert ask().json["status"] == "ok"
 
 
 def test_a_broken_database_is_503(ask, monkeypatch):
