@@ -89,8 +89,8 @@ class BillingCalls(Calls):
 
         :raises InvalidRequest: it is not pending: undone already, or executed. Read the schedules.
         """
-        path = f"/subscriptions/schedules/{segment(schedule_id)}/cancel"
-        self._one("POST", path, _nothing, timeout)  # a body, even an empty one, is refused
+        # A body, even an empty one, is refused.
+        self._one("POST", f"/subscriptions/schedules/{segment(schedule_id)}/cancel", _nothing, timeout)
 
     def preview_plan_change(
         self, subscription_id: str, plan_id: str, *, timeout: Timeout | None = None

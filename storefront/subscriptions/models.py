@@ -123,13 +123,8 @@ class InvoiceMixin:
 
     @property
     def bill(self) -> Bill:
-        return Bill(
-            self.is_open,
-            self.billing_reason,
-            self.due_date,
-            self.finalized_at,
-            self.money_seen_at is not None,
-        )
+        money_seen = self.money_seen_at is not None
+        return Bill(self.is_open, self.billing_reason, self.due_date, self.finalized_at, money_seen)
 
     @property
     def overdue_from(self) -> datetime | None:

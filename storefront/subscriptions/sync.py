@@ -246,10 +246,8 @@ def _plan_next_look(row: SubscriptionMixin) -> None:
 
 def _dates(row: SubscriptionMixin) -> list[datetime]:
     """When something may change at Flexprice, or by the date alone; in shop time."""
-    dates: list[datetime | None] = [
-        row.suspend_at,
-        *(i.overdue_from for i in invoices_of(row.subscription_id)),
-    ]
+    overdue = (invoice.overdue_from for invoice in invoices_of(row.subscription_id))
+    dates: list[datetime | None] = [row.suspend_at, *overdue]
     if row.runs:
         dates += [
             end + wait for end in (row.period_start, row.period_end) if end for wait in AFTER_PERIOD_END
