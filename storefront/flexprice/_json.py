@@ -125,13 +125,15 @@ class Fields:
 
         `status` is the row's own state, and a missing one means published.
         """
+        used, found = (None, "published"), self.rows(name)
+        return tuple(read(row) for row in found if not isinstance(row, Mapping) or row.get("status") in used)
+
+    def rows(self, name: str) -> list[Any]:
+        """The list under this name, as it is; empty when it is missing."""
         rows = self.data.get(name)
-        if rows is None:
-            return ()
-        if not isinstance(rows, list):
+        if not isinstance(rows, list | None):
             raise UnreadableResponse(f"{self._kind} has no usable {name!r}")
-        used = (None, "published")
-        return tuple(read(row) for row in rows if not isinstance(row, Mapping) or row.get("status") in used)
+        return rows or []
 
     def metadata(self) -> dict[str, str]:
         """The object's metadata, cleaned. Values that are not text are left out."""

@@ -73,8 +73,7 @@ class BillingCalls(Calls):
             "cancel_immediately_invoice_policy": "skip",
             "reason": reason or "customer_request",
         }
-        path = f"/subscriptions/{segment(subscription_id)}/cancel"
-        self._one("POST", path, _nothing, timeout, body=body)
+        self._one("POST", f"/subscriptions/{segment(subscription_id)}/cancel", _nothing, timeout, body=body)
 
     def list_schedules(self, subscription_id: str, *, timeout: Timeout | None = None) -> ObjectList[Schedule]:
         """Return the planned ends and changes of a subscription in every status, newest first.
@@ -212,10 +211,7 @@ class BillingCalls(Calls):
 
 def _rows(data: Mapping[str, Any], name: str, read: Callable[[Mapping[str, Any]], T]) -> ObjectList[T]:
     """The objects of a list that is no page, without those that cannot be read."""
-    rows = Fields(data, "the list").data.get(name) or []
-    if not isinstance(rows, list):
-        raise UnreadableResponse(f"the list has no usable {name!r}")
-    return read_rows(rows, read)
+    return read_rows(Fields(data, "the list").rows(name), read)
 
 
 def _nothing(data: Mapping[str, Any]) -> None:
