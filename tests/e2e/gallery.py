@@ -111,7 +111,7 @@ ORDERS: dict[str, Row] = {
 # The same phases in other circumstances.
 SPECIAL: dict[str, Row] = {
     "ready, invoice to come": (State.FULFILLED, FULFILLED, {"plan_id": "plan_starter"}),
-    "opened": (State.AWAITING_PAYMENT, OPENED, LINK),
+    "opened": (State.AWAITING_PAYMENT, OPENED | {"status_changed_at": 60 * MINUTE}, LINK),  # new, always
     "long ago": (State.EXPIRED, OPENED | {"status_changed_at": -600 * MINUTE}, {}),
 }
 OF_LENA: dict[str, Row] = {

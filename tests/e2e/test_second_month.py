@@ -161,7 +161,7 @@ def test_the_whole_story(shopper: Open, demo: Demo, with_script: bool, first_ren
     asha.presses("Change at the renewal")
     expect(asha.page.locator("main")).to_contain_text("Then it changes to Team.")
     asha.presses("Undo the planned change")
-    expect(asha.page.locator("main")).to_contain_text("It goes on after that.")
+    expect(asha.page.locator("main")).to_contain_text("It continues after that.")
 
     asha.follows("Change plan", "Team, monthly")
     expect(asha.page.locator("main")).to_contain_text("The rest of its period is not refunded.")
