@@ -409,6 +409,12 @@ FULFILLMENT = (
     UNPAID_OPEN,
     MONEY_UNKNOWN,
     Hint(
+        state(State.PAID_LATE),
+        NOT_APPLICABLE,
+        "The money came after the order had ended, so nothing was fulfilled, as expected.",
+        NO_ACTION,
+    ),
+    Hint(
         lambda case: case.ended_unpaid,
         NOT_APPLICABLE,
         "The order ended unpaid, so nothing was fulfilled, as expected.",

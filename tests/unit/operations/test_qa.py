@@ -466,6 +466,7 @@ MISSING = NotFound("gone", status=404)
         ("session", case(state="abandoned"), NOT_APPLICABLE, "no longer knows"),
         ("session", case(state="mismatched"), ATTENTION, "other than was ordered"),
         ("session", case(state="paid_late"), NOT_APPLICABLE, "after the session had ended"),
+        ("fulfillment", case(state="paid_late"), NOT_APPLICABLE, "after the order had ended"),
         ("session", case(state="expired"), NOT_APPLICABLE, "not paid in time"),
         ("session", case(said=said(NotSent("x"))), PENDING, "could not be asked"),
         ("session", case(said=said(session()), expires_at=LONG_AGO), PENDING, "half-hourly sweep"),
