@@ -256,7 +256,7 @@ PAGES = {
     "plans, one owned": View("usual", "asha", "/plans"),
     "not a member": View("usual", "bela", "/members", lands="/"),
     "a plan": View("usual", "", "/plans/plan_team?billing_period=ANNUAL"),
-    "a long plan": View("long", "", "/plans/plan_the_plan_for_people_w"),
+    "a long plan": View("long", "", "/plans/plan_the_plan_for_people_"),
     "a plan with a fee": View("odd", "", "/plans/plan_set_up"),
     "a plan, owned": View("usual", "asha", "/plans/plan_starter"),
     "sign in": View("usual", "", "/sign-in"),
