@@ -92,7 +92,7 @@ def confirm_email_change(change: EmailChange) -> None:
     try:
         db.session.commit()
     except IntegrityError as error:
-        db.session.rollback()
+        rollback()
         raise EmailTaken from error
     tell_flexprice(user)
 
@@ -116,7 +116,7 @@ def delete_account(user: User) -> bool:
     :returns: False when a plan or an order is active.
     """
     if blocks_deletion(user):
-        db.session.rollback()
+        rollback()
         return False
     account_deleted.send(current_app_object(), user=user)
     for model in (EmailChange, PasswordReset):

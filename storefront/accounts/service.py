@@ -15,7 +15,7 @@ from sqlalchemy.exc import IntegrityError
 from werkzeug.security import check_password_hash, generate_password_hash
 
 from storefront.accounts.signals import password_reset_requested
-from storefront.checkout.context import db_now
+from storefront.checkout.context import db_now, rollback
 from storefront.extensions import db
 from storefront.models import EmailChange, PasswordReset, User, random_key
 
@@ -80,7 +80,7 @@ def sign_up(name: str, email: str, password_hash: str, language: str = "en") -> 
     try:
         db.session.commit()
     except IntegrityError as error:
-        db.session.rollback()
+        rollback()
         raise EmailTaken from error
     return user
 
@@ -185,7 +185,7 @@ def reset_password(token: str, password_hash: str) -> bool:
     claim = update(PasswordReset).where(PasswordReset.id == reset.id, *open_resets).values(used_at=now)
     result: Any = db.session.execute(claim)
     if result.rowcount != 1:
-        db.session.rollback()
+        rollback()
         return False
     db.session.execute(update(PasswordReset).where(*open_resets).values(used_at=now))
     set_password(reset.user, password_hash)

@@ -3,7 +3,6 @@
 import logging
 import secrets
 import time
-from contextlib import suppress
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -17,8 +16,8 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from werkzeug.exceptions import HTTPException, TooManyRequests
 
 from storefront.accounts.redirects import safe_next
-from storefront.checkout.context import host_of
-from storefront.extensions import db, limiter, login
+from storefront.checkout.context import host_of, rollback
+from storefront.extensions import limiter, login
 from storefront.flexprice import FlexpriceError
 
 log = logging.getLogger(__name__)
@@ -156,15 +155,13 @@ def database_error(error: DBAPIError) -> Response:
 def unexpected(error: Exception) -> Response:
     reference = secrets.token_hex(4)
     log.error("Error %s", reference, exc_info=error)
-    with suppress(Exception):
-        db.session.rollback()
+    rollback()
     return show(PAGES[500], reference=reference)
 
 
 def give_up_database() -> None:
     """The error page must not wait for the same database again to learn who is signed in."""
-    with suppress(Exception):
-        db.session.rollback()
+    rollback()
     g._login_user = login.anonymous_user()
 
 

@@ -48,7 +48,7 @@ def _revision() -> str | None:
     from alembic.runtime.migration import MigrationContext
 
     found = MigrationContext.configure(db.session.connection()).get_current_revision()
-    db.session.rollback()
+    rollback()
     return found
 
 
