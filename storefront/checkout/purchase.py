@@ -186,5 +186,5 @@ def _not_opened(order: OrderMixin, error: FlexpriceError, by: str) -> None:
         released = {"session_requested_at": None, "next_attempt_at": later, "attempts": attempts}
         change(order, released, state=State.PLACED)
         return
-    note = f"Flexprice did not open a session: {error.status} {error.code or error.message}"[:500]
+    note = f"Flexprice did not open a session: {error.status} {error.code or error.message}"
     transition(order, Trigger.SESSION_REFUSED, by=by, review_note=note)

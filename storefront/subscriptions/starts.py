@@ -136,7 +136,7 @@ def _request(order_id: int, *, by: str) -> None:
     except NoAnswer as error:
         log.warning("order %s: no answer to its start: %s", order_id, error)
     except FlexpriceError as error:
-        said = f"Flexprice did not start it: {error.status} {error.message}"[:500]
+        said = f"Flexprice did not start it: {error.status} {error.message}"
         orders.transition(orders.get(order_id), Trigger.SESSION_REFUSED, by=by, review_note=said)
         commit()
         raise
