@@ -43,17 +43,15 @@ GONE_AFTER = timedelta(hours=2)  # past its `expires_at`, an unknown session is 
 MAX_FULFILLMENT_ATTEMPTS = 10
 
 
-def check_order(order_id: int) -> bool:
-    """Ask what must be asked about one order, and write what follows. Commits.
+def check_order(order_id: int) -> None:
+    """Ask what must be asked about one order, and write what follows; it is to be rescheduled. Commits.
 
-    :returns: False: the order is to be rescheduled.
     :raises FlexpriceError: it could not be asked now.
     :raises FulfillmentFailed: a hook of the host raised.
     """
     order = orders.get(order_id)
     CHECKS[State(order.state)](order)
     commit()
-    return False
 
 
 def next_gap(order: OrderMixin) -> timedelta | None:

@@ -7,11 +7,11 @@ visibility timeout). One that dies gives it back by itself: any number may run, 
 import logging
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, or_, select
+from sqlalchemy import or_, select
 from sqlalchemy.exc import OperationalError
 
 from ..flexprice import FlexpriceError
@@ -47,8 +47,8 @@ def run_once(limit: int = 100) -> int:
 
     :returns: how many were taken up.
     """
-    done = _run(checkout().WebhookEvent, process_event, retry_event, limit)
-    done += _run(checkout().Order, check_order, reschedule_order, limit)
+    done = run_due(checkout().WebhookEvent, process_event, retry_event, limit)
+    done += run_due(checkout().Order, check_order, reschedule_order, limit)
     done += sum(work(limit) for work in checkout().hooks.more_work)
     send(worker_ran, processed=done)
     return done
@@ -70,12 +70,19 @@ def run_forever(stop: threading.Event, turn: Callable[[], int] | None = None) ->
         stop.wait(pause_s)
 
 
-def _run(model: Any, act: Callable[[Any], bool], reschedule: Callable[..., None], limit: int) -> int:
-    """`act` says whether the row is settled; one that is not is rescheduled, with the error raised."""
+def run_due(
+    model: Any, act: Callable[[Any], bool | None], reschedule: Callable[..., None], limit: int, **claim: Any
+) -> int:
+    """Claim the rows that are due, one at a time, and act on them. No exception of one reaches the next.
+
+    :param act: returns True for a row that is settled; any other is rescheduled, with the error raised.
+    :param claim: as `claim_due` takes it.
+    :returns: how many were taken up.
+    """
     done = 0
-    while done < limit and (claimed := claim_due(model)):
+    while done < limit and (claimed := claim_due(model, **claim)):
         row_id, until = claimed
-        error, settled = None, False
+        error, settled = None, None
         try:
             settled = act(row_id)
         except Exception as raised:
@@ -89,7 +96,7 @@ def _run(model: Any, act: Callable[[Any], bool], reschedule: Callable[..., None]
     return done
 
 
-def claim_due(model: Any, *also_due: ColumnElement[bool], **values: Any) -> tuple[Any, datetime] | None:
+def claim_due(model: Any, also_due: Sequence[Any] = (), **values: Any) -> tuple[Any, datetime] | None:
     """Take the row that is due for the longest time: its id, and until when it is ours. Commits.
 
     :param also_due: conditions that make a row due before its `next_attempt_at`.

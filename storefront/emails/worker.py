@@ -4,8 +4,6 @@ import logging
 import threading
 from email.message import EmailMessage
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from storefront.checkout import worker
 from storefront.checkout.context import db_now, rollback
 from storefront.emails import mailbox, outbox, smtp
@@ -46,8 +44,6 @@ def process(email_id: int) -> None:
     except smtp.PermanentFailure as failure:
         log.warning("Email %s is given up: %s", email_id, failure)
         outbox.give_up(db.session.get_one(Email, email_id), str(failure))
-    except SQLAlchemyError:
-        raise  # the lease runs out, and it is tried again
     except Exception as error:
         rollback()
         log.warning("Email %s could not be sent: %s", email_id, type(error).__name__)

@@ -191,6 +191,8 @@ def check_invoice(row_id: int) -> bool:
     """
     invoice = get_invoice(row_id)
     if invoice.link not in (Link.REQUESTED, Link.OPEN):
+        change(invoice, {"next_attempt_at": None}, link=invoice.link)
+        commit()
         return True
     told = read_invoice(row_id)
     invoice = get_invoice(row_id)

@@ -1,18 +1,15 @@
 """The worker's share: subscriptions and invoices that are due, one at a time, claimed by a time."""
 
-import logging
 import time
-from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import or_, select
 
-from ..checkout.context import backoff, commit, db_now, load, rollback, session, shop_now, update_where
+from ..checkout.context import backoff, commit, db_now, session, shop_now, update_where
 from ..checkout.models import WebhookEventMixin
 from ..checkout.orders import change
-from ..checkout.worker import claim_due
-from ..flexprice import FlexpriceError
+from ..checkout.worker import run_due
 from . import starts
 from .changes import end_replaced
 from .context import (
@@ -28,8 +25,6 @@ from .context import (
 from .payments import check_invoice, next_gap
 from .states import Access, Link
 from .sync import add_row, adopt_orders, sync
-
-log = logging.getLogger(__name__)
 
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=2), timedelta(hours=1)
 ATTEMPTS_BEFORE_A_PERSON = 10
@@ -49,43 +44,17 @@ def run_once(limit: int = 100) -> int:
         starts.end_given_up(limit)
         if adopt_orders(limit) < limit:
             installed.look_through_at_s = time.monotonic() + LOOK_THROUGH_EVERY_S
-    done = _run(installed.Subscription, _claim_subscription, check_subscription, limit)
-    return done + _run(installed.Invoice, lambda: claim_due(installed.Invoice), check_link, limit)
+    Row, Invoice = installed.Subscription, installed.Invoice
+    by_date = Row.due_at <= shop_now()  # a date that the shop's clock has passed
+    done = run_due(Row, check_subscription, reschedule_subscription, limit, also_due=[by_date], due_at=None)
+    return done + run_due(Invoice, check_invoice, reschedule_invoice, limit)
 
 
-def _claim_subscription() -> tuple[int, datetime] | None:
-    """One is due in real time, or by a date that the shop's clock has passed."""
-    model = subscriptions().Subscription
-    return claim_due(model, model.due_at <= shop_now(), due_at=None)
-
-
-def _run(
-    model: Any,
-    claim: Callable[[], tuple[int, datetime] | None],
-    act: Callable[[int, datetime], None],
-    limit: int,
-) -> int:
-    done = 0
-    while done < limit and (claimed := claim()):
-        row_id, until = claimed
-        try:
-            act(row_id, until)
-        except Exception as error:
-            rollback()
-            expected = isinstance(error, FlexpriceError)
-            log.warning("%s %s: %s", model.__name__, row_id, error, exc_info=not expected)
-            _retry_later(model, row_id, until, error)
-        done += 1
-    return done
-
-
-def check_subscription(row_id: int, until: datetime) -> None:
+def check_subscription(row_id: int) -> bool:
     if get_subscription(row_id).end_requested_at:
         end_replaced(row_id)
-        return
-    if not sync(row_id, may_suspend=_ask_before_suspending(row_id)):
-        change(get_subscription(row_id), {"next_attempt_at": db_now() + FIRST_RETRY})
-        commit()
+        return True
+    return sync(row_id, may_suspend=_ask_before_suspending(row_id))
 
 
 def _ask_before_suspending(row_id: int) -> bool:
@@ -102,21 +71,22 @@ def _ask_before_suspending(row_id: int) -> bool:
     return True
 
 
-def check_link(row_id: int, until: datetime) -> None:
-    settled = check_invoice(row_id)
+def reschedule_subscription(row_id: int, until: datetime, error: Exception | None) -> None:
+    row = get_subscription(row_id)
+    _reschedule(row, until, error, backoff(row.attempts, FIRST_RETRY, LONGEST_RETRY))
+
+
+def reschedule_invoice(row_id: int, until: datetime, error: Exception | None) -> None:
     invoice = get_invoice(row_id)
-    if invoice.returned_paid and not settled and invoice.attempts == ATTEMPTS_BEFORE_A_PERSON:
+    if invoice.returned_paid and not error and invoice.attempts == ATTEMPTS_BEFORE_A_PERSON:
         note(invoice, "The customer came back as if they had paid, and Flexprice still knows of no payment")
-    gap = None if settled else db_now() + next_gap(invoice)
-    change(invoice, {"next_attempt_at": gap}, next_attempt_at=until)
-    commit()
+    gap = backoff(invoice.attempts, FIRST_RETRY, LONGEST_RETRY) if error else next_gap(invoice)
+    _reschedule(invoice, until, error, gap)
 
 
-def _retry_later(model: Any, row_id: int, until: datetime, error: Exception) -> None:
-    row = load(model, row_id)
-    if row.attempts == ATTEMPTS_BEFORE_A_PERSON:
+def _reschedule(row: Any, until: datetime, error: Exception | None, gap: timedelta) -> None:
+    if error and row.attempts == ATTEMPTS_BEFORE_A_PERSON:
         note(row, f"Ten attempts failed: {type(error).__name__}")
-    gap = backoff(row.attempts, FIRST_RETRY, LONGEST_RETRY)
     change(row, {"next_attempt_at": db_now() + gap}, next_attempt_at=until)
     commit()
 
