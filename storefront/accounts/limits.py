@@ -4,6 +4,7 @@ import hashlib
 
 from flask import Response, request
 from flask_login import current_user
+from sqlalchemy.exc import SQLAlchemyError
 
 from storefront.accounts.service import normalize_email
 from storefront.extensions import client_network, limiter
@@ -21,7 +22,10 @@ def account_from_here() -> str:
 
 def signed_in() -> str:
     """The user; their network before a sign-in."""
-    return str(current_user.id) if current_user.is_authenticated else client_network()
+    try:
+        return str(current_user.id) if current_user.is_authenticated else client_network()
+    except SQLAlchemyError:  # the page answers 503; Flask-Limiter would give up the store of its counts
+        return client_network()
 
 
 def refused(response: Response) -> bool:

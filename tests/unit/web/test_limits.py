@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from flask import Flask
+from sqlalchemy.exc import OperationalError
 
 from storefront.emails.models import Email
 from storefront.models import Order, User
@@ -147,6 +148,17 @@ def test_guessing_at_orders_ends_for_this_user_only(
     ben = open_browser()
     ben.sign_in("ben@example.com")
     assert ben.get(f"/orders/{ref}/status").status_code == 200
+
+
+def test_a_database_that_is_away_is_not_taken_for_the_store(
+    app: Flask, asha: Browser, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(_key: str) -> None:
+        raise OperationalError("SELECT", {}, Exception("away"))
+
+    app.login_manager.user_loader(fail)  # type: ignore[attr-defined]
+    assert asha.get(f"/orders/{'0' * 32}/status").status_code == 503
+    assert "Rate limit storage unreachable" not in caplog.text
 
 
 def test_webhooks_are_never_refused(send_webhook: Callable[..., Any], webhook: Callable[..., Any]) -> None:
