@@ -95,17 +95,18 @@ def app(
     if key not in shared_apps:
         url = sqlite_in(tmp_path_factory.mktemp("shared"))
         shared_apps[key] = made = create_app(Settings.from_env(env | {"DATABASE_URL": url}))
-        made.extensions["as made"] = dict(made.config), url
+        made.extensions["as made"] = dict(made.config), url, dict(vars(limiter))
     app = shared_apps[key]
     app.config.clear()
-    config, env["DATABASE_URL"] = app.extensions["as made"]
+    config, env["DATABASE_URL"], limits = app.extensions["as made"]
     app.config.update(config)
+    vars(limiter).update(limits)  # it is one for all apps of a process, with the store of the last
     for name in ("client", "catalog", "verifier", "shared_header"):
         vars(app.extensions["checkout"]).pop(name, None)
     app.extensions["qa_answers"], app.extensions["qa_ribbon"] = Answers(), Ribbon()
     app.extensions["subscriptions"].usage.clear()
     with app.app_context():
-        if limiter._storage is not None:  # an app of these settings has limits
+        if limiter.enabled:
             limiter.reset()
         for table in reversed(db.metadata.sorted_tables):
             db.session.execute(table.delete())
