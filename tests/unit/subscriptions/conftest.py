@@ -1,5 +1,6 @@
 """A shop and a legacy sandbox that share one clock, with a buyer who pays."""
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -165,6 +166,11 @@ class Story(ShopAndSandbox):
         answer = self.browser.get(path, base_url=HOME)
         assert answer.status_code == 200, answer.text
         return str(answer.text)
+
+    def offers_to_pay(self, invoice: Invoice) -> bool:
+        """Whether the billing page has a button for it, by the name that a screen reader says."""
+        buttons = re.findall(r"<button[^>]*>(.*?)</button>", self.see(), re.DOTALL)
+        return f"Pay {invoice.number}" in [re.sub("<[^>]+>", "", label).strip() for label in buttons]
 
     def press_pay(self, invoice: Invoice) -> str:
         answer = self.press(f"/billing/invoices/{invoice.invoice_id}/pay")

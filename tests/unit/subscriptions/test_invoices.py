@@ -26,7 +26,7 @@ def test_paid_twice_is_for_a_person(story: Story) -> None:
     assert (paid.payment_status, paid.link) == ("OVERPAID", "settled")
     assert "more than was due" in paid.review_note
     page = story.see()
-    assert f"Pay {paid.number}" not in page
+    assert not story.offers_to_pay(paid)
     assert "Nothing to pay at the moment" in page
     assert story.press_pay(paid).endswith("/billing")
     assert story.emails("invoice_paid") == 1
@@ -113,7 +113,7 @@ def test_a_replaced_plan_asks_for_nothing_and_suspends_nobody(story: Story) -> N
     assert "suspended" not in story.facts
     page = story.see()
     assert "Of a plan that was replaced" in page
-    assert f"Pay {bill.number}" not in page
+    assert not story.offers_to_pay(bill)
     assert story.press_pay(bill).endswith("/billing")
     assert story.press(f"/billing/subscriptions/{bill.subscription_id}/change").status_code in (200, 409)
     row, desk = story.subscriptions()[0], story.desk()

@@ -51,7 +51,7 @@ class PayRenewal(Act):
 
     def go_on(self) -> None:
         for bill in self.story.bills():
-            if bill.is_open and f"Pay {bill.number}" in self.story.see():
+            if bill.is_open and self.story.offers_to_pay(bill):
                 self.pays(self.story.press_pay(bill))
                 back = f"/billing/invoices/{bill.invoice_id}/return/{bill.attempt + 1}"
                 self.story.browser.get(f"{back}?razorpay_payment_link_status=paid", base_url=HOME)
