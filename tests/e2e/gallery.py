@@ -86,7 +86,7 @@ Row = tuple[State, dict[str, timedelta], dict[str, Any]]  # state, times from no
 
 ORDERS: dict[str, Row] = {
     "unopened": (State.PLACED, {}, {}),
-    "preparing": (State.PLACED, {"session_requested_at": timedelta(0)}, {}),
+    "preparing": (State.PLACED, {"session_requested_at": 60 * MINUTE}, {}),  # just now, always
     "lost": (State.PLACED, {"session_requested_at": -3 * MINUTE}, {}),
     "waiting": (State.AWAITING_PAYMENT, OPENED | {"status_changed_at": -3 * MINUTE}, LINK),
     "overdue": (State.AWAITING_PAYMENT, OPENED | {"expires_at": -8 * MINUTE}, LINK),
