@@ -68,7 +68,10 @@ def test_without_script_the_page_is_refreshed_by_hand(shopper: Open) -> None:
     asha.pay()
     open_checklist(asha)
     asha.waits_elsewhere("Completed")
-    asha.page.get_by_role("link", name="Refresh").click()
+    for _ in range(100):  # the email may still be queued
+        asha.page.get_by_role("link", name="Refresh").click()
+        if result(asha, "fulfillment").get_attribute("data-result") == "done":
+            break
     expect(result(asha, "fulfillment")).to_have_attribute("data-result", "done")
     asha.page.wait_for_load_state()  # with its style
     assert asha.page.locator("html").evaluate("html => html.scrollWidth") <= 390
