@@ -203,6 +203,7 @@ def test_sale_fulfills_once(shop: Shop) -> None:
     assert granted(shop, browser) == 1
 
 
+@pytest.mark.thorough
 def test_strangers_do_not_see_an_order(shop: Shop) -> None:
     browser = customer(shop, "owner")
     browser.buy()
@@ -271,6 +272,7 @@ def test_reconcile_finds_what_no_webhook_reported(shop: Shop) -> None:
     assert granted(shop, browser) == 1
 
 
+@pytest.mark.thorough
 def test_cancelled_order_frees_the_plan(shop: Shop) -> None:
     browser = customer(shop, "cancel")
     first = browser.buy()
@@ -387,6 +389,7 @@ def test_plan_starts_without_a_payment(shop: Shop, plan: str, button: str, shown
     assert button not in browser.get(page).text
 
 
+@pytest.mark.thorough
 def test_renewal_is_shown_and_paid(subscriber: Subscriber) -> None:
     subscriber.wait_for_access("Starter")
     page = subscriber.get(subscriber.billing).text

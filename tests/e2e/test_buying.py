@@ -120,6 +120,7 @@ def test_page_becomes_ready_without_the_cdn(shopper: Open, demo: Any, held: list
     assert bool(held) == hangs
 
 
+@pytest.mark.thorough
 def test_declined_payment_can_be_tried_again(shopper: Open) -> None:
     asha = shopper()
     asha.order()

@@ -30,6 +30,7 @@ def asked_elsewhere() -> Callable[[Any], list[dict[str, str]]]:
     return watch
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("muted")
 def test_others_do_not_learn_an_orders_address(
     shopper: Open, asked_elsewhere: Callable[[Any], list[dict[str, str]]]

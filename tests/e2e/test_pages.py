@@ -185,6 +185,7 @@ def test_yearly_price_says_what_it_saves(look: Any) -> None:
         expect(team).to_contain_text(said)
 
 
+@pytest.mark.thorough
 def test_owned_plan_is_marked_and_not_sold_again(look: Any) -> None:
     page = look("plans, one owned")
     starter = page.locator(".card", has=page.get_by_role("heading", name="Starter"))
@@ -192,6 +193,7 @@ def test_owned_plan_is_marked_and_not_sold_again(look: Any) -> None:
     expect(starter.get_by_role("link", name="Buy Starter")).to_have_count(0)
 
 
+@pytest.mark.thorough
 def test_recommended_plan_is_on_a_phones_first_screen(look: Any) -> None:
     page = look("plans usual")
     page.set_viewport_size({"width": 390, "height": 844})

@@ -36,6 +36,7 @@ def tester(shopper: Open, demo: Any) -> Any:
     return asha
 
 
+@pytest.mark.thorough
 def test_a_scenario_passes_by_itself(tester: Any, demo: Any) -> None:
     shop = tester.starts("webhook-lost")
     expect(shop.locator(".ribbon")).to_contain_text("Under test: The webhook is lost")

@@ -28,6 +28,7 @@ def test_webs_and_workers_share_the_work_and_nothing_is_done_twice(stack, webs):
     storm.check()
 
 
+@pytest.mark.thorough
 def test_a_storm_of_one_message_is_one_message(stack, webs):
     storm = Storm(stack, webs, orders=1)
     news = list(storm.messages())

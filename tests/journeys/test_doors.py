@@ -83,6 +83,7 @@ def test_a_plan_one_has_cannot_be_bought_again(world: Any, offers: Any) -> None:
     assert len(world.orders()) == len(world.sessions()) == 1
 
 
+@pytest.mark.thorough
 def test_a_plan_paid_a_moment_ago_cannot_be_bought_again(world: Any) -> None:
     """Between the payment and the access there is no second sale."""
     shopper = world.shopper()
@@ -178,6 +179,7 @@ def test_a_webhook_that_is_not_flexprices_is_refused(world: Any, wrong: str) -> 
     assert world.order().state == "awaiting_payment"
 
 
+@pytest.mark.thorough
 def test_emails_are_read_by_their_recipient_only(world: Any) -> None:
     shopper = world.shopper("Asha Rao")
     shopper.pay(shopper.buy().headers["Location"])
@@ -188,6 +190,7 @@ def test_emails_are_read_by_their_recipient_only(world: Any) -> None:
     assert world.shopper("Ben Okri").see("/emails/1").status_code == 404
 
 
+@pytest.mark.thorough
 def test_the_members_pages_are_for_those_who_paid(world: Any) -> None:
     shopper = world.shopper()
     shopper.buy()

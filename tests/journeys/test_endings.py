@@ -51,6 +51,7 @@ def test_an_order_is_cancelled_though_its_news_comes_before_the_answer(world: An
     can_be_bought_again(world, shopper)
 
 
+@pytest.mark.thorough
 def test_an_order_paid_in_the_meantime_is_not_cancelled(world: Any) -> None:
     world.webhooks("hold")
     shopper = world.shopper()
@@ -126,6 +127,7 @@ def test_money_that_comes_after_the_end_is_on_its_way_back(world: Any) -> None:
     can_be_bought_again(world, shopper)
 
 
+@pytest.mark.thorough
 def test_late_money_is_noticed_without_any_webhook(world: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()
@@ -205,6 +207,7 @@ def test_an_ended_plan_can_be_bought_once_more(world: Any) -> None:
     assert world.emails() == ["welcome", "billing", "welcome"]  # in between: the plan has ended
 
 
+@pytest.mark.thorough
 def test_a_subscription_that_ends_with_its_period_keeps_the_access_until_then(world: Any) -> None:
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"])
@@ -242,6 +245,7 @@ def test_a_second_payment_for_a_plan_already_granted_is_flagged(world: Any) -> N
     assert shopper.phase(world.orders()[0]) == "paid_twice"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("field", ["customer_id", "idempotency_key"])
 def test_news_of_somebody_elses_session_moves_nothing(world: Any, field: str) -> None:
     """Key and customer must both be the order's own, also where another shop uses the same account."""
@@ -273,6 +277,7 @@ def test_a_failure_only_the_page_saw_is_settled_by_the_worker(world: Any) -> Non
     assert world.emails() == ["payment_failed"]
 
 
+@pytest.mark.thorough
 def test_a_refund_after_the_delivery_is_said_on_the_page_and_flagged(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]

@@ -93,6 +93,7 @@ def test_an_order_that_was_never_opened_can_be_cancelled_without_flexprice(world
     assert shopper.buy(billing_period="ANNUAL").headers["Location"] == world.pay_url()
 
 
+@pytest.mark.thorough
 def test_a_checkout_whose_customer_was_lost_makes_them_again(world: Any) -> None:
     shopper = world.shopper()
     world.lose_customers()
@@ -102,6 +103,7 @@ def test_a_checkout_whose_customer_was_lost_makes_them_again(world: Any) -> None
     pay_and_check(world, shopper, answer.headers["Location"])
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_the_order_page_keeps_its_words_while_it_cannot_ask(world: Any, outage: str) -> None:
     shopper = world.shopper()
@@ -129,6 +131,7 @@ def test_a_cancel_that_does_not_reach_flexprice_leaves_the_order_open(world: Any
     pay_and_check(world, shopper, url)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_a_sale_that_flexprice_told_of_needs_no_further_answer(world: Any, outage: str) -> None:
     """A signed `completed` of our own session is believed: access does not wait for Flexprice to be back.
@@ -172,6 +175,7 @@ def test_a_sale_whose_terms_could_not_be_checked_waits_and_is_not_lost(world: An
     assert world.emails() == ["welcome"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_a_worker_that_cannot_ask_asks_again(world: Any, outage: str) -> None:
     world.webhooks("drop")
@@ -190,6 +194,7 @@ def test_a_worker_that_cannot_ask_asks_again(world: Any, outage: str) -> None:
     assert world.emails() == ["welcome"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("outage", OUTAGES)
 def test_a_message_that_cannot_be_understood_now_is_read_later(world: Any, outage: str) -> None:
     shopper = world.shopper()
@@ -208,6 +213,7 @@ def test_a_message_that_cannot_be_understood_now_is_read_later(world: Any, outag
     pay_and_check(world, shopper, world.order().payment_url)
 
 
+@pytest.mark.thorough
 def test_messages_are_taken_while_flexprice_cannot_be_asked(world: Any) -> None:
     shopper = world.shopper()
     shopper.buy()

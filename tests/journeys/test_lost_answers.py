@@ -38,6 +38,7 @@ def test_a_second_click_asks_nothing_and_waits_with_the_first(world: Any, lost: 
     assert len(world.sessions()) == len(world.orders()) == 1
 
 
+@pytest.mark.thorough
 def test_a_gateway_that_hides_the_answer_leads_to_a_conflict_and_the_shop_waits(world: Any) -> None:
     """The same key is sent again, Flexprice answers 409 without telling the session: it is waited for."""
     world.webhooks("hold")
@@ -72,6 +73,7 @@ def test_key_of_a_paid_session_is_not_used_again(world: Any) -> None:
     assert len(world.sessions()) == 1
 
 
+@pytest.mark.thorough
 def test_news_of_the_draft_sends_the_worker_looking_at_once(world: Any, lost: Any) -> None:
     """`subscription.draft.created` carries our reference, long after the shop has begun to look rarely."""
     lost.pay(world.pay_url())
@@ -95,6 +97,7 @@ def test_a_draft_alone_is_waited_for_and_then_left_to_a_person(world: Any, lost:
     assert "a draft was left over: subs_" in world.order().review_note
 
 
+@pytest.mark.thorough
 def test_a_link_that_turns_up_after_the_order_was_given_up_is_never_offered_and_is_withdrawn(
     world: Any, lost: Any
 ) -> None:
@@ -117,6 +120,7 @@ def test_a_link_that_turns_up_after_the_order_was_given_up_is_never_offered_and_
     assert [order.state for order in world.orders()] == ["abandoned", "fulfilled"]
 
 
+@pytest.mark.thorough
 def test_an_abandoned_order_that_was_paid_without_a_word_is_still_found(world: Any, lost: Any) -> None:
     """Razorpay mails the link; the messages are lost, too."""
     world.work(after=minutes(90))
@@ -130,6 +134,7 @@ def test_an_abandoned_order_that_was_paid_without_a_word_is_still_found(world: A
     assert world.order().review_note is None
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("again", [False, True], ids=["once", "bought again"])
 def test_an_abandoned_order_that_was_paid_is_delivered_or_owed_a_refund(
     world: Any, lost: Any, again: bool
@@ -188,6 +193,7 @@ def test_a_replica_that_lags_loses_no_payment(world: Any) -> None:
     assert world.emails() == ["welcome"]
 
 
+@pytest.mark.thorough
 def test_a_session_unknown_to_a_lagging_replica_is_adopted_when_it_shows(world: Any) -> None:
     shopper = world.shopper()
     world.fault("timeout_after", SESSIONS, times=1, method="POST")
@@ -203,6 +209,7 @@ def test_a_session_unknown_to_a_lagging_replica_is_adopted_when_it_shows(world: 
 # -- who ended it -----------------------------------------------------------------------------------
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("outage", ["down", "error_500"])
 def test_a_cancel_that_was_refused_is_forgotten(world: Any, outage: str) -> None:
     """The link fails by itself later: that is a failure the shopper hears of, not their own doing."""
@@ -222,6 +229,7 @@ def test_a_cancel_that_was_refused_is_forgotten(world: Any, outage: str) -> None
     assert world.emails() == ["payment_failed"]
 
 
+@pytest.mark.thorough
 def test_a_cancel_without_an_answer_counts_only_if_flexprice_did_it(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]

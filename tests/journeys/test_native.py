@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import pytest
 import requests
 
 from storefront.checkout.webhooks import HINT_INTERVAL
@@ -21,6 +22,7 @@ def hint(world: Any, headers: dict[str, str], status: str = "completed", session
     return answer.status_code
 
 
+@pytest.mark.thorough
 def test_a_sale_is_fulfilled_by_hints_alone(world: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()

@@ -65,6 +65,7 @@ def test_a_sale_is_ticked_off_step_by_step(world: Any, marks: Any) -> None:
     assert marks(shopper) == all_marked("done")
 
 
+@pytest.mark.thorough
 def test_each_check_has_its_evidence_and_the_email(world: Any, marks: Any) -> None:
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"])
@@ -91,6 +92,7 @@ def test_looking_changes_no_order(world: Any, marks: Any) -> None:
     assert rows_of(world.order()) == before
 
 
+@pytest.mark.thorough
 def test_what_the_page_learns_makes_the_worker_check(world: Any, marks: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()
@@ -127,6 +129,7 @@ def test_a_lost_message_is_named_with_cause_and_fix(world: Any, marks: Any) -> N
     assert marks(shopper)["webhook"] == "done"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("ending", "words"),
     [("cancel", "The payment was cancelled"), ("expire", "It was not paid in time")],
@@ -146,6 +149,7 @@ def test_an_order_that_ended_unpaid_owes_nothing(world: Any, marks: Any, ending:
     assert "hx-get" not in page  # nothing more will change, so it asks no more
 
 
+@pytest.mark.thorough
 def test_a_declined_payment_leaves_everything_open(world: Any, marks: Any) -> None:
     shopper = world.shopper()
     shopper.pay(shopper.buy().headers["Location"], "failure@razorpay")
@@ -224,6 +228,7 @@ def test_the_result_is_the_same_in_both_forms_and_holds_no_secret(world: Any, ma
         assert secret not in text + json.dumps(of_all)
 
 
+@pytest.mark.thorough
 def test_the_page_lists_every_order_of_the_shopper(world: Any) -> None:
     shopper = world.shopper()
     shopper.buy("Starter")

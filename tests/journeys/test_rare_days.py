@@ -40,6 +40,7 @@ def test_a_worker_that_died_with_a_message_in_its_hands_is_replaced(world: Any) 
     assert world.emails() == ["welcome"]
 
 
+@pytest.mark.thorough
 def test_messages_in_the_wrong_order_make_the_same_sale(world: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()
@@ -84,6 +85,7 @@ def test_starting_again_makes_a_new_order(world: Any) -> None:
     assert [order.state for order in world.orders()] == ["abandoned", "awaiting_payment"]
 
 
+@pytest.mark.thorough
 def test_starting_again_finds_the_payment_whose_news_was_lost(world: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()
@@ -139,6 +141,7 @@ def cancelled(world: Any, shopper: Any) -> None:
     shopper.cancel(world.order())
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("end", [expired, cancelled])
 @pytest.mark.parametrize("again", [False, True], ids=["once", "bought again"])
 def test_a_sale_that_flexprice_lets_count_after_its_end_is_delivered_or_owed_a_refund(
@@ -164,6 +167,7 @@ def test_a_sale_that_flexprice_lets_count_after_its_end_is_delivered_or_owed_a_r
     assert world.emails() == ["welcome"]
 
 
+@pytest.mark.thorough
 def test_a_session_deleted_at_flexprice_expires_with_the_sweep(world: Any) -> None:
     shopper = world.shopper()
     shopper.buy()
@@ -192,6 +196,7 @@ def test_money_for_a_deleted_session_is_a_case_for_a_person(world: Any) -> None:
     assert world.accesses() == []
 
 
+@pytest.mark.thorough
 def test_cancelling_a_deleted_session_says_that_the_link_stays_payable(world: Any) -> None:
     shopper = world.shopper()
     shopper.buy()

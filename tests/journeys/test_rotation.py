@@ -41,6 +41,7 @@ def sale(world: Any, name: str) -> tuple[str, set[int]]:
     return world.order().state, {row["response_status"] for row in world.deliveries()[before:]}
 
 
+@pytest.mark.thorough
 def test_a_secret_is_rotated_without_losing_a_sale(
     world: Any, known: Callable[..., None], signs: Callable[..., None]
 ) -> None:

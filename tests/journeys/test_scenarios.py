@@ -45,6 +45,7 @@ def test_ways_to_pay_pass(world: Any, key: str) -> None:
     walked(world, key)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", GROUPS["Endings"])
 def test_endings_pass(world: Any, key: str) -> None:
     walked(world, key)
@@ -61,6 +62,7 @@ def test_network_failures_pass(world: Any, key: str) -> None:
     walked(world, key)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", GROUPS["Renewals"])
 def test_renewals_pass(world: Any, key: str) -> None:
     walked(world, key)

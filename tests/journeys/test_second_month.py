@@ -335,12 +335,14 @@ def test_renewals(story: Story, name: str) -> None:
     assert story.row.access == "granted"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ENDS)
 def test_ends(story: Story, name: str) -> None:
     ends_as_recorded(story, name, *ENDS[name])
     assert story.row.access == ("granted" if name == "cancel-and-undo" else "ended")
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", OTHER_PLANS)
 def test_other_plans(story: Story, name: str) -> None:
     ends_as_recorded(story, name, *OTHER_PLANS[name])

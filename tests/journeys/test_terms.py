@@ -88,6 +88,7 @@ def test_a_link_paid_in_the_moment_it_is_withdrawn_is_held(world: Any, dearer: A
     assert world.accesses() == []
 
 
+@pytest.mark.thorough
 def test_an_operator_may_release_a_held_order(world: Any, dearer: Any) -> None:
     dearer.pay(dearer.buy().headers["Location"])
     world.settle()
@@ -103,6 +104,7 @@ def test_an_operator_may_release_a_held_order(world: Any, dearer: Any) -> None:
     assert len(world.accesses()) == 1
 
 
+@pytest.mark.thorough
 def test_an_operator_may_send_the_money_back(world: Any, dearer: Any, phase_of: Any) -> None:
     dearer.pay(dearer.buy().headers["Location"])
     world.settle()
@@ -120,6 +122,7 @@ def test_an_operator_may_send_the_money_back(world: Any, dearer: Any, phase_of: 
     assert world.order().state == "fulfilled"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -141,6 +144,7 @@ def test_another_plan_period_currency_or_customer_is_held_too(world: Any, change
     assert world.accesses() == []
 
 
+@pytest.mark.thorough
 def test_tax_on_top_of_the_shown_price_is_as_agreed(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]
@@ -152,6 +156,7 @@ def test_tax_on_top_of_the_shown_price_is_as_agreed(world: Any) -> None:
     assert "588.82" in shopper.order_page(world.order()).text
 
 
+@pytest.mark.thorough
 def test_terms_checked_in_time_cost_one_call_and_no_later_one(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]

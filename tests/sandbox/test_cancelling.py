@@ -69,6 +69,7 @@ def test_schedules_answer_in_a_shape_of_their_own(shopper: Shopper) -> None:
     assert shopper.post("/subscriptions/schedules/cancel", {}).status_code == 400
 
 
+@pytest.mark.thorough
 def test_a_trial_that_is_cancelled_at_its_end_is_billed_all_the_same(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan(trial_period_days=14))
     cancel(shopper, subscription)
@@ -82,6 +83,7 @@ def test_a_trial_that_is_cancelled_at_its_end_is_billed_all_the_same(shopper: Sh
     assert (ended["subscription_status"], ended["cancelled_at"][:10]) == ("cancelled", "2026-09-15")
 
 
+@pytest.mark.thorough
 def test_a_trial_is_cancelled_at_once_without_a_bill(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan(trial_period_days=14))
 
@@ -92,6 +94,7 @@ def test_a_trial_is_cancelled_at_once_without_a_bill(shopper: Shopper) -> None:
     assert len(shopper.invoices(subscription)) == 1
 
 
+@pytest.mark.thorough
 def test_unused_time_goes_to_a_wallet(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan())
     shopper.advance("15d")
@@ -107,6 +110,7 @@ def test_unused_time_goes_to_a_wallet(shopper: Shopper) -> None:
     assert shopper.told() == ["wallet.created", "wallet.transaction.created", *ended]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("generation", "policy", "bills"),
     [

@@ -223,6 +223,7 @@ def test_a_customer_is_changed_and_deleted_by_flexprices_rules(api: Any, generat
     assert refusal(api.call("DELETE", path)) == (404, "Customer does not exist")
 
 
+@pytest.mark.thorough
 def test_a_customer_with_a_plan_or_a_wallet_stays(api: Any) -> None:
     customer = api.customer()
     session = api.session()

@@ -59,6 +59,7 @@ def test_trigger_makes_it_happen_to_my_own_session(sandbox: Any, receiver: Any, 
     assert sandbox.read(session)["checkout_status"] == event.rpartition(".")[2]
 
 
+@pytest.mark.thorough
 def test_trigger_reaches_what_has_no_checkout_event_of_its_own(sandbox: Any, receiver: Any, run: Run) -> None:
     sandbox.customer()
     first, second, third = sandbox.session(), sandbox.session(), sandbox.session()
@@ -91,6 +92,7 @@ def test_last_is_the_newest_session(sandbox: Any, run: Run) -> None:
     assert paid["razorpay_payment_id"].startswith("pay_")
 
 
+@pytest.mark.thorough
 def test_a_payment_can_go_another_way_and_be_told_in_another_way(
     sandbox: Any, receiver: Any, run: Run
 ) -> None:

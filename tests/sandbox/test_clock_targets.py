@@ -26,6 +26,7 @@ def test_a_subscription_that_ended_has_no_renewals(shopper: Shopper) -> None:
         assert (status, why) == (409, "A subscription that is cancelled has no renewals")
 
 
+@pytest.mark.thorough
 def test_a_subscription_whose_end_is_planned_is_not_finalised_again(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan())
     shopper.post(f"/subscriptions/{subscription['id']}/cancel", {"cancellation_type": "end_of_period"})
@@ -35,6 +36,7 @@ def test_a_subscription_whose_end_is_planned_is_not_finalised_again(shopper: Sho
     assert status == 409
 
 
+@pytest.mark.thorough
 def test_trials_and_periods_are_told_apart(shopper: Shopper) -> None:
     active, trial = (
         shopper.subscribe(shopper.plan()),
@@ -46,6 +48,7 @@ def test_trials_and_periods_are_told_apart(shopper: Shopper) -> None:
     assert shopper.subscription(trial)["subscription_status"] == "active"
 
 
+@pytest.mark.thorough
 def test_what_costs_nothing_has_no_invoices(shopper: Shopper) -> None:
     free = shopper.subscribe(shopper.plan(amount="0"))
 
@@ -79,6 +82,7 @@ def test_an_unknown_target_names_those_that_there_are(shopper: Shopper) -> None:
     assert "invoice_computed" in answer.json()["details"]["allowed_values"]
 
 
+@pytest.mark.thorough
 def test_legacy_leaves_the_notice_out_on_the_way_and_sends_it_otherwise(api: Any) -> None:
     shopper = Shopper(api, generation="legacy")
     subscription = shopper.subscribe(shopper.plan())

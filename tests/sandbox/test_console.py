@@ -86,6 +86,7 @@ def test_faults_can_be_removed(sandbox: Any) -> None:
     assert sandbox.customer()["id"]
 
 
+@pytest.mark.thorough
 def test_a_subscription_ends_now_or_later(sandbox: Any, receiver: Any) -> None:
     sandbox.customer()
     session = sandbox.session()
@@ -250,6 +251,7 @@ def test_a_setting_that_makes_no_sense_is_refused_at_the_start(name: str) -> Non
         SandboxSettings.from_env({name: "nonsense"})
 
 
+@pytest.mark.thorough
 def test_what_was_arranged_and_told_outlives_the_process(sandbox: Any, sale: Any) -> None:
     sandbox.control("faults", fault="down", times=3)
     sandbox.control("outcomes", outcome="declined", session=sale["id"])
@@ -266,6 +268,7 @@ def test_what_was_arranged_and_told_outlives_the_process(sandbox: Any, sale: Any
     again.extensions["sandbox"].close()
 
 
+@pytest.mark.thorough
 def test_a_session_can_be_played_with_on_its_page(sandbox: Any, sale: Any) -> None:
     page = sandbox.see(f"sessions/{sale['id']}")
     assert "Refund it" in page

@@ -82,6 +82,7 @@ def test_a_sale_is_told_in_order(sandbox: Any, receiver: Any) -> None:
     assert receiver.last("invoice.update.payment")["invoice"]["payment_status"] == "SUCCEEDED"
 
 
+@pytest.mark.thorough
 def test_a_plan_with_credits_tells_of_the_wallet_too(sandbox: Any, receiver: Any) -> None:
     sandbox.customer()
     for credits in ("500", "1000"):
@@ -118,6 +119,7 @@ def test_every_secret_signs_while_one_is_being_rotated() -> None:
     assert sent["svix-signature"] == f"{sign(OLD, 'msg_1', at, body)} {sign(SECRET, 'msg_1', at, body)}"
 
 
+@pytest.mark.thorough
 def test_a_late_message_tells_what_is_true_now_and_a_retry_repeats_itself(
     sandbox: Any, receiver: Any
 ) -> None:
@@ -335,6 +337,7 @@ def test_what_concerns_one_customer_waits_for_its_turn(sandbox: Any, receiver: A
     assert receiver.types == ["customer.created", *ON_CREATE, *ON_PAYMENT]
 
 
+@pytest.mark.thorough
 def test_no_more_are_under_way_than_there_are_hands(sandbox: Any, receiver: Any) -> None:
     receiver.hold()
     hands = sandbox.app.extensions["sandbox_settings"].senders

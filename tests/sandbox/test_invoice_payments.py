@@ -122,6 +122,7 @@ def test_a_closed_link_that_nobody_read_can_be_paid(shopper: Shopper, invoice: A
     assert shopper.invoice(invoice["id"])["payment_status"] == "SUCCEEDED"
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("events", [[], ["payment_link.paid"]])
 def test_a_read_settles_what_no_event_told_of(shopper: Shopper, invoice: Any, events: list[str]) -> None:
     payment = shopper.link(invoice)
@@ -170,6 +171,7 @@ def test_voiding_a_paid_invoice_moves_the_money_to_a_wallet(shopper: Shopper, in
     assert shopper.told() == ["wallet.created", "wallet.transaction.created", "invoice.update.voided"]
 
 
+@pytest.mark.thorough
 def test_money_for_a_voided_invoice_stays_with_the_payment(shopper: Shopper, invoice: Any) -> None:
     payment = shopper.link(invoice)
     shopper.post(f"/invoices/{invoice['id']}/void", {})
@@ -233,6 +235,7 @@ def test_addresses_beside_the_metadata_are_kept_and_not_used(shopper: Shopper, i
     assert "metadata" not in payment
 
 
+@pytest.mark.thorough
 def test_an_overdue_invoice_is_told_of_at_each_read_of_the_summary(shopper: Shopper, invoice: Any) -> None:
     shopper.advance("20d")
     assert (

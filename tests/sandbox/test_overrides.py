@@ -92,6 +92,7 @@ def test_an_outcome_can_be_made_to_happen_to_one_session(sandbox: Any) -> None:
     assert sandbox.post("/_sandbox/sessions/cs_0/outcome", {"outcome": "paid"}).status_code == 404
 
 
+@pytest.mark.thorough
 def test_the_browser_may_be_back_before_the_payment_is_visible(sandbox: Any, receiver: Any) -> None:
     sandbox.control("switches", polling_reads="show")
     sandbox.customer()
@@ -152,6 +153,7 @@ def stuck(api: Any) -> Any:
     return session
 
 
+@pytest.mark.thorough
 def test_a_completion_can_stop_half_way(api: Any) -> None:
     """The money is there, Flexprice does not try again, and in the end the session expires."""
     session = stuck(api)
@@ -181,6 +183,7 @@ def test_a_later_event_heals_what_stopped_half_way(api: Any) -> None:
     assert len(api.get(f"/v1/payments/{session['checkout_payment_id']}").json()["attempts"]) == 1
 
 
+@pytest.mark.thorough
 def test_after_the_end_the_same_event_gives_the_money_back(api: Any) -> None:
     session = stuck(api)
     api.walk("1h")
@@ -225,6 +228,7 @@ def test_before_the_redirect_means_before_the_answer_to_the_payment(sandbox: Any
     assert receiver.types[-1] == COMPLETED
 
 
+@pytest.mark.thorough
 def test_later_means_after_that_many_seconds(sandbox: Any, receiver: Any) -> None:
     delivered(sandbox, "after", seconds=3600)
     assert told(receiver, COMPLETED) == []
@@ -233,6 +237,7 @@ def test_later_means_after_that_many_seconds(sandbox: Any, receiver: Any) -> Non
     assert sandbox.walk("10m")["sent"] == 5
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("plan", "times"), [("twice", 2), ("ten_at_once", 10), ("drop", 0), ("hold", 0)])
 def test_a_message_comes_as_often_as_was_said(sandbox: Any, receiver: Any, plan: str, times: int) -> None:
     delivered(sandbox, plan)
@@ -241,6 +246,7 @@ def test_a_message_comes_as_often_as_was_said(sandbox: Any, receiver: Any, plan:
     assert len({sent["svix-id"] for sent, _ in told(receiver, COMPLETED)}) == min(times, 1)
 
 
+@pytest.mark.thorough
 def test_what_is_held_goes_when_it_is_let_go(sandbox: Any, receiver: Any) -> None:
     delivered(sandbox, "hold")
 
@@ -250,6 +256,7 @@ def test_what_is_held_goes_when_it_is_let_go(sandbox: Any, receiver: Any) -> Non
     assert len(told(receiver, COMPLETED)) == 1
 
 
+@pytest.mark.thorough
 def test_reversed_is_the_last_news_first(sandbox: Any, receiver: Any) -> None:
     sandbox.control("webhooks", mode="reversed")
     sandbox.customer()
@@ -313,6 +320,7 @@ def test_a_first_attempt_that_fails_starts_the_retries(
     assert "as arranged" in made[0]["note"]
 
 
+@pytest.mark.thorough
 def test_a_resend_goes_out_as_it_should(sandbox: Any, receiver: Any) -> None:
     delivered(sandbox, "bad_signature")
 
@@ -332,6 +340,7 @@ def test_every_plan_can_be_arranged(sandbox: Any) -> None:
 # For whom, and for how long.
 
 
+@pytest.mark.thorough
 def test_a_plan_for_one_customer_leaves_the_others_alone(sandbox: Any, receiver: Any) -> None:
     customer = sandbox.customer("user-42")
     sandbox.customer("user-43")
@@ -439,6 +448,7 @@ def test_the_door_itself_can_stumble(sandbox: Any, fault: str, body: dict[str, s
     assert sandbox.session()["id"]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("fault", ["wrong_json", "truncated", "html"])
 def test_an_unreadable_answer_hides_what_was_done(sandbox: Any, fault: str) -> None:
     sandbox.customer()
@@ -481,6 +491,7 @@ def test_what_was_just_made_is_not_there_yet(api: Any) -> None:
     assert len(api.found("/v1/subscriptions/search", **drafts)) == 1
 
 
+@pytest.mark.thorough
 def test_what_was_just_paid_still_says_pending(api: Any) -> None:
     api.customer()
     session = api.session()
@@ -521,6 +532,7 @@ def test_a_price_that_was_just_changed_is_still_the_old_one(api: Any) -> None:
     assert len(api.found("/v1/plans/search", lookup_key="new")) == 1
 
 
+@pytest.mark.thorough
 def test_a_message_made_from_a_lagging_read_contradicts_its_own_name(sandbox: Any, receiver: Any) -> None:
     sandbox.customer()
     session = sandbox.session()

@@ -85,6 +85,7 @@ def test_the_decline_button_declines(sandbox: Any) -> None:
     assert "declined by the bank" in sandbox.page(session).text
 
 
+@pytest.mark.thorough
 def test_a_cancelled_link_fails_the_session_and_takes_no_money(sandbox: Any, receiver: Any) -> None:
     sandbox.customer()
     session = sandbox.session()
@@ -99,6 +100,7 @@ def test_a_cancelled_link_fails_the_session_and_takes_no_money(sandbox: Any, rec
     assert failed["payment_action"] == session["payment_action"]
 
 
+@pytest.mark.thorough
 def test_money_that_comes_too_late_goes_back(sandbox: Any, receiver: Any) -> None:
     sandbox.customer()
     session = sandbox.session()

@@ -43,6 +43,7 @@ def test_an_upgrade_half_way_costs_the_difference_and_its_link_does_not_settle_i
     assert shopper.invoice(created["id"])["payment_status"] == "SUCCEEDED"
 
 
+@pytest.mark.thorough
 def test_the_link_of_an_upgrade_settles_it_by_a_switch_or_without_a_credit(api: Any) -> None:
     shopper = Shopper(api, upgrade_link_settles="on")
     subscription = shopper.subscribe(shopper.plan())
@@ -55,6 +56,7 @@ def test_the_link_of_an_upgrade_settles_it_by_a_switch_or_without_a_credit(api: 
     assert shopper.pay(created["invoices"][0]["invoice"])["payment_status"] == "SUCCEEDED"
 
 
+@pytest.mark.thorough
 def test_a_downgrade_is_credited_to_a_wallet(shopper: Shopper) -> None:
     solo, team = shopper.plan(), shopper.plan("Team", "900")
     subscription = shopper.subscribe(team)
@@ -71,6 +73,7 @@ def test_a_downgrade_is_credited_to_a_wallet(shopper: Shopper) -> None:
     assert shopper.told() == ["wallet.created", "wallet.transaction.created", *changed]
 
 
+@pytest.mark.thorough
 def test_down_and_up_again_credits_no_more_than_was_billed(shopper: Shopper) -> None:
     solo, team = shopper.plan(), shopper.plan("Team", "900")
     subscription = shopper.subscribe(team)
@@ -119,6 +122,7 @@ def test_a_planned_change_blocks_others_until_it_is_undone_or_a_cancellation_dro
     assert change(shopper, subscription, team, **AT_END).status_code == 400
 
 
+@pytest.mark.thorough
 def test_a_change_that_cannot_run_has_failed_and_the_old_plan_goes_on(shopper: Shopper) -> None:
     solo, team = shopper.plan(), shopper.plan("Team", "900")
     subscription = shopper.subscribe(solo)
@@ -169,6 +173,7 @@ def test_what_is_refused(shopper: Shopper, fields: Any, message: str) -> None:
     assert answer.json()["message"] == message
 
 
+@pytest.mark.thorough
 def test_by_a_new_subscription_for_another_period(shopper: Shopper) -> None:
     solo = shopper.plan()
     year = shopper.plan("Year", "3000", billing_period="ANNUAL")
@@ -196,6 +201,7 @@ def test_by_a_new_subscription_for_another_period(shopper: Shopper) -> None:
     assert same["message"] == "Target plan must be different from current plan"
 
 
+@pytest.mark.thorough
 def test_a_new_subscription_is_planned_for_the_end_of_the_period(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan())
     year = shopper.plan("Year", "3000", billing_period="ANNUAL")

@@ -101,6 +101,7 @@ def test_after_an_outage_there_is_one_invoice_for_each_period(api: Any) -> None:
     assert starts == ["2026-09-01", "2026-09-01", "2026-10-01", "2026-11-01"]
 
 
+@pytest.mark.thorough
 def test_a_fee_in_arrear_is_billed_for_the_period_that_ended(api: Any) -> None:
     shopper = Shopper(api)
     subscription = shopper.subscribe(shopper.plan(invoice_cadence="ARREAR"))
@@ -112,6 +113,7 @@ def test_a_fee_in_arrear_is_billed_for_the_period_that_ended(api: Any) -> None:
     assert (invoice["total"], invoice["line_items"][0]["period_end"][:10]) == ("300", "2026-10-01")
 
 
+@pytest.mark.thorough
 def test_with_nothing_to_bill_the_draft_is_skipped_without_a_message(api: Any) -> None:
     shopper = Shopper(api)
     subscription = shopper.subscribe(shopper.plan(amount="0"))
@@ -151,6 +153,7 @@ def test_the_delay_and_the_days_are_settings(api: Any) -> None:
     assert (renewal["finalized_at"][:16], renewal["due_date"][:10]) == ("2026-10-01T10:26", "2026-10-08")
 
 
+@pytest.mark.thorough
 def test_an_unpaid_subscription_ends_after_the_grace_period_if_that_is_on(api: Any) -> None:
     shopper = Shopper(api)
     subscription = shopper.subscribe(shopper.plan(), payment_terms="15 NET")

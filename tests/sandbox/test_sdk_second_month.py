@@ -16,6 +16,7 @@ def sdk(sandbox: Any) -> Any:
         yield client
 
 
+@pytest.mark.thorough
 def test_the_second_month_through_the_official_sdk(sandbox: Any, sdk: Any) -> None:
     shopper = Shopper(sandbox)
     solo, team = shopper.plan(), shopper.plan("Team", "900")

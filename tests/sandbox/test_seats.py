@@ -59,6 +59,7 @@ def test_fewer_seats_are_credited_and_none_are_accepted(shopper: Shopper) -> Non
     assert quantity(shopper, subscription) == "0"
 
 
+@pytest.mark.thorough
 def test_paid_first_nothing_changes_until_then_or_ever(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan())
     session = modify(shopper, subscription, "3", checkout=CHECKOUT).json()["checkout_session"]

@@ -82,6 +82,7 @@ def test_a_session_that_razorpay_refuses_leaves_a_failed_one(shopper: Shopper) -
     assert shopper.try_to_subscribe(plan, checkout=CHECKOUT).status_code == 201
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("collection", ["send_invoice", "charge_automatically"])
 def test_a_trial_has_an_invoice_of_nothing(shopper: Shopper, collection: str) -> None:
     made = shopper.subscribe(shopper.plan(trial_period_days=14), collection_method=collection)
@@ -112,6 +113,7 @@ def test_a_trial_ends_unpaid(shopper: Shopper, behavior: str, status: str) -> No
     assert shopper.subscription(made)["subscription_status"] == "active"
 
 
+@pytest.mark.thorough
 def test_a_trial_without_a_fee_becomes_active(shopper: Shopper) -> None:
     made = shopper.subscribe(shopper.plan(amount="0"), trial_period_days=3)
     shopper.told()

@@ -98,6 +98,7 @@ def test_it_brings_a_command_and_a_pytest_plugin(wheel: zipfile.Path) -> None:
     assert "[pytest11]\nflexprice_sandbox = flexprice_sandbox.pytest_plugin" in text
 
 
+@pytest.mark.thorough
 def test_it_runs_under_its_own_name(wheel: zipfile.Path, tmp_path: Path) -> None:
     wheel.root.extractall(tmp_path)
     environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "HOME": str(tmp_path)}

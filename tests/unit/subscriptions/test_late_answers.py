@@ -143,6 +143,7 @@ def test_a_change_that_is_paid_after_another_began_is_noted(story: Story) -> Non
     assert "both run" in old.review_note
 
 
+@pytest.mark.thorough
 def test_the_qa_page_shows_the_later_months(story: Story) -> None:
     bill = story.owing()
     story.press_pay(bill)

@@ -19,6 +19,7 @@ from tests.unit.checkout.shop_and_sandbox import SAME_ORIGIN
 from tests.unit.subscriptions.conftest import Story
 
 
+@pytest.mark.thorough
 def test_the_first_renewal_is_skipped_and_the_second_paid(story: Story) -> None:
     sub = story.bought()
     assert (sub.access, sub.status) == ("granted", "active")
@@ -131,6 +132,7 @@ def test_cancelled_undone_and_over(story: Story) -> None:
     assert "Your plan has ended" in story.see()
 
 
+@pytest.mark.thorough
 def test_cancelled_at_once_where_the_shop_allows_it(story: Story) -> None:
     path = f"/billing/subscriptions/{story.bought().subscription_id}/cancel"
     story.shop.config["CHECKOUT_CANCEL_IMMEDIATELY"] = True

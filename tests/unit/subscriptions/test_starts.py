@@ -60,6 +60,7 @@ def test_after_two_minutes_the_same_order_asks_again(story: Story) -> None:
     assert len(story.their_subscriptions()) == len(story.the_orders()) == 1
 
 
+@pytest.mark.thorough
 def test_of_two_the_younger_is_ended(story: Story) -> None:
     """The search did not show the first, and the request was sent again."""
     story.make_customer()
@@ -140,6 +141,7 @@ def test_a_start_that_is_closed_before_its_answer(story: Story, monkeypatch: pyt
     assert [one.subscription_status for one in story.their_subscriptions()] == ["cancelled"]
 
 
+@pytest.mark.thorough
 def test_cancelling_a_start_that_runs_shows_it(story: Story) -> None:
     story.make_customer()
     story.wire.faults[CREATE] = "lost"

@@ -131,6 +131,7 @@ def test_six_tabs_that_poll_are_never_refused(asha: Browser, add_order: Callable
     assert {response.status_code for response in responses} == {200}
 
 
+@pytest.mark.thorough
 def test_guessing_at_orders_ends_for_this_user_only(
     asha: Browser,
     add_user: Callable[..., int],
@@ -161,6 +162,7 @@ def test_a_database_that_is_away_is_not_taken_for_the_store(
     assert "Rate limit storage unreachable" not in caplog.text
 
 
+@pytest.mark.thorough
 def test_webhooks_are_never_refused(send_webhook: Callable[..., Any], webhook: Callable[..., Any]) -> None:
     for number in range(150):
         assert send_webhook(webhook("completed"), message_id=f"msg_{number}").status_code == 204
