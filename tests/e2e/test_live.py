@@ -184,6 +184,7 @@ def test_late_payment_appears_on_an_order_that_just_ended(asha: Waiting) -> None
     assert asha.asked() <= settled + 1
 
 
+@pytest.mark.thorough
 def test_polling_survives_errors(asha: Waiting) -> None:
     failures = [
         lambda route: route.fulfill(status=500, body="<h1>broken</h1>", content_type="text/html"),

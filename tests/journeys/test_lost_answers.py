@@ -246,6 +246,7 @@ def test_a_cancel_without_an_answer_counts_only_if_flexprice_did_it(world: Any) 
     assert world.emails() == ["payment_failed"]
 
 
+@pytest.mark.thorough
 def test_a_cancel_without_an_answer_that_flexprice_did_is_the_shoppers(world: Any) -> None:
     shopper = world.shopper()
     shopper.buy()

@@ -183,6 +183,7 @@ def test_flexprice_being_down_is_said_and_what_the_shop_knows_still_stands(world
     assert "Flexprice was asked" in shopper.see(f"/qa/{world.order().ref}").text
 
 
+@pytest.mark.thorough
 def test_a_stranger_finds_nothing_and_an_operator_everything(world: Any) -> None:
     asha = world.shopper()
     asha.buy()

@@ -181,6 +181,7 @@ def test_a_session_deleted_at_flexprice_expires_with_the_sweep(world: Any) -> No
     assert shopper.phase(world.order()) == "expired"
 
 
+@pytest.mark.thorough
 def test_money_for_a_deleted_session_is_a_case_for_a_person(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]

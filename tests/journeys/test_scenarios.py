@@ -129,6 +129,7 @@ def test_a_verdict_asks_the_shop_too(world: Any) -> None:
         assert verdict(Shop(told | {"orders": told["orders"] * 2})) == FAILED
 
 
+@pytest.mark.thorough
 def test_a_verdict_says_who_tested_and_what_they_say(world: Any) -> None:
     tester = Walker(world, "cancel")
     tester.start()

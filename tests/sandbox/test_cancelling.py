@@ -132,6 +132,7 @@ def test_a_fee_in_arrear_is_billed_whole_if_the_policy_says_so(
     assert [(one["billing_reason"], one["total"]) for one in found] == [("PRORATION", "300")] * bills
 
 
+@pytest.mark.thorough
 def test_an_end_at_a_date_pulls_the_period_there(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan())
     at = "2026-09-10T00:00:00Z"

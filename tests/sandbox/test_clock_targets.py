@@ -56,6 +56,7 @@ def test_what_costs_nothing_has_no_invoices(shopper: Shopper) -> None:
     shopper.until("period_end", free)
 
 
+@pytest.mark.thorough
 def test_an_invoice_is_a_target_until_it_is_final(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan())
     first = shopper.invoices(subscription)[0]

@@ -120,6 +120,7 @@ def test_a_restart_keeps_everything_but_the_process(sandbox: Any) -> None:
     again.extensions["sandbox"].close()
 
 
+@pytest.mark.thorough
 def test_eight_threads_open_sessions_at_once(sandbox: Any) -> None:
     sandbox.customer()
     body, statuses = sandbox.asked(), []

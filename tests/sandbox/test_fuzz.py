@@ -159,6 +159,7 @@ def test_any_route_with_any_json_and_query(busy: Any, data: Any) -> None:
     understood(send(busy, method, f"{path}?{tail}", data.draw(bodies | anything)))
 
 
+@pytest.mark.thorough
 @MANY
 @given(data=st.data())
 def test_any_search(busy: Any, data: Any) -> None:
@@ -227,6 +228,7 @@ def test_any_plan_of_ones_own(busy: Any, body: Any) -> None:
     understood(busy.post("/v1/plans/search", {"expand": "prices,entitlements,features"}))
 
 
+@pytest.mark.thorough
 @MANY
 @given(
     fee=st.dictionaries(st.sampled_from(OF_A_PRICE.split()), anything, max_size=4),

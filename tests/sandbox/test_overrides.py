@@ -287,6 +287,7 @@ def test_a_stale_message_is_well_signed_and_too_old(sandbox: Any, receiver: Any)
     assert time.time() - int(sent["svix-timestamp"]) > 500
 
 
+@pytest.mark.thorough
 def test_the_old_secret_signs_alone(sandbox: Any, receiver: Any) -> None:
     delivered(sandbox, "old_secret")
 
@@ -304,6 +305,7 @@ def test_an_altered_body_no_longer_fits_its_signature(sandbox: Any, receiver: An
     assert not signed_by(SECRET, sent, body)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("plan", "arrives", "first"), [("answer_500", 2, 500), ("away", 1, None)])
 def test_a_first_attempt_that_fails_starts_the_retries(
     sandbox: Any, receiver: Any, plan: str, arrives: int, first: int | None

@@ -202,6 +202,7 @@ def late(api: Any, name: str) -> Any:
     return session
 
 
+@pytest.mark.thorough
 def test_refunds_are_filtered_by_everything_the_sdk_can_ask_for(api: Any) -> None:
     one, two = late(api, "user-1"), late(api, "user-2")
 

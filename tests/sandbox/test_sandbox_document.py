@@ -73,6 +73,7 @@ PROGRAMS = [
 ]
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("language", "file", "command"), PROGRAMS)
 def test_each_program_verifies_a_webhook(
     url: str, tmp_path: Path, language: str, file: str, command: list[str]

@@ -271,6 +271,7 @@ def _key(story: Story) -> str:
     return story.subscriptions()[0].customer_key
 
 
+@pytest.mark.thorough
 def test_a_pdf_is_passed_on_and_kept_by_nobody(story: Story) -> None:
     story.bought()
     path = f"/billing/invoices/{story.bills()[0].invoice_id}/pdf"

@@ -79,6 +79,7 @@ def test_an_old_read_takes_nothing_from_a_payer(story: Story, replaced: Callable
     assert story.emails("suspended") == 1
 
 
+@pytest.mark.thorough
 def test_money_of_an_earlier_link_is_for_a_person(story: Story) -> None:
     """Its money came after it was found dead, and is booked nowhere: no second link is offered."""
     bill = story.owing()

@@ -235,6 +235,7 @@ def test_pages_of_an_order_tell_the_time_of_the_shop(story: Story) -> None:
     assert abs(story.subscriptions()[0].trial_end - story.now() - timedelta(days=14)) < timedelta(minutes=10)
 
 
+@pytest.mark.thorough
 def test_a_trial_is_cancelled_at_once_and_is_the_only_one(story: Story) -> None:
     story.start("business")
     (sub,) = story.subscriptions()
