@@ -217,6 +217,8 @@ def _unknown_session(event: WebhookEventMixin, told: CheckoutSession) -> str:
     customer = ask(checkout().client.get_customer_by_external_id, key)
     order = orders.get(order_id)
     if customer.id != told.customer_id:
+        if paid:
+            raise RetryLater("a payment of another customer")
         return "the session of another customer"
     if order.session_id and order.session_id != told.id:
         if paid:

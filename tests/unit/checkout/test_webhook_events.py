@@ -218,7 +218,12 @@ def test_paid_session_of_a_lost_answer_is_adopted(
     ("session", "customer", "outcome"),
     [
         ({"idempotency_key": "of another shop"}, None, "not one of our sessions"),
-        ({}, {"id": "cust_99"}, "the session of another customer"),
+        ({}, {"id": "cust_99"}, "a payment of another customer"),
+        (
+            {"checkout_status": "expired", "terminal": True},
+            {"id": "cust_99"},
+            "the session of another customer",
+        ),
         (
             {"checkout_status": "failed", "terminal": True},
             {},
