@@ -159,12 +159,18 @@ def test_a_write_that_was_read_for_first_is_not_lost(app, env):
 
 
 @on_sqlite
-def test_no_webhook_is_acknowledged_into_a_deleted_file(env, send_webhook, webhook):
+@pytest.mark.parametrize("loss", ["file deleted", "file moved away", "folder moved away"])
+def test_no_webhook_is_acknowledged_into_a_deleted_file(env, send_webhook, webhook, loss):
     """Kind: nothing is acknowledged that is not stored."""
+    file = file_of(env)
     assert send_webhook(webhook(), message_id="msg_1").status_code == 204
-    file_of(env).unlink()
+    if loss == "file deleted":
+        file.unlink()
+    else:
+        gone = file if loss == "file moved away" else file.parent
+        gone.rename(gone.with_name("moved"))
     assert send_webhook(webhook(), message_id="msg_2").status_code == 503
-    assert not file_of(env).exists()
+    assert not file.exists()
 
 
 @on_sqlite

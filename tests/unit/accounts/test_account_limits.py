@@ -116,11 +116,14 @@ def test_twenty_sign_ups_an_hour_from_one_network(browser, flexprice, rows):
     assert len(rows(User)) == 20
 
 
-def test_mistakes_do_not_use_up_the_sign_ups(browser, flexprice):
+@pytest.mark.parametrize(
+    "mistake", [{"password": "short"}, {"email": "asha@"}, {"name": "https://evil.example"}]
+)
+def test_mistakes_do_not_use_up_the_sign_ups(browser, flexprice, mistake):
     """Kind: only what succeeded is counted."""
     flexprice.answer("POST", "/customers", customer(), 201)
     for _ in range(40):
-        assert browser.post("/sign-up", **(ASHA | {"password": "short"})).status_code == 422
+        assert browser.post("/sign-up", **(ASHA | mistake)).status_code == 422
     assert browser.post("/sign-up", **ASHA).status_code == 303
 
 

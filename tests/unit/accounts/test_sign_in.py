@@ -64,13 +64,21 @@ def test_an_unknown_address_costs_as_much_work(browser, add_user, monkeypatch):
     assert checked[0] == checked[1]
 
 
-def test_blocked_cookies_are_named(browser, add_user):
+@pytest.mark.parametrize("path", ["/sign-in", "/sign-up"])
+def test_blocked_cookies_are_named(browser, add_user, path):
     """Kind: a form without its session."""
     add_user()
-    fields = {"email": ASHA["email"], "password": ASHA["password"]}
-    answer = browser.raw_post("/sign-in", fields, headers={"Sec-Fetch-Site": "same-origin"})
+    answer = browser.raw_post(path, ASHA, headers={"Sec-Fetch-Site": "same-origin"})
     assert answer.status_code == 422
     assert "Your browser blocks cookies." in answer.text
+
+
+@pytest.mark.parametrize("path", ["/sign-in", "/forgot-password", "/checkout"])
+def test_blocked_cookies_are_named_to_older_browsers(browser, path):
+    """They do not say where a form comes from. Kind: a form without its session."""
+    answer = browser.raw_post(path)
+    assert answer.status_code == 400
+    assert "Your browser did not send our cookie." in answer.text
 
 
 # -- sessions ---------------------------------------------------------------------------------------
@@ -166,6 +174,15 @@ def test_a_sign_in_form_works_in_a_second_tab(browser, add_user):
     browser.get("/sign-in")
     assert browser.sign_in().status_code == 303
     assert browser.sign_in().status_code == 303
+
+
+@pytest.mark.parametrize(("path", "status"), [("/sign-up", 422), ("/forgot-password", 303)])
+def test_other_forms_work_in_a_second_tab(browser, add_user, path, status):
+    """Kind: a form opened before the session changed."""
+    add_user()
+    browser.get(path)
+    assert browser.sign_in().status_code == 303
+    assert browser.post(path, **ASHA).status_code == status
 
 
 # -- where a sign-in leads ----------------------------------------------------------------------------

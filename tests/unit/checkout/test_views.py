@@ -156,9 +156,12 @@ def test_odd_payment_id_is_cut_or_left_out(asha: Any, opened: Any, the_order: An
     assert len(the_order().unverified_payment_id or "") <= 40
 
 
-def test_unpaid_end_after_a_claim_needs_a_person(asha: Any, opened: Any, the_order: Any) -> None:
+@pytest.mark.parametrize("state", [State.EXPIRED, State.FAILED, State.CANCELLED, State.ABANDONED])
+def test_unpaid_end_after_a_claim_needs_a_person(
+    asha: Any, opened: Any, the_order: Any, state: State
+) -> None:
     """Kind: a page promises only what the system does."""
-    ref = opened(state=State.EXPIRED)
+    ref = opened(state=state)
     page = asha.get(f"/orders/{ref}/success?{PAID_CLAIM}").text
     assert 'data-phase="ended_unconfirmed"' in page
     assert "Are the events payment.captured and payment_link.paid enabled" in the_order().review_note

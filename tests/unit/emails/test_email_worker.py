@@ -132,13 +132,21 @@ def test_an_email_of_a_link_expires_with_it(context, add_user, rows):
     assert rows(Email)[0].expires_at - rows(Email)[0].created_at == service.RESET_LIFETIME
 
 
-def test_an_email_that_cannot_be_rendered_waits_alone(owe, mail_server, rows, caplog):
+@pytest.mark.parametrize(
+    ("kind", "columns", "error"),
+    [
+        ("no_such_kind", {}, "TemplateNotFound"),
+        ("welcome", {"amount_text": "a word"}, "InvalidOperation"),
+        ("welcome", {"invoice_total_text": "?"}, "InvalidOperation"),
+    ],
+)
+def test_an_email_that_cannot_be_rendered_waits_alone(owe, mail_server, rows, kind, columns, error):
     """Kind: rendering belongs to sending."""
-    owe("no_such_kind")
+    owe(kind, **columns)
     owe("welcome")
     assert worker.run_once() == 2
     broken, other = rows(Email)
-    assert (broken.state, broken.error) == ("queued", "TemplateNotFound")
+    assert (broken.state, broken.error) == ("queued", error)
     assert other.state == "sent"
     assert {order.state for order in rows(Order)} == {State.FULFILLED}
 

@@ -46,6 +46,7 @@ def fail(app: Flask) -> Callable[[Exception], str]:
 def test_page_says_only_what_this_request_did(
     asha: Any, method: str, path: str, status: int, title: str
 ) -> None:
+    """Kind: a page never claims what it did not ask."""
     headers = {"Sec-Fetch-Site": "same-origin"}
     response = asha.client.open(path, method=method, base_url="http://127.0.0.1:8000", headers=headers)
     assert response.status_code == status

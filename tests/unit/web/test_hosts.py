@@ -117,6 +117,7 @@ def test_a_host_has_one_spelling(host: str, name: str | None) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1:8000", "localhost"])
 @pytest.mark.parametrize("path", ["/x%0d%0aSet-Cookie:%20a=b", "/%00", "/plans/%0a", "/plans?currency=%00"])
 def test_line_breaks_and_nul_in_an_address_are_404(app: Flask, host: str, path: str) -> None:
+    """Kind: text from outside."""
     response = app.test_client().get(path, base_url=f"http://{host}")
     assert response.status_code == 404
     assert "a=b" not in str(response.headers)

@@ -155,6 +155,7 @@ def test_support_is_told_the_payment(fragment: Callable[..., str]) -> None:
 
 
 def test_lost_answer_offers_to_start_again_first(fragment: Callable[..., str]) -> None:
+    """Kind: every open state has a way out."""
     assert re.search(r'class="button" type="submit" id="order-try-again"[^>]*>Start again', fragment("lost"))
 
 
