@@ -10,6 +10,7 @@ from storefront.checkout.signals import webhook_rejected
 from storefront.checkout.webhooks import HINT_INTERVAL
 from storefront.models import PlanAccess, WebhookEvent
 from tests.shop_fixtures import sign
+from tests.unit.checkout.conftest import utc_now
 
 VALUE = "k8Jq2-the-value-agreed-upon-4711"
 SHARED = {"X-Api-Key": VALUE}
@@ -96,6 +97,18 @@ def test_hints_about_nothing_cost_one_question_an_interval(
     pass_time(HINT_INTERVAL)
     work()
     assert questions(flexprice) == 2
+
+
+def test_hint_waits_at_least_the_interval_for_flexprice_to_be_back(
+    flexprice: Any, hint: Any, work: Any, the_event: Any, pass_time: Any
+) -> None:
+    flexprice.answer("GET", SESSION, {"error": "down"}, 503)
+    hint()
+    for intervals in (1, 2, 4):
+        before = utc_now()
+        work()
+        assert the_event().next_attempt_at - before >= intervals * HINT_INTERVAL
+        pass_time(the_event().next_attempt_at - before)
 
 
 def test_genuine_hint_after_a_forged_one_counts(

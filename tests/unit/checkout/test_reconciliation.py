@@ -157,6 +157,21 @@ def test_unknown_session_is_given_up_in_time(
     assert the_order().state == State.FULFILLED
 
 
+def test_unknown_session_is_asked_about_three_times(
+    flexprice: Any, add_due: Any, work: Any, the_order: Any, pass_time: Any
+) -> None:
+    """One missing answer may be a replica that lags, however late it comes."""
+    add_due(expires_at=now() - 3 * HOUR)
+    flexprice.answer("GET", SESSION, UNKNOWN, 404)
+    flexprice.answer("GET", PAYMENT, UNKNOWN, 404)
+    states = []
+    for _ in range(3):
+        work()
+        states.append(the_order().state)
+        pass_time(12 * HOUR)
+    assert states == [State.AWAITING_PAYMENT, State.AWAITING_PAYMENT, State.ABANDONED]
+
+
 def test_missing_route_is_no_missing_session(
     context: Any, flexprice: Any, add_due: Any, the_order: Any
 ) -> None:

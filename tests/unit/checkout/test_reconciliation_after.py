@@ -150,6 +150,17 @@ def test_refund_closes_what_waits_for_a_person(
     assert (the_order().state, the_order().refunded_at is None) == (State.REFUNDED, False)
 
 
+def test_refund_of_an_order_without_a_session_closes_it(
+    context: Any, flexprice: Any, add_due: Any, the_order: Any
+) -> None:
+    add_due(State.PAID_TWICE, session_id=None)
+    flexprice.answer("GET", PAYMENT, payment("SUCCEEDED"))
+    refund = {"id": "re_1", "payment_id": "pay_01", "refund_status": "SUCCEEDED"}
+    flexprice.answer("GET", "/refunds", listed(refund | {"amount": "499", "currency": "inr"}))
+    reconciliation.check_order(1)
+    assert the_order().state == State.REFUNDED
+
+
 def test_server_without_refunds_is_fine(context: Any, flexprice: Any, add_due: Any, the_order: Any) -> None:
     add_due(State.HELD)
     flexprice.answer("GET", SESSION, ended(flexprice, "completed"))
