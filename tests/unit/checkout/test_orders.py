@@ -1,6 +1,6 @@
 """An order moves by one UPDATE, which decides; the status of its session moves it."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -111,10 +111,18 @@ def test_note_of_something_else_stays(add_opened: Any, act: Any, the_order: Any)
 def test_note_is_added_once_and_alerts_once(add_opened: Any, act: Any, the_order: Any, sent: Any) -> None:
     ref = add_opened()
     with sent(order_needs_attention) as notes:
-        for note in ("first", "100% second", "first", "100% second"):
+        for note in ("first", "100 of the second", "first", "100% second", "100% second"):
             act(ref, orders.add_review_note, note)
-    assert the_order().review_note == "first; 100% second"
-    assert [note["note"] for note in notes] == ["first", "100% second"]
+    assert the_order().review_note == "first; 100 of the second; 100% second"
+    assert [note["note"] for note in notes] == ["first", "100 of the second", "100% second"]
+    assert all(isinstance(note["order"], Order) for note in notes)
+
+
+def test_note_is_of_one_order(add_opened: Any, add_order: Any, act: Any, rows: Any) -> None:
+    ref = add_opened()
+    add_order(state=State.CANCELLED)
+    act(ref, orders.add_review_note, "a note")
+    assert [order.review_note for order in rows(Order)] == ["a note", None]
 
 
 def test_operator_is_not_alerted_of_their_own_decision(add_opened: Any, act: Any, sent: Any) -> None:
@@ -218,6 +226,22 @@ def test_payment_of_a_lost_session_is_found(add_user: Any, add_order: Any, act: 
     assert act(ref, orders.find_payment, [draft, active], by="worker")
     order = the_order()
     assert (order.state, order.subscription_id, order.invoice_id) == (State.PAID, "subs_2", "inv_2")
+    assert order.paid_at is not None
+
+
+def test_order_whose_session_becomes_known_is_not_given_up(
+    context: Any, add_user: Any, add_order: Any
+) -> None:
+    """While it is looked for, the answer or a webhook may come, or the session may be asked for again."""
+    add_user()
+    add_order(session_requested_at=NOW)
+    for known in ({"session_id": "cs_01"}, {"session_id": None, "session_requested_at": moment()}):
+        order = orders.get(1)
+        with db.engine.begin() as elsewhere:
+            elsewhere.execute(update(Order).values(known))
+        assert not reconciliation.abandon_if_lost(order, [], patience=timedelta(), by="worker")
+        assert orders.get(1).state == State.PLACED
+        commit()
 
 
 # -- transactions ------------------------------------------------------------------------------------

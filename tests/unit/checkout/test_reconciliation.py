@@ -243,6 +243,34 @@ def test_abandoned_order_that_was_paid_is_found(
     assert the_order().review_note is None
 
 
+def test_oldest_payment_of_an_order_counts(
+    context: Any, flexprice: Any, add_user: Any, add_order: Any, the_order: Any
+) -> None:
+    add_user()
+    ref = add_order(state=State.ABANDONED, review_note=orders.LOST)
+    younger, older = (
+        flexprice.subscription(id=id_, created_at=made, metadata={"order_ref": ref})
+        for id_, made in (("subs_1", "2026-09-02T10:00:00Z"), ("subs_2", "2026-09-01T10:00:00Z"))
+    )
+    flexprice.answer("POST", "/subscriptions/search", listed(younger, older))
+    reconciliation.check_order(1)
+    assert the_order().subscription_id == "subs_2"
+
+
+def test_drafts_that_are_left_over_are_named(
+    context: Any, flexprice: Any, add_user: Any, add_order: Any, the_order: Any
+) -> None:
+    add_user()
+    ref = add_order(session_requested_at=now() - 61 * MINUTE)
+    drafts = [
+        flexprice.subscription(id=id_, subscription_status="draft", metadata={"order_ref": ref})
+        for id_ in ("subs_1", "subs_2")
+    ]
+    flexprice.answer("POST", "/subscriptions/search", listed(*drafts))
+    reconciliation.check_order(1)
+    assert the_order().review_note == f"{orders.LOST}; a draft was left over: subs_1, subs_2"
+
+
 @pytest.mark.parametrize(
     ("seconds", "found", "made_room", "state"),
     [
@@ -265,6 +293,8 @@ def test_customer_begins_again_after_a_minute(
     assert order
     assert reconciliation.restart(order) is made_room
     assert the_order().state == state
+    if made_room:
+        assert the_order().review_note == orders.LOST + ("; a draft was left over: subs_01" if found else "")
 
 
 # -- paid orders -------------------------------------------------------------------------------------

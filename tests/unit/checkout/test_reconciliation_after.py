@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from storefront.checkout import State, commands, orders, reconciliation
+from storefront.checkout.signals import order_needs_attention
 from storefront.flexprice import CheckoutSession, NotFound, RouteNotFound
 from storefront.models import Order
 
@@ -88,6 +89,26 @@ def test_money_after_the_end_is_noticed(
         flexprice.answer("GET", "/refunds", NOTHING)
     check_for(SECOND)
     assert the_order().state == state
+
+
+def test_session_completed_after_the_end_is_found_at_once(
+    context: Any, flexprice: Any, add_due: Any, the_order: Any, sent: Any
+) -> None:
+    add_due(State.EXPIRED)
+    flexprice.answer("GET", SESSION, ended(flexprice, "completed"))
+    flexprice.answer("GET", PAYMENT, payment("SUCCEEDED"))
+    flexprice.answer("GET", "/refunds", NOTHING)
+    with sent(order_needs_attention) as notes:
+        reconciliation.check_order(1)
+    assert (the_order().state, notes) == (State.PAID, [])
+
+
+def test_order_that_was_never_opened_has_nothing_to_ask(
+    context: Any, flexprice: Any, add_due: Any, the_order: Any
+) -> None:
+    add_due(State.CANCELLED, session_id=None, session_requested_at=None, payment_id=None)
+    reconciliation.check_order(1)
+    assert (the_order().state, flexprice.calls) == (State.CANCELLED, [])
 
 
 def test_ended_order_is_watched_for_three_days(
@@ -202,6 +223,18 @@ def test_reconcile_reports_what_cannot_be_asked(
     assert (before, after) == ("awaiting_payment", "awaiting_payment")
     assert "503" in problem
     assert len(rows(Order)) == 1
+
+
+@pytest.mark.parametrize(("status", "reported"), [("pending", True), ("failed", False)])
+def test_reconcile_reports_an_invoice_of_an_open_order(
+    context: Any, flexprice: Any, add_due: Any, status: str, reported: bool
+) -> None:
+    """Its terms could not be compared; once the order has ended that does not matter any more."""
+    add_due(invoice_verified_at=None)
+    flexprice.answer("GET", INVOICE, DOWN, 503)
+    flexprice.answer("GET", SESSION, flexprice.session(checkout_status=status, terminal=status != "pending"))
+    ((*_, problem),) = commands.reconcile_orders([1])
+    assert ("503" in problem) is reported
 
 
 @pytest.mark.parametrize(
