@@ -185,7 +185,14 @@ def test_hint_attaches_no_subscription(
 
 @pytest.mark.parametrize(("status", "seen"), [("REFUNDED", True), ("SUCCEEDED", False)])
 def test_refund_hint_is_asked_about(
-    flexprice: Any, add_opened: Any, send_webhook: Any, work: Any, the_order: Any, status: str, seen: bool
+    flexprice: Any,
+    add_opened: Any,
+    send_webhook: Any,
+    work: Any,
+    the_order: Any,
+    said: Any,
+    status: str,
+    seen: bool,
 ) -> None:
     add_opened()
     if seen:  # the session first: has it ended?
@@ -196,6 +203,7 @@ def test_refund_hint_is_asked_about(
     send_webhook({"event_type": "refund.succeeded", "refund": refund}, SHARED)
     work()
     assert (the_order().state == State.PAID_LATE) is seen
+    assert said() == ("refund noted" if seen else "Flexprice knows of no refund")
 
 
 def test_hint_leaves_those_about_other_objects_alone(

@@ -290,7 +290,7 @@ def test_session_recorded_during_the_question_is_ours(
 
 
 def test_second_session_that_was_paid_is_noted(
-    context: Any, flexprice: Any, add_opened: Any, deliver: Any, webhook: Any, the_order: Any
+    context: Any, flexprice: Any, add_opened: Any, deliver: Any, webhook: Any, the_order: Any, said: Any
 ) -> None:
     ref = add_opened()
     second = flexprice.session(id="cs_02", idempotency_key=ref, checkout_status="completed", terminal=True)
@@ -299,4 +299,5 @@ def test_second_session_that_was_paid_is_noted(
     deliver(checkout_session=second)
     webhooks.process_event("msg_1")
     assert the_order().review_note == "Session cs_02 of this order was paid as well: refund it"
+    assert said() == "another session of an order that has its own"
     assert (the_order().state, the_order().session_id) == (State.AWAITING_PAYMENT, "cs_01")

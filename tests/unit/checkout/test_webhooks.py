@@ -99,6 +99,11 @@ def test_forged_event_is_refused(send_webhook: Any, webhook: Any, rows: Any, sen
     assert (json.loads(rejection["body"]), rejection["remote_addr"]) == (webhook(), "127.0.0.1")
 
 
+def test_signed_body_that_is_no_event_is_told_so(send_webhook: Any) -> None:
+    answer = send_webhook({"no": "event"})
+    assert (answer.status_code, answer.json) == (400, {"error": "not an event"})
+
+
 @pytest.mark.parametrize(
     ("seconds", "status"), [(-290, 204), (290, 204), (-310, 401), (310, 401), (-86400, 401), (86400, 401)]
 )
