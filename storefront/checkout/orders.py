@@ -149,8 +149,9 @@ def find_payment(order: OrderMixin, found: list[Subscription], *, by: str) -> bo
     active = next((s for s in found if s.status in ("active", "trialing")), None)
     if active is None:
         return False
-    invoice_id = active.latest_invoice_id or order.invoice_id
-    known: dict[str, Any] = {"subscription_id": active.id, "invoice_id": invoice_id}
+    known: dict[str, Any] = {"subscription_id": active.id}
+    if active.latest_invoice_id:
+        known["invoice_id"] = active.latest_invoice_id
     return transition(order, Trigger.PAYMENT_COMPLETED, by=by, paid_at=context.shop_now(), **known)
 
 

@@ -152,11 +152,17 @@ ACTS: dict[str, Callable[[], object]] = {
     "refund confirmed": lambda: orders.confirm_refund(it(), by="operator:o"),
     "closed": lambda: orders.close(it(), by="operator:o"),
 }
-# These cannot meet.
+# These cannot meet, or the page of a cancelled order may be where a click at that moment leads.
 APART: tuple[set[str], ...] = (
     {"click", "not opened"},  # both are of the one who opens the session
     {"click", "refused"},
     {"given up", "not opened"},  # 40 seconds lie between them
+    {"given up", "click"},  # the one who asks for the session is waited for
+    # Who cancels has claimed the order as if to open it: nobody else opens it or gives it up.
+    *(
+        {"cancelled unopened", act}
+        for act in ("click", "not opened", "refused", "given up", "opened", "opened otherwise")
+    ),
 )
 NOT_COMPARED = {"id", "ref", "return_url", "message_key"}
 SAYS_NO = (purchase.AlreadyOwned, purchase.OpenOrderExists)
@@ -234,6 +240,8 @@ class Interleavings:
                         kept[column.key] = ids.index(value)
                     elif column.key not in NOT_COMPARED:
                         kept[column.key] = value
+                if kept.get("state") != State.PLACED:  # nobody asks any more when it was asked for
+                    kept.pop("session_requested_at", None)
                 rows.append(kept)
         db.session.rollback()
         return rows
