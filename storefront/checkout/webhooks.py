@@ -184,7 +184,7 @@ def handle_session_event(event: WebhookEventMixin) -> str:
     if announced in FINAL and not told.terminal:
         raise RetryLater("Flexprice does not say so yet")  # a replica that lags
     if order is None:
-        return _unknown_session(event, told)
+        return _unknown_session(told)
     moved = orders.settle(order.id, told, by="webhook", announced=announced)
     return "applied" if moved else "nothing new"
 
@@ -205,7 +205,7 @@ def _ask_session(session_id: str) -> CheckoutSession:
         raise RetryLater("Flexprice does not know the session (yet)") from error
 
 
-def _unknown_session(event: WebhookEventMixin, told: CheckoutSession) -> str:
+def _unknown_session(told: CheckoutSession) -> str:
     """A session whose 201 was lost: ours only if its key and customer match an order that has none."""
     order = orders.find(ref=told.idempotency_key or "")
     paid = told.status == "completed" or told.completed_at

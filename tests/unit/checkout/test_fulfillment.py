@@ -12,7 +12,8 @@ from storefront.checkout.signals import order_needs_attention, order_transitione
 from storefront.emails.models import Email
 from storefront.extensions import checkout, db
 from storefront.flexprice import CheckoutSession, Invoice
-from storefront.models import Order, PlanAccess
+from storefront.models import Order, OrderTransition, PlanAccess
+from tests.samples import invoice, subscription
 
 OLGA = "operator:olga@example.com"
 ENDED = [State.FAILED, State.EXPIRED, State.CANCELLED, State.ABANDONED]
@@ -60,6 +61,7 @@ def test_failing_hook_leaves_the_order_paid(
     assert (the_order().state, the_order().fulfilled_at) == (State.PAID, None)
     assert the_order().paid_at is not None
     assert (rows(PlanAccess), rows(Email)) == ([], [])
+    assert [moved.to_state for moved in rows(OrderTransition)] == [State.PAID]  # receivers are still told
 
 
 def test_failing_receiver_leaves_the_order_paid(
@@ -224,11 +226,40 @@ def test_verified_invoice_names_the_subscription(
     add_opened: Any, act: Any, the_order: Any, invoice_of_order: Any
 ) -> None:
     ref = add_opened(invoice_verified_at=None)
-    told = Invoice.from_json(invoice_of_order(total="588.82"))
+    told = Invoice.from_json(invoice_of_order(total="588.82", period_end="2026-10-01T10:00:00Z"))
     assert act(ref, reconciliation.verify_invoice, told, by="worker")
     order = the_order()
     assert (order.invoice_verified_at is None, order.subscription_id) == (False, "subs_01")
     assert str(order.invoice_total) == "588.82"  # tax is Flexprice's
+    assert order.period_end is not None
+
+
+@pytest.mark.parametrize(
+    ("of_invoice", "of_subscription", "fits"),
+    [
+        ("cust_01", "cust_01", True),
+        ("", "cust_01", True),
+        ("cust_99", "cust_01", False),
+        ("", "cust_99", False),
+    ],
+)
+def test_invoice_without_our_id_is_compared_by_flexprices(
+    context: Any, add_opened: Any, of_invoice: str, of_subscription: str, fits: bool
+) -> None:
+    order = orders.find(ref=add_opened(invoice_verified_at=None))
+    assert order
+    bought = subscription(customer_id=of_subscription)
+    told = Invoice.from_json(invoice(customer_id=of_invoice, subscription=bought))
+    assert reconciliation.verify_invoice(order, told, by="worker") is fits
+
+
+def test_every_difference_is_named(context: Any, add_opened: Any) -> None:
+    order = orders.find(ref=add_opened(currency=""))
+    assert order
+    told = Invoice.from_json(invoice(subtotal="599", subscription=subscription()))
+    assert reconciliation.differences_of(order, told) == (
+        "amount: ordered 499, charged 599; currency: ordered none, charged inr"
+    )
 
 
 @pytest.mark.parametrize(

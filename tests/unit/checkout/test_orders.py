@@ -135,6 +135,27 @@ def test_operator_is_not_alerted_of_their_own_decision(add_opened: Any, act: Any
 # -- sessions ----------------------------------------------------------------------------------------
 
 
+def test_session_is_recorded_with_its_end(add_user: Any, add_order: Any, act: Any, the_order: Any) -> None:
+    add_user()
+    ref = add_order(session_requested_at=NOW)
+    until = datetime(2026, 9, 1, 10, 15, tzinfo=UTC)
+    assert act(ref, orders.record_session, told("pending", expires_at=until), by="customer")
+    assert the_order().expires_at == until.replace(tzinfo=None)
+
+
+def test_last_mismatch_is_of_the_customer_and_the_plan(context: Any, add_user: Any, add_order: Any) -> None:
+    """Prices read before it are old: the next page reads them again."""
+    add_user()
+    times = [NOW + timedelta(minutes=n) for n in range(6)]
+    add_order(state=State.MISMATCHED, customer_key="asha", status_changed_at=times[0])
+    add_order(state=State.REFUNDED, customer_key="asha", status_changed_at=times[1])
+    add_order(state=State.EXPIRED, customer_key="asha", status_changed_at=times[3])
+    add_order(state=State.MISMATCHED, customer_key="other", status_changed_at=times[4])
+    add_order(state=State.MISMATCHED, customer_key="asha", plan_id="plan_02", status_changed_at=times[5])
+    assert orders.mismatched_at("asha", "plan_01") == times[1]
+    assert orders.mismatched_at("nobody", "plan_01") is None
+
+
 def test_order_keeps_its_first_session(add_opened: Any, act: Any, the_order: Any) -> None:
     ref = add_opened()
     assert not act(ref, orders.record_session, told("pending", 2), by="customer")
