@@ -149,9 +149,8 @@ def find_payment(order: OrderMixin, found: list[Subscription], *, by: str) -> bo
     active = next((s for s in found if s.status in ("active", "trialing")), None)
     if active is None:
         return False
-    known: dict[str, Any] = {"subscription_id": active.id}
-    if active.latest_invoice_id:
-        known["invoice_id"] = active.latest_invoice_id
+    told: dict[str, Any] = {"subscription_id": active.id, "invoice_id": active.latest_invoice_id}
+    known = {name: value for name, value in told.items() if value}
     return transition(order, Trigger.PAYMENT_COMPLETED, by=by, paid_at=context.shop_now(), **known)
 
 
