@@ -37,6 +37,7 @@ def test_paid_order_is_fulfilled_once(add_opened: Any, act: Any, the_order: Any,
     assert act(ref, orders.fulfill, by="worker")
     assert not act(ref, orders.fulfill, by="worker")
     assert (the_order().state, the_order().is_active) == (State.FULFILLED, True)
+    assert the_order().fulfilled_at is not None
     assert len(rows(PlanAccess)) == len(rows(Email)) == 1
 
 

@@ -245,6 +245,7 @@ def test_hint_needs_the_shared_header(
     assert (answer.status_code, answer.json) == (401, {"error": "signature not accepted"})
     assert rows(WebhookEvent) == []
     assert [rejection["error"].reason for rejection in rejected] == ["shared_header"]
+    assert rejected[0]["headers"]["content-type"] == "application/json"
 
 
 def test_header_name_is_read_in_any_case(send_webhook: Any, webhook: Any) -> None:

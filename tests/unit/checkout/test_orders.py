@@ -211,10 +211,26 @@ def test_status_of_the_session_moves_the_order(
     assert (the_order().state, moved) == (after, after != state)
 
 
+def test_session_names_the_invoice_and_the_payment(add_opened: Any, act: Any, the_order: Any) -> None:
+    ref = add_opened(invoice_id=None, payment_id=None)
+    act(ref, orders.apply_session, told("pending", invoice_id="inv_2", payment_id="pay_2"), by="worker")
+    assert (the_order().invoice_id, the_order().payment_id) == ("inv_2", "pay_2")
+    act(ref, orders.apply_session, told("expired"), by="worker")  # deleted with its session
+    assert (the_order().invoice_id, the_order().payment_id) == ("inv_2", "pay_2")
+    assert (the_order().state, the_order().paid_at) == (State.EXPIRED, None)
+
+
+def test_completed_session_of_a_fulfilled_order_is_no_news(add_opened: Any, act: Any, the_order: Any) -> None:
+    ref = add_opened(state=State.FULFILLED)
+    assert not act(ref, orders.apply_session, told("completed"), by="worker")
+    assert (the_order().state, the_order().review_note) == (State.FULFILLED, None)
+
+
 def test_overwritten_fulfilled_order_is_flagged(add_opened: Any, act: Any, the_order: Any) -> None:
     ref = add_opened(state=State.FULFILLED)
     act(ref, orders.apply_session, told("expired", completed_at=NOW), by="webhook")
-    assert "it will not renew" in the_order().review_note
+    note = "Fulfilled, but Flexprice overwrote the completed session: it will not renew"
+    assert the_order().review_note == note
     assert the_order().revoked_at is None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import responses
 from sqlalchemy import event as sqlalchemy_event
+from sqlalchemy import update
 
 from storefront.checkout import State, orders, webhooks
 from storefront.checkout.context import commit
@@ -15,7 +16,7 @@ from storefront.checkout.signals import order_needs_attention
 from storefront.emails.models import Email
 from storefront.extensions import db
 from storefront.flexprice import CheckoutSession
-from storefront.models import PlanAccess
+from storefront.models import PlanAccess, WebhookEvent
 
 SESSION = "/checkout/sessions/cs_01"
 API = "http://127.0.0.1:8001/v1"
@@ -94,6 +95,33 @@ def test_cancelled_event_of_a_cancelled_order(
     deliver("cancelled", checkout_session=session)
     webhooks.process_event("msg_1")
     assert the_order().state == State.CANCELLED
+
+
+def test_completed_event_of_an_overwritten_session_needs_a_person(
+    context: Any, flexprice: Any, add_opened: Any, deliver: Any, the_order: Any
+) -> None:
+    """The event says paid, the session says expired, without the time of the payment."""
+    add_opened()
+    flexprice.answer("GET", SESSION, flexprice.session(checkout_status="expired", terminal=True))
+    deliver("completed", checkout_session={"id": "cs_01", "checkout_status": "expired", "terminal": True})
+    webhooks.process_event("msg_1")
+    assert the_order().state == State.STUCK
+
+
+def test_one_event_settles_no_other(
+    context: Any, add_opened: Any, deliver: Any, webhook: Any, rows: Any
+) -> None:
+    add_opened()
+    session = webhook("expired")["checkout_session"] | {"terminal": True}
+    for number in (1, 2):
+        deliver("expired", f"msg_{number}", checkout_session=session)
+    db.session.execute(update(WebhookEvent).values(received_at=now()))
+    commit()
+    webhooks.process_event("msg_1")
+    assert [(event.id, event.processed_at is None) for event in rows(WebhookEvent)] == [
+        ("msg_1", False),
+        ("msg_2", True),
+    ]
 
 
 def test_failed_payment_writes_one_email(
