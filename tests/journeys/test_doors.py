@@ -13,6 +13,7 @@ import requests
 SECRET = "whsec_c3RvcmVmcm9udC1zYW5kYm94LXNlY3JldC0wMQ=="
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("page", ["success", "failure", "status"])
 def test_a_stranger_does_not_find_the_order(world: Any, page: str) -> None:
     world.shopper("Asha Rao").buy()
@@ -132,6 +133,7 @@ def test_an_offer_that_does_not_exist_is_not_found(world: Any, field: str) -> No
     assert world.orders() == []
 
 
+@pytest.mark.thorough
 def test_a_price_typed_into_the_form_is_not_looked_at(world: Any) -> None:
     shopper = world.shopper()
 

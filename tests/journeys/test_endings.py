@@ -81,6 +81,7 @@ def test_a_link_cancelled_by_the_merchant_is_a_failure_the_shopper_hears_of(worl
     can_be_bought_again(world, shopper)
 
 
+@pytest.mark.thorough
 def test_an_order_expires_with_the_sweep_and_not_before(world: Any) -> None:
     shopper = world.shopper()
     shopper.buy()
@@ -95,6 +96,7 @@ def test_an_order_expires_with_the_sweep_and_not_before(world: Any) -> None:
     can_be_bought_again(world, shopper)
 
 
+@pytest.mark.thorough
 def test_a_payment_between_the_lapse_and_the_sweep_still_counts(world: Any) -> None:
     quarter, half = 15 * 60, 30 * 60
     if (time.time() + quarter) % half > half - 60:  # the sweep would come in the very minute of the lapse
@@ -222,6 +224,7 @@ def test_a_subscription_that_ends_with_its_period_keeps_the_access_until_then(wo
     assert shopper.see("/members").url.endswith("/members")
 
 
+@pytest.mark.thorough
 def test_a_second_payment_for_a_plan_already_granted_is_flagged(world: Any) -> None:
     """An order ends, its plan is bought again, and then news comes that the first one was paid after all."""
     shopper = world.shopper()

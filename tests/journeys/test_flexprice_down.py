@@ -57,6 +57,7 @@ def test_the_last_known_plans_are_shown_but_nothing_is_sold_from_them(world: Any
     assert world.orders() == []
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(
     ("outage", "path"),
     [
@@ -118,6 +119,7 @@ def test_the_order_page_keeps_its_words_while_it_cannot_ask(world: Any, outage: 
     pay_and_check(world, shopper, url)
 
 
+@pytest.mark.thorough
 def test_a_cancel_that_does_not_reach_flexprice_leaves_the_order_open(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]

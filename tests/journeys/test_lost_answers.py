@@ -57,6 +57,7 @@ def test_a_gateway_that_hides_the_answer_leads_to_a_conflict_and_the_shop_waits(
     assert world.order().payment_url == world.pay_url()
 
 
+@pytest.mark.thorough
 def test_key_of_a_paid_session_is_not_used_again(world: Any) -> None:
     """After the completion the key is free again: without looking first a second link would be made."""
     world.webhooks("hold")
@@ -177,6 +178,7 @@ def test_an_aborted_create_blocks_nobody_for_ever(world: Any) -> None:
     assert world.order().state == "fulfilled"
 
 
+@pytest.mark.thorough
 def test_a_replica_that_lags_loses_no_payment(world: Any) -> None:
     """The message says completed, the session that is read says pending: it is asked again."""
     shopper = world.shopper()

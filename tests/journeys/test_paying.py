@@ -49,6 +49,7 @@ def test_a_declined_card_can_be_followed_by_one_that_works(world: Any) -> None:
     bought_once(world)
 
 
+@pytest.mark.thorough
 def test_every_webhook_sent_twice_changes_nothing(world: Any) -> None:
     world.webhooks("twice")
     shopper = world.shopper()
@@ -74,6 +75,7 @@ def test_a_message_resent_after_the_sale_changes_nothing(world: Any) -> None:
     bought_once(world)
 
 
+@pytest.mark.thorough
 def test_the_webhook_may_come_before_the_shopper_is_back(world: Any) -> None:
     shopper = world.shopper()
     back = shopper.pay(shopper.buy().headers["Location"]).headers["Location"]
@@ -162,6 +164,7 @@ def test_a_lost_answer_is_made_good_by_the_initiated_webhook(world: Any) -> None
     assert len(world.sessions()) == 1
 
 
+@pytest.mark.thorough
 def test_a_lost_answer_without_any_webhook_is_found_by_the_worker(world: Any) -> None:
     world.webhooks("drop")
     shopper = world.shopper()

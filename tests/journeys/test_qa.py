@@ -203,6 +203,7 @@ def test_a_stranger_finds_nothing_and_an_operator_everything(world: Any) -> None
     assert ref in chetan.see("/qa").text
 
 
+@pytest.mark.thorough
 def test_the_result_is_the_same_in_both_forms_and_holds_no_secret(world: Any, marks: Any) -> None:
     shopper = world.shopper()
     link = shopper.buy().headers["Location"]

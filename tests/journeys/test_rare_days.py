@@ -9,6 +9,7 @@ import pytest
 SESSIONS = "/v1/checkout/sessions"
 
 
+@pytest.mark.thorough
 def test_eight_workers_at_once_fulfil_once(world: Any) -> None:
     world.webhooks("twice")
     shopper = world.shopper()
@@ -24,6 +25,7 @@ def test_eight_workers_at_once_fulfil_once(world: Any) -> None:
     assert world.emails() == ["welcome"]
 
 
+@pytest.mark.thorough
 def test_a_worker_that_died_with_a_message_in_its_hands_is_replaced(world: Any) -> None:
     shopper = world.shopper()
     url = shopper.buy().headers["Location"]
@@ -71,6 +73,7 @@ def test_a_shop_that_was_away_gets_its_messages_later(world: Any) -> None:
     assert world.emails() == ["welcome"]
 
 
+@pytest.mark.thorough
 def test_starting_again_makes_a_new_order(world: Any) -> None:
     """The link of the lost session was never shown; should it be paid, the first order counts again."""
     world.webhooks("drop")

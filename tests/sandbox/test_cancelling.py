@@ -22,6 +22,7 @@ def schedules(shopper: Shopper, subscription: Any) -> list[tuple[str, str]]:
     return [(one["schedule_type"], one["status"]) for one in found]
 
 
+@pytest.mark.thorough
 def test_a_planned_end_comes_true_and_is_dated_back(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan())
     planned = cancel(shopper, subscription).json()

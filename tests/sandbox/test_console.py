@@ -166,6 +166,7 @@ def test_settings_come_from_the_environment() -> None:
     assert settings.webhook_url == "http://127.0.0.1:8000/webhooks/flexprice"
 
 
+@pytest.mark.thorough
 def test_it_serves_on_its_own_and_ends_when_told(tmp_path: Path) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

@@ -145,6 +145,7 @@ def test_a_read_beside_the_event_may_book_twice(api: Any) -> None:
     assert (paid["payment_status"], paid["amount_paid"]) == ("OVERPAID", "600")
 
 
+@pytest.mark.thorough
 def test_an_invoice_is_paid_late_and_revives_nothing(shopper: Shopper) -> None:
     subscription = shopper.subscribe(shopper.plan())
     shopper.until("invoice_finalized", subscription)

@@ -86,6 +86,7 @@ def test_down_and_up_again_credits_no_more_than_was_billed(shopper: Shopper) -> 
     assert shopper.get(f"/customers/{shopper.id}/wallets")[0]["balance"] == "300"
 
 
+@pytest.mark.thorough
 def test_a_planned_change_is_billed_by_the_renewal(shopper: Shopper) -> None:
     solo, team = shopper.plan(), shopper.plan("Team", "900")
     subscription = shopper.subscribe(solo)

@@ -7,6 +7,7 @@ import pytest
 from .second_month import Shopper, money
 
 
+@pytest.mark.thorough
 def test_a_period_ends_as_the_timeline_says(api: Any) -> None:
     shopper = Shopper(api)
     subscription = shopper.subscribe(shopper.plan())

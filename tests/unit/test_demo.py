@@ -141,14 +141,17 @@ def test_a_child_that_ends_is_named_and_stops_the_demo(clone, environ):
 
 
 @pytest.mark.thorough
-def test_a_taken_port_is_one_sentence(clone, environ):
-    """Kind: one server for each port."""
+@pytest.mark.parametrize(("name", "place"), [("PORT", ""), ("SANDBOX_PORT", ""), ("PORT", "127.0.0.1")])
+def test_a_taken_port_is_one_sentence(clone, environ, name, place):
+    """By a server of one address or of all. Kind: one server for each port."""
     with socket.socket() as other:
-        other.bind(("127.0.0.1", int(environ["PORT"])))
+        other.bind((place, int(environ[name])))
         other.listen()
         ended = run(clone, environ)
     assert ended.returncode == 1
-    assert ended.stderr.startswith(f"The shop cannot have port {environ['PORT']}")
+    assert ended.stderr.startswith(
+        f"The {'sandbox' if 'SAND' in name else 'shop'} cannot have port {environ[name]}"
+    )
     assert "Traceback" not in ended.stderr
 
 

@@ -115,6 +115,7 @@ def test_an_empty_value_counts_as_missing(empty):
     ],
 )
 def test_a_malformed_value_is_named_and_never_repeated(name, value):
+    """Kind: settings that cannot work."""
     [problem] = problems(**{name: value})
     assert problem.startswith(name)
     assert problem.endswith("See .env.example.")

@@ -330,7 +330,7 @@ def sample(scene: str, ways: list[Any], size: int) -> list[Any]:
 
 @pytest.mark.parametrize("scene", ["being opened", "open", "expired, another open", "paid"])
 def test_two_at_once_end_as_one_after_the_other(interleavings: Interleavings, scene: str) -> None:
-    interleavings.check(scene, sample(scene, interleavings.ways(scene), 15))
+    interleavings.check(scene, sample(scene, interleavings.ways(scene), 8))
 
 
 @pytest.mark.thorough

@@ -13,6 +13,7 @@ from tests.shop_fixtures import HOME
 from tests.unit.subscriptions.conftest import Story
 
 
+@pytest.mark.thorough
 def test_paid_twice_is_for_a_person(story: Story) -> None:
     story.shop.config["CHECKOUT_GRACE_DAYS"] = 10
     bill = story.owing()
@@ -239,6 +240,7 @@ def test_a_renewal_is_announced_without_its_event(story: Story) -> None:
     assert story.emails("renewal_coming") == 1
 
 
+@pytest.mark.thorough
 def test_usage_is_dated_and_never_guessed(story: Story) -> None:
     customer = story.bought().flexprice_customer_id
 

@@ -93,6 +93,7 @@ def test_a_lost_answer_makes_no_second_link(story: Story) -> None:
     assert len(story.links()) == before + 1
 
 
+@pytest.mark.thorough
 def test_without_any_webhook(story: Story) -> None:
     sub = story.bought()
     story.until("period_end", sub.subscription_id, deliver=False)
@@ -258,6 +259,7 @@ def test_every_fact_has_an_email() -> None:
     assert set(TEXTS) == set(Fact)
 
 
+@pytest.mark.thorough
 def test_each_fact_is_emailed_once(story: Story) -> None:
     story.owing()
     for _ in range(2):

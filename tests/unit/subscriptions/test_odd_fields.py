@@ -322,6 +322,7 @@ def test_odd_object_takes_nothing_else_down(month: Month) -> None:
     assert [name for name in names if name in page] == names[1:]
 
 
+@pytest.mark.thorough
 def test_odd_value_in_some_fields_causes_no_error(month: Month, try_all: Any) -> None:
     """Nothing odd, so that the tests reach every step; a few fields; and all that nobody reads, at once.
 
