@@ -194,7 +194,9 @@ def unlimited(app: Any) -> Any:
 
 @pytest.mark.usefixtures("unlimited")
 def test_body_over_the_limit_is_413(send_webhook: Any, rows: Any) -> None:
-    refused(send_webhook(b"{" + b" " * webhooks.MAX_BODY_BYTES), rows, 413)
+    answer = send_webhook(b"{" + b" " * webhooks.MAX_BODY_BYTES)
+    refused(answer, rows, 413)
+    assert answer.json == {"error": "body too large"}
 
 
 @pytest.mark.usefixtures("unlimited")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 from datetime import UTC, datetime, timedelta, timezone
 
@@ -13,6 +14,7 @@ from standardwebhooks import Webhook
 
 from storefront.flexprice import (
     REASONS,
+    Event,
     InvalidSecret,
     InvalidSignature,
     SharedHeader,
@@ -437,3 +439,46 @@ def test_one_signature_header_claims_a_signature(name):
 
 def test_malformed_inputs_are_all_here():
     assert len(MALFORMED_SIGNATURES) + len(MALFORMED_TIMESTAMPS) + len(MALFORMED_IDS) >= 72
+
+
+# -- what an event names -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "ids"),
+    [
+        ("customer.created", {"customer": {"id": "cust_1"}}, ("cust_1", "cust_1", "")),
+        (
+            "payment.updated",
+            {"payment": {"id": "pay_1", "customer_id": "cust_1"}},
+            ("pay_1", "cust_1", "pay_1"),
+        ),
+        ("refund.succeeded", {"refund": {"id": "re_1", "payment_id": "pay_1"}}, ("re_1", "", "pay_1")),
+        (
+            "subscription.updated",
+            {"data": {"id": "subs_1", "customer_id": "cust_1"}},
+            ("subs_1", "cust_1", ""),
+        ),
+        ("invoice.update", {"invoice": {"id": "inv_1"}, "data": {"id": "other"}}, ("inv_1", "", "")),
+        ("wallet.created", {}, ("", "", "")),
+        (
+            "checkout.session.completed",
+            {
+                "checkout_session": {
+                    "id": "cs_1",
+                    "checkout_status": "completed",
+                    "checkout_payment_id": "pay_1",
+                }
+            },
+            ("cs_1", "", "pay_1"),
+        ),
+        (
+            "checkout.session.initiated",
+            {"checkout_session": {"id": "cs_1", "checkout_status": "initiated"}},
+            ("cs_1", "", ""),
+        ),
+    ],
+)
+def test_an_event_names_its_object_customer_and_payment(kind, body, ids):
+    event = Event.from_body(json.dumps({"event_type": kind} | body).encode())
+    assert (event.object_id, event.customer_id, event.payment_id) == ids
