@@ -133,17 +133,25 @@ def test_stranded_payment_waits_for_a_person_and_heals(
     assert (the_order().state, the_order().review_note) == (State.FULFILLED, None)
 
 
+@pytest.mark.parametrize(
+    ("payable_for", "verified"),
+    [(15 * MINUTE, True), (15 * MINUTE, False), (timedelta(), True)],
+    ids=["while it is paid", "before its invoice was read", "without a time of its end"],
+)
 def test_unknown_session_is_given_up_in_time(
-    flexprice: Any, add_due: Any, check_for: Any, the_order: Any
+    flexprice: Any, add_due: Any, check_for: Any, the_order: Any, payable_for: timedelta, verified: bool
 ) -> None:
     """Of another environment, or deleted: well past `expires_at`, and several times.
 
     Kind: every open state has a way out.
     """
-    add_due(expires_at=now() + 15 * MINUTE, slot="held")
+    expires_at = now() + payable_for if payable_for else None
+    add_due(expires_at=expires_at, invoice_verified_at=now() if verified else None, created_at=now())
+    if not verified:
+        flexprice.answer("GET", INVOICE, UNKNOWN, 404)
     flexprice.answer("GET", SESSION, UNKNOWN, 404)
     flexprice.answer("GET", PAYMENT, UNKNOWN, 404)
-    check_for(2 * HOUR + 14 * MINUTE)
+    check_for(2 * HOUR + payable_for - MINUTE)
     assert the_order().state == State.AWAITING_PAYMENT
     check_for(2 * HOUR)
     assert (the_order().state, the_order().slot) == (State.ABANDONED, None)
@@ -154,7 +162,35 @@ def test_unknown_session_is_given_up_in_time(
     flexprice.answer("GET", "/refunds", NOTHING)
     flexprice.answer("GET", INVOICE, DOWN, 503)
     check_for(6 * HOUR)
-    assert the_order().state == State.FULFILLED
+    assert the_order().state == (State.FULFILLED if verified else State.PAID)
+
+
+@pytest.mark.parametrize("event", ["initiated", None])
+def test_session_forgotten_while_it_was_opened_is_given_up(
+    flexprice: Any, add_user: Any, add_order: Any, deliver: Any, check_for: Any, the_order: Any,
+    event: str | None,
+) -> None:  # fmt: skip
+    """The answer to its create call was lost, and Flexprice knows neither session nor customer any more.
+
+    Kind: every open state has a way out.
+    """
+    add_user()
+    ref = add_order(session_requested_at=now(), status_changed_at=now(), next_attempt_at=now())
+    if event:  # it named the session, and is set aside in the end
+        deliver(event)
+        flexprice.answer("GET", SESSION, UNKNOWN, 404)
+    flexprice.answer("POST", "/subscriptions/search", UNKNOWN, 404)
+    check_for(59 * MINUTE)
+    assert the_order().state == State.PLACED
+    check_for(2 * HOUR)
+    assert (the_order().state, the_order().slot) == (State.ABANDONED, None)
+    assert the_order().review_note == orders.LOST
+    flexprice.mock.reset()
+    paid = flexprice.subscription(metadata={"order_ref": ref}, latest_invoice={"id": "inv_01"})  # late money
+    flexprice.answer("POST", "/subscriptions/search", listed(paid))
+    flexprice.answer("GET", INVOICE, DOWN, 503)
+    check_for(6 * HOUR)
+    assert the_order().state == State.PAID
 
 
 def test_unknown_session_is_asked_about_three_times(

@@ -106,6 +106,7 @@ def test_a_refund_is_confirmed_and_emailed_once(press, page_of, add_order, the_o
 
 @pytest.mark.parametrize("state", sorted(OPEN))
 def test_every_open_order_can_be_closed_without_email(press, page_of, add_order, the_order, rows, state):
+    """Kind: every open state has a way out."""
     press(page_of(add_order(state=state)), "/decide", note="another environment", decision="close")
     assert the_order().state == "abandoned"
     assert the_order().slot is None
