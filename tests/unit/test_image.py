@@ -170,6 +170,12 @@ def test_nothing_starts_before_the_migration(services):
     assert services["migrate"]["depends_on"] == {"db": {"condition": "service_healthy"}}
 
 
+@pytest.mark.parametrize("name", ["web", "worker", "emails"])
+def test_the_resolver_is_bounded(services, name):
+    """Kind: one deadline for whatever is waited for. Four seconds of Flexprice's and two of this are six."""
+    assert services[name]["dns_opt"] == ["timeout:2", "attempts:1"]
+
+
 def test_only_the_proxy_and_the_sandbox_are_reachable(services):
     assert {name for name, service in services.items() if "ports" in service} == {"proxy", "sandbox"}
     for name in ("proxy", "sandbox"):

@@ -1,5 +1,6 @@
 """The pages: what they show, what they ask Flexprice, and what they never change."""
 
+import socket
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from storefront.checkout import Customer, State, orders, views
 from storefront.checkout.views import MIN_CHECK_INTERVAL
 from storefront.extensions import checkout
 from storefront.models import Order, WebhookEvent
+from tests.unit.checkout.conftest import OFFER
 
 API = "http://127.0.0.1:8001/v1"
 SESSION = "/checkout/sessions/cs_01"
@@ -67,6 +69,36 @@ def test_without_flexprice_the_page_is_503(flexprice: Any, browser: Any, path: s
     flexprice.answer("POST", "/plans/search", {"error": "down"}, 503)
     page = browser.get(path)
     assert page.status_code == 503
+    assert "did not charge you" in page.text
+
+
+@pytest.mark.parametrize(
+    ("method", "path"),
+    [
+        ("get", "/plans"),
+        ("get", "/plans/plan_01"),
+        ("post", "/checkout"),
+        ("post", "/orders/{ref}/cancel"),
+    ],
+)
+def test_no_page_waits_twice_for_the_resolver(
+    asha: Any, opened: Any, monkeypatch: pytest.MonkeyPatch, method: str, path: str
+) -> None:
+    """A name server does not answer; Python waits for as long as the machine's resolver does.
+
+    Kind: one deadline for whatever is waited for.
+    """
+    ref, asked, ask_resolver = opened(), [], socket.getaddrinfo
+
+    def answer(host: str, port: Any, *more: Any, **named: Any) -> Any:
+        if port != 8001:  # not Flexprice's
+            return ask_resolver(host, port, *more, **named)
+        asked.append(host)
+        raise socket.gaierror(socket.EAI_AGAIN, "no name server answers")
+
+    monkeypatch.setattr(socket, "getaddrinfo", answer)
+    page = asha.get(path) if method == "get" else asha.post(path.format(ref=ref), **OFFER)
+    assert (page.status_code, len(asked)) == (503, 1)
     assert "did not charge you" in page.text
 
 
