@@ -8,6 +8,7 @@ import pytest
 from storefront.billing import Subscription
 from storefront.extensions import checkout, db
 from storefront.flexprice import InvalidRequest
+from storefront.sandbox.store.billing_rows import Invoice as TheirInvoice
 from storefront.sandbox.store.values import stable_id
 from tests.shop_fixtures import HOME
 from tests.unit.subscriptions.conftest import Story
@@ -164,7 +165,12 @@ def test_a_change_waits_for_what_is_owed_and_for_its_payment(story: Story) -> No
 
 
 @pytest.mark.thorough
-def test_a_payment_is_left_alone_while_its_event_comes(story: Story) -> None:
+@pytest.mark.parametrize(
+    "claim",
+    ["?razorpay_payment_link_status=paid", "", "?razorpay_payment_link_status=cancelled"],
+    ids=["says paid", "says nothing", "says another thing"],
+)
+def test_a_payment_is_left_alone_while_its_event_comes(story: Story, claim: str) -> None:
     """Reading it in that moment once booked it twice: it is read a minute after the customer came back.
 
     Kind: reads that write.
@@ -176,7 +182,7 @@ def test_a_payment_is_left_alone_while_its_event_comes(story: Story) -> None:
     read, reads = client.get_payment, []
     client.get_payment = lambda *args, **kw: (reads.append(args), read(*args, **kw))[1]  # type: ignore
     story.must("/_sandbox/provider", action="pay", link=link, events=["payment_link.paid"])
-    back = f"/billing/invoices/{bill.invoice_id}/return/1?razorpay_payment_link_status=paid"
+    back = f"/billing/invoices/{bill.invoice_id}/return/1{claim}"
     assert story.browser.get(back, base_url=HOME).status_code == 303
     story.settle()
     story.press_pay(bill)
@@ -186,6 +192,34 @@ def test_a_payment_is_left_alone_while_its_event_comes(story: Story) -> None:
     story.settle()
     assert len(reads) == 1
     assert story.bills()[-1].paid
+
+
+@pytest.mark.thorough
+@pytest.mark.parametrize(
+    ("status", "paid", "remaining"),
+    [("OVERPAID", "998", "0"), ("OVERPAID", "499", "0"), ("SUCCEEDED", "200", "299")],
+    ids=["one payment booked twice", "said of the right amount", "part paid"],
+)
+def test_an_invoice_that_counts_as_paid_is_paid(story: Story, status: str, paid: str, remaining: str) -> None:
+    """Whatever the sum says: Flexprice takes no further payment.
+
+    Kind: reads that write.
+    """
+    bill = story.owing()
+    story.at_provider(story.press_pay(bill), "pay")
+    with story.flexprice() as rows:
+        theirs = rows.need(TheirInvoice, bill.invoice_id)
+        theirs.payment_status = status
+        theirs.amount_paid, theirs.amount_remaining = Decimal(paid), Decimal(remaining)
+    story.settle()
+    found = story.bills()[-1]
+    assert (found.payment_status, found.paid, found.link) == (status, True, "settled")
+    assert (found.review_note is None) == (status == "SUCCEEDED")  # an operator compares the payments
+    assert not story.offers_to_pay(found)
+    assert story.press_pay(found).endswith("/billing")
+    assert story.emails("invoice_paid") == 1
+    story.advance("99h")
+    assert story.has_access()
 
 
 @pytest.mark.thorough
