@@ -38,7 +38,7 @@ ON_POSTGRESQL = (
     "test_interleavings.py",
     "test_any_order.py",
 )
-ALSO_ON_POSTGRESQL = ("test_a_paid_order_is_fulfilled_exactly_once",)
+ALSO_ON_POSTGRESQL = ("test_a_paid_order_is_fulfilled_exactly_once", "test_wrong_clock")
 ONLY_ON_POSTGRESQL = (  # the stricter one
     "test_hostile_text.py",
     "test_any_value.py",

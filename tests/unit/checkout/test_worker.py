@@ -1,6 +1,7 @@
 """The worker: what is due is done once, by one worker, and no exception ends its loop."""
 
 import threading
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -8,14 +9,20 @@ import pytest
 from sqlalchemy import select
 from sqlalchemy.exc import OperationalError
 
+from storefront.accounts import service
 from storefront.checkout import State, reconciliation, worker
+from storefront.checkout import context as checkout_context
 from storefront.checkout.context import backoff, commit
 from storefront.checkout.signals import order_needs_attention, worker_ran
+from storefront.emails.models import Email
 from storefront.extensions import checkout, db
 from storefront.flexprice import ServerError
 from storefront.models import Order, PlanAccess, WebhookEvent
 
 SECOND = timedelta(seconds=1)
+on_postgresql = pytest.mark.parametrize(
+    "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
+)
 
 
 def now() -> datetime:
@@ -289,20 +296,64 @@ def test_backoff_doubles_and_never_overflows(attempts: int) -> None:
     assert gap == min(timedelta(seconds=expected), timedelta(minutes=15))
 
 
-def test_workers_clock_is_the_databases(context: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On PostgreSQL: a worker whose clock is wrong takes nothing early.
+# -- clocks of several machines ----------------------------------------------------------------------
+
+
+@pytest.fixture(params=[timedelta(hours=2), -90 * SECOND, -timedelta(days=9999)], ids=str)
+def set_wrong_clock(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """From its call on the clock of this process is ahead, or behind; that of its database is right."""
+
+    class Wrong(datetime):
+        @classmethod
+        def now(cls, tz: Any = None) -> Any:
+            return datetime.now(tz) + request.param
+
+    return lambda: monkeypatch.setattr(checkout_context, "datetime", Wrong)
+
+
+@on_postgresql
+def test_wrong_clock_delays_no_sale(
+    flexprice: Any, add_opened: Any, send_webhook: Any, webhook: Any, work: Any, the_order: Any,
+    set_wrong_clock: Callable[[], None],
+) -> None:  # fmt: skip
+    """Kind: clocks of several machines."""
+    add_opened()
+    assert send_webhook(webhook()).status_code == 204
+    flexprice.answer("GET", "/invoices/inv_01", {"error": "down"}, 503)  # only for the receipt
+    set_wrong_clock()
+    work()
+    assert the_order().state == State.FULFILLED
+    assert abs(the_order().fulfilled_at - now()) < timedelta(minutes=1)
+
+
+@on_postgresql
+def test_wrong_clock_abandons_no_order(
+    flexprice: Any, add_user: Any, add_order: Any, work: Any, the_order: Any,
+    set_wrong_clock: Callable[[], None],
+) -> None:  # fmt: skip
+    """It is being opened at this moment.
 
     Kind: clocks of several machines.
     """
-    from storefront.checkout import context as checkout_context
+    add_user()
+    add_order(session_requested_at=now(), created_at=now(), status_changed_at=now(), next_attempt_at=now())
+    flexprice.answer("POST", "/subscriptions/search", {"items": [], "pagination": {"total": 0}})
+    set_wrong_clock()
+    work()
+    assert the_order().state == State.PLACED
+    assert abs(the_order().next_attempt_at - now()) < timedelta(minutes=2)
 
-    assert checkout_context.db_now().tzinfo is None
-    if db.engine.dialect.name == "postgresql":
 
-        class Wrong(datetime):
-            @classmethod
-            def now(cls, tz: Any = None) -> "Wrong":
-                return cls(1999, 1, 1, tzinfo=tz)
+@on_postgresql
+def test_wrong_clock_sends_no_email_twice(
+    context: Any, add_user: Any, set_wrong_clock: Callable[[], None]
+) -> None:
+    """A worker whose clock is right is sending it.
 
-        monkeypatch.setattr(checkout_context, "datetime", Wrong)
-        assert checkout_context.db_now().year > 1999
+    Kind: clocks of several machines.
+    """
+    add_user()
+    service.request_reset("asha@example.com")
+    assert worker.claim_due(Email)
+    set_wrong_clock()
+    assert worker.claim_due(Email) is None
