@@ -191,6 +191,9 @@ def test_waits_are_bounded_on_each_connection(context):
     """Kind: one deadline for whatever is waited for."""
     names = ("lock_timeout", "idle_in_transaction_session_timeout")
     assert [db.session.scalar(text(f"SHOW {name}")) for name in names] == ["1s", "30s"]
+    sent = db.session.connection().connection.dbapi_connection.info.get_parameters()
+    names = ("connect_timeout", "keepalives_idle", "keepalives_interval", "keepalives_count")
+    assert [sent[name] for name in names] == ["2", "10", "3", "3"]
 
 
 @on_postgresql
