@@ -2,9 +2,9 @@
 
 With the sandbox running, and FLEXPRICE_API_URL, FLEXPRICE_API_KEY and FLEXPRICE_WEBHOOK_SECRET set:
 
-    flask --app docs/minimal_app init-db
-    flask --app docs/minimal_app run --port 8000
-    flask --app docs/minimal_app reconcile          # every minute, from cron
+    python -m flask --app docs/minimal_app init-db
+    python -m flask --app docs/minimal_app run --port 8000
+    python -m flask --app docs/minimal_app reconcile          # every minute, from cron
 
 Five rules carry the whole flow. Keep them when you copy it:
 
