@@ -181,10 +181,8 @@ def transition(
         if change(order, written, state=seen.state, review_note=seen.review_note, **only_if or {}):
             log.info("order %s: %s -> %s (%s, by %s)", order.ref, seen.state, after, trigger, by)
             if notify:
-                app, before = checkout().app, State(seen.state)
-                order_transitioned.send(
-                    app, order=order, from_state=before, to_state=after, trigger=trigger, by=by
-                )
+                told: dict[str, Any] = {"order": order, "trigger": trigger, "by": by}
+                order_transitioned.send(checkout().app, from_state=State(seen.state), to_state=after, **told)
             if note := written.get("review_note"):
                 _alert(order, note, by)
             return True
@@ -345,18 +343,25 @@ def check_now(row: Any) -> None:
 
 
 def add_review_note(order: OrderMixin, note: str, *conditions: Any) -> None:
-    """Say something to the operator, who is alerted; what was noted before stays in front of it.
+    """Say something to the operator, once, who is alerted.
 
     :param conditions: of the row, at the moment of the UPDATE; else nothing is said.
     """
-    Order = checkout().Order
-    known = func.coalesce(Order.review_note, "")
-    joined = func.coalesce(Order.review_note + "; ", "") + note
-    unknown = ~known.contains(note, autoescape=True)
-    added = update_where(Order, {"review_note": joined}, Order.id == order.id, unknown, *conditions)
-    session().refresh(order)
-    if added:
+    if append_note(order, note, *conditions):
         _alert(order, note, "")
+
+
+def append_note(row: Any, note: str, *conditions: Any) -> bool:
+    """Write a note that is not there yet; what was noted before stays in front of it.
+
+    :param row: an order, or a row of an extension beside the checkout.
+    """
+    model, column = type(row), type(row).review_note
+    unknown = ~func.coalesce(column, "").contains(note, autoescape=True)
+    joined = func.coalesce(column + "; ", "") + note
+    added = update_where(model, {"review_note": joined}, model.id == row.id, unknown, *conditions)
+    session().refresh(row)
+    return added == 1
 
 
 def note_claimed_payment(order: OrderMixin) -> None:

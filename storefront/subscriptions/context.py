@@ -6,10 +6,10 @@ from datetime import timedelta
 from typing import Any, cast
 
 from flask import current_app
-from sqlalchemy import func, select
+from sqlalchemy import select
 
 from ..checkout import orders
-from ..checkout.context import after_commit, checkout, load, session, update_where
+from ..checkout.context import after_commit, checkout, load, session
 from ..checkout.models import OrderMixin
 from ..checkout.signals import order_needs_attention
 from .models import InvoiceMixin, SubscriptionMixin
@@ -61,13 +61,8 @@ def tell(fact: Fact, subscription: SubscriptionMixin, invoice: InvoiceMixin | No
 
 def note(row: Any, text: str) -> None:
     """Say something to the operator, once; who is alerted after the commit."""
-    model = type(row)
-    known = func.coalesce(model.review_note, "")
-    joined = func.coalesce(model.review_note + "; ", "") + text
-    unknown = ~known.contains(text, autoescape=True)
-    if update_where(model, {"review_note": joined}, model.id == row.id, unknown):
+    if orders.append_note(row, text):
         after_commit(order_needs_attention, order=None, note=f"{row.subscription_id}: {text}")
-    session().refresh(row)
 
 
 def get_subscription(row_id: int) -> SubscriptionMixin:
