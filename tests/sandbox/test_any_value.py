@@ -13,26 +13,14 @@ from typing import Any
 import pytest
 
 from storefront import sandbox
+from tests.any_value import VALUES, Forms, encoded, headers_read, in_header, real_path, rules
 from tests.sandbox.conftest import KEY, Near
-from tests.unit.test_any_value import VALUES, Forms, encoded
 
 SOURCE = "\n".join(file.read_text() for file in Path(sandbox.__file__).parent.rglob("*.py"))
 PARAMETERS = sorted(
     {*re.findall(r'args\.get(?:list)?\("(\w+)"', SOURCE), "limit", "offset", "q", "customer_id", "plan", "id"}
 )
-HEADERS = sorted(
-    {*re.findall(r'headers\.get\("([\w-]+)"', SOURCE)}
-    | {
-        "Host",
-        "Referer",
-        "User-Agent",
-        "Cookie",
-        "Content-Type",
-        "Accept",
-        "Accept-Language",
-        "If-None-Match",
-    }
-)
+HEADERS = headers_read(SOURCE, "Accept", "Accept-Language", "If-None-Match")
 ITS_OWN = ("internal_error", "database_error", "not_implemented")  # refusals that are 5xx at Flexprice too
 ENDS_THE_TEST = ("/_sandbox/reset", "/_sandbox/clock")  # the first forgets what the others need
 TARGETS = (("GET", "/v1/plans/1"), ("POST", "/_sandbox/mode"), ("GET", "/_sandbox/"), ("GET", "/pay/1"))
@@ -50,23 +38,15 @@ def known(api: Near) -> dict[str, str]:
     return {"session_id": waiting["id"], "code": code, "customer_id": paid["customer_id"]}
 
 
-def rules(api: Near) -> list[Any]:
-    return [rule for rule in api.app.url_map.iter_rules() if rule.endpoint != "static"]
-
-
-def real_path(rule: Any, known: dict[str, str]) -> str:
-    return re.sub(r"<(?:[^:>]+:)?(\w+)>", lambda part: known.get(part[1], "1"), str(rule.rule))
-
-
 def in_paths(api: Near, values: Iterator[str]) -> Iterator[Request]:
-    for rule in rules(api):
+    for rule in rules(api.app):
         for method in sorted(rule.methods - {"HEAD", "OPTIONS"}) if rule.arguments else ():
             path = re.sub(r"<[^>]+>", lambda _: encoded(next(values)), rule.rule)
             yield {"method": method, "path": path, "json": {}}
 
 
 def in_queries(api: Near, known: dict[str, str], values: Iterator[str]) -> Iterator[Request]:
-    for rule in rules(api):
+    for rule in rules(api.app):
         if "GET" in rule.methods:
             for name in PARAMETERS:
                 yield {"method": "GET", "path": f"{real_path(rule, known)}?{name}={encoded(next(values))}"}
@@ -76,7 +56,7 @@ def in_queries(api: Near, known: dict[str, str], values: Iterator[str]) -> Itera
 def in_forms(api: Near, known: dict[str, str], values: Iterator[str]) -> Iterator[Request]:
     """Each field of each form, with the values that the page has in the others."""
     seen = set()
-    for rule in rules(api):
+    for rule in rules(api.app):
         page = real_path(rule, known)
         if "GET" not in rule.methods or page.startswith("/v1"):
             continue
@@ -92,11 +72,9 @@ def in_forms(api: Near, known: dict[str, str], values: Iterator[str]) -> Iterato
 
 
 def in_headers(api: Near, known: dict[str, str], values: Iterator[str]) -> Iterator[Request]:
-    """No line breaks: no server lets them into a header."""
     for method, path in TARGETS:
         for name in HEADERS:
-            value = next(values).encode("utf-8", "surrogatepass").decode("latin-1")
-            yield {"method": method, "path": path, "headers": {name: re.sub(r"[\r\n\0]", "", value)}}
+            yield {"method": method, "path": path, "headers": {name: in_header(next(values))}}
 
 
 def open_at(api: Near, request: Request) -> Any:

@@ -9,11 +9,9 @@ import logging
 import re
 from collections.abc import Callable, Iterator
 from datetime import timedelta
-from html.parser import HTMLParser
 from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import pytest
 import responses
@@ -28,16 +26,10 @@ from storefront.extensions import db
 from storefront.flexprice import Plan
 from storefront.models import Order, PlanAccess, WebhookEvent
 from storefront.web import request_log
+from tests.any_value import VALUES, Forms, encoded, headers_read, in_header, real_path, rules
 from tests.samples import plan, price
 from tests.shop_fixtures import HOME, NOW, Browser
 
-VALUES = (
-    "x" * 255, "x" * 256, "x" * 5000, "\0", "a\0b", "\ud800", "\U0001f600" * 256, "\u202egnp\u202c",
-    "a\u0301\u0327" * 300, "\r\nX-Evil: 1\r\n\r\n2026-09-01 10:00:00,000 INFO forged", "\u2028\x85\x1b[2K",
-    "<script>alert(1)</script>\"'>", "![x](https://evil.example)|`*_", "{{7*7}}{%raw%}", "%00%0d%0a",
-    str(2**31), str(2**63), "-1", "1e999", "NaN", "", "//evil.example", "\\\\evil.example", "http://[",
-    "' OR 1=1 --", "..%2f..%2fetc/passwd",
-)  # fmt: skip
 SOURCE = "\n".join(
     file.read_text() for file in Path(storefront.__file__).parent.rglob("*.py") if "sandbox" not in file.parts
 )
@@ -45,44 +37,10 @@ PARAMETERS = sorted(
     {*re.findall(r'(?:args\.get|values\.get|query_int)\("(\w+)"', SOURCE)}
     | {*re.findall(r'"(\w+)" in request\.args', SOURCE), "plan", "currency", "billing_period"}
 )
-HEADERS = sorted(
-    {
-        *re.findall(r'headers\.get\("([\w-]+)"', SOURCE),
-        *re.findall(r'"([\w-]+)" (?:not )?in request\.headers', SOURCE),
-    }
-    | {
-        "Host",
-        "Referer",
-        "User-Agent",
-        "Cookie",
-        "Content-Type",
-        "X-Forwarded-For",
-        "svix-id",
-        "svix-signature",
-    }
-)
+HEADERS = headers_read(SOURCE, "X-Forwarded-For", "svix-id", "svix-signature")
 LINE = re.compile(r"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} [A-Z]+ \S+ \[|  )")
 ENDS_THE_SESSION = ("/sign-out", "/qa/customer")  # the second signs up somebody new
 Request = dict[str, Any]
-
-
-class Forms(HTMLParser):
-    """The forms of a page that are posted: their address and fields, with the values in them."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.found: list[tuple[str, dict[str, str]]] = []
-        self.open: dict[str, str] | None = None
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        attr = {name: value or "" for name, value in attrs}
-        if tag == "form":
-            self.open = {} if attr.get("method", "").lower() == "post" else None
-            if self.open is not None:
-                self.found.append((attr.get("action", ""), self.open))
-        if self.open is not None and tag in ("input", "select", "textarea", "button") and attr.get("name"):
-            self.open[attr["name"]] = attr.get("value") or "x"
 
 
 @pytest.fixture(autouse=True)
@@ -147,19 +105,6 @@ def log() -> Iterator[io.StringIO]:
     logging.getLogger().removeHandler(handler)
 
 
-def encoded(value: str) -> str:
-    """As a browser, or somebody without one, would put it into an address."""
-    return quote(value.encode("utf-8", "surrogatepass"), safe="")
-
-
-def rules(app: Flask) -> list[Any]:
-    return [rule for rule in app.url_map.iter_rules() if rule.endpoint != "static"]
-
-
-def real_path(rule: Any, known: dict[str, str]) -> str:
-    return re.sub(r"<(?:[^:>]+:)?(\w+)>", lambda part: known.get(part[1], "1"), str(rule.rule))
-
-
 def in_paths(app: Flask, values: Iterator[str]) -> Iterator[Request]:
     for rule in rules(app):
         if rule.arguments:
@@ -193,14 +138,12 @@ def in_forms(pages: list[tuple[str, str]], values: Iterator[str]) -> Iterator[Re
 
 
 def in_headers(app: Flask, known: dict[str, str], values: Iterator[str]) -> Iterator[Request]:
-    """No line breaks: no server lets them into a header."""
     few = islice(rules(app), 0, None, 4)
     targets = [("POST", "/webhooks/flexprice"), ("POST", "/sign-in"), ("GET", "/nowhere")]
     targets += [("GET", real_path(rule, known)) for rule in few if "GET" in (rule.methods or ())]
     for method, path in targets:
         for name in HEADERS:
-            value = next(values).encode("utf-8", "surrogatepass").decode("latin-1")
-            yield {"method": method, "path": path, "headers": {name: re.sub(r"[\r\n\0]", "", value)}}
+            yield {"method": method, "path": path, "headers": {name: in_header(next(values))}}
 
 
 def send(browser: Browser, request: Request) -> Any:

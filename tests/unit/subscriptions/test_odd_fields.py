@@ -27,11 +27,12 @@ from storefront.flexprice import Client
 from storefront.flexprice._json import Fields
 from storefront.models import Order, User, WebhookEvent
 from storefront.sandbox.store.values import stable_id
+from tests.any_value import real_path, rules
 from tests.shop_fixtures import HOME, send_webhook_to
 from tests.unit.checkout.shop_and_sandbox import SANDBOX, Wire
 from tests.unit.checkout.test_odd_fields import VALUES, errors, places, put, too_long
 from tests.unit.subscriptions.conftest import Story
-from tests.unit.test_any_value import forged, log, real_path, rules  # noqa: F401 - log is a fixture
+from tests.unit.test_any_value import forged, log  # noqa: F401 - log is a fixture
 
 DEEPEST_OF_A_WEBHOOK = 3  # its name here, the object, a field of that
 FEW = 2  # of the fields, in `make test`
