@@ -308,7 +308,8 @@ def _key(story: Story) -> str:
 
 
 @pytest.mark.thorough
-def test_a_pdf_is_passed_on_and_kept_by_nobody(story: Story) -> None:
+def test_a_pdf_is_passed_on_and_kept_by_nobody(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("storefront.subscriptions.views.PAGE_TIMEOUT_S", (60.0, 60.0))  # drawn slowly
     story.bought()
     path = f"/billing/invoices/{story.bills()[0].invoice_id}/pdf"
     none = story.browser.get(path, base_url=HOME)
