@@ -11,8 +11,7 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import or_, select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy import exc, or_, select
 
 from ..flexprice import FlexpriceError
 from . import orders
@@ -40,6 +39,8 @@ POLL_INTERVAL_S = 1.0
 ERROR_INTERVAL_S = 5.0
 FIRST_RETRY, LONGEST_RETRY = timedelta(seconds=1), timedelta(minutes=15)
 ATTEMPTS_BEFORE_A_PERSON = 10
+# The database is away or busy, or has ended an idle transaction: that says nothing about an order.
+DATABASE_AWAY = (exc.OperationalError, exc.InternalError, exc.TimeoutError)
 
 
 def run_once(limit: int = 100) -> int:
@@ -120,8 +121,8 @@ def claim_due(model: Any, also_due: Sequence[Any] = (), **values: Any) -> tuple[
 def reschedule_order(order_id: int, until: datetime, error: Exception | None) -> None:
     """After as long as it has waited so far; an order that was moved in between is due already."""
     order = orders.get(order_id)
-    unexpected = error and not isinstance(error, (FlexpriceError, orders.FulfillmentFailed, OperationalError))
-    if unexpected and order.attempts >= ATTEMPTS_BEFORE_A_PERSON:
+    unexpected = not isinstance(error, (FlexpriceError, orders.FulfillmentFailed, *DATABASE_AWAY))
+    if error and unexpected and order.attempts >= ATTEMPTS_BEFORE_A_PERSON:
         orders.add_review_note(order, "Processing fails again and again: see the log")
     gap, now = next_gap(order), db_now()
     orders.change(order, {"last_checked_at": now})

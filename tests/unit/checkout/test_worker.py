@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, InternalError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from storefront.accounts import service
 from storefront.checkout import State, reconciliation, worker
@@ -211,12 +212,17 @@ def test_broken_order_delays_no_other(
         (RuntimeError("a bug"), True),
         (ServerError("down"), False),
         (OperationalError("x", {}, Exception()), False),
+        (InternalError("x", {}, Exception("idle-in-transaction timeout")), False),
+        (PoolTimeout(), False),
+        (DataError("x", {}, Exception("value too long")), True),
     ],
 )
 def test_order_whose_check_keeps_breaking_is_flagged(
     add_due: Any, work: Any, the_order: Any, pass_time: Any, sent: Any, monkeypatch: pytest.MonkeyPatch,
     error: Exception, noted: bool,
 ) -> None:  # fmt: skip
+    """A database that is away says nothing about the order."""
+
     def fail(_order: Any) -> None:
         raise error
 
