@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import threading
 import time
 from contextlib import contextmanager
 from datetime import timedelta
@@ -241,17 +242,25 @@ def test_both_loops_outlive_a_lost_connection(app, postgres, add_user, send_webh
 
 @contextmanager
 def frozen(server):
-    """The server and all of its processes stand still; what connects to it waits."""
+    """The server and all of its processes stand still, and nothing may wait for a minute until they go on."""
     parent = server.process.pid
     os.kill(parent, signal.SIGSTOP)
     pids = [parent, *map(int, Path(f"/proc/{parent}/task/{parent}/children").read_text().split())]
-    try:
+
+    def send(number):
         for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+            os.kill(pid, number)
+
+    send(signal.SIGSTOP)
+    thaw = threading.Timer(60, send, [signal.SIGCONT])
+    thaw.start()
+    try:
         yield
     finally:
-        for pid in reversed(pids):
-            os.kill(pid, signal.SIGCONT)
+        in_time = thaw.is_alive()
+        thaw.cancel()
+        send(signal.SIGCONT)
+    assert in_time, "something waited for the server"
 
 
 @on_postgresql
