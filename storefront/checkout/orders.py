@@ -66,12 +66,13 @@ def record_session(order: OrderMixin, created: CheckoutSession, *, by: str) -> b
 def settle(order_id: int, told: CheckoutSession, *, by: str, announced: str = "") -> bool:
     """Apply the session; where that makes the order paid, fulfill it in the same transaction.
 
-    A hook or a receiver that raises never blocks the move to paid: the transaction is done again without
-    the hook, then without the receivers, and the worker tries to fulfill the order later.
+    The transaction is done again where it fails: a click may have taken the order's slot in between. A hook
+    or a receiver that raises never blocks the move to paid: then it is done without the hook, at last
+    without the receivers, and the worker tries to fulfill the order later.
 
     :returns: whether it moved the order.
     """
-    for fulfill_now, notify in ((True, True), (False, True), (False, False)):
+    for fulfill_now, notify in ((True, True), (True, True), (False, True), (False, False)):
         order = get(order_id)
         try:
             moved = apply_session(order, told, by=by, announced=announced, notify=notify)
@@ -83,7 +84,7 @@ def settle(order_id: int, told: CheckoutSession, *, by: str, announced: str = ""
             if not notify:
                 raise
             rollback()
-            log.exception("order %s: a hook or a receiver failed; it is paid without", order_id)
+            log.exception("order %s: the transaction failed; it is done again", order_id)
     raise AssertionError("unreachable")
 
 
@@ -224,7 +225,8 @@ def free_slot(order: OrderMixin) -> str | None:
     Order, slot = checkout().Order, slot_of(order.customer_key, order.plan_id)
     weaker = Order.state.in_([*OPEN, State.HELD, State.STUCK])
     update_where(Order, {"slot": None}, Order.slot == slot, Order.id != order.id, weaker)
-    taken = session().scalar(select(Order.id).where(Order.slot == slot, Order.id != order.id))
+    # One that is placed just now, after the UPDATE, makes a conflict: the transaction is done again.
+    taken = session().scalar(select(Order.id).where(Order.slot == slot, Order.id != order.id, ~weaker))
     return slot if taken is None else None
 
 
