@@ -168,6 +168,11 @@ def installed(demo: Demo, command: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def new_language(demo: Demo, command: str) -> None:
+    demo.run(command.removeprefix(".venv/bin/").replace("<language>", "ta"))
+    assert (demo.home / "translations/ta/LC_MESSAGES/messages.po").exists()
+
+
 def elsewhere(_demo: Demo, _command: str) -> None:
     """Run by tests/adoption or tests/test_image.py, or started by the fixture above."""
 
@@ -177,6 +182,7 @@ HOW: tuple[tuple[str, How], ...] = (
     (r"make [\w =\"\-@.]+", made),
     (r"python3 -m venv .venv", help_only),
     (r"\.venv/bin/pip install -r requirements.*\.txt", installed),
+    (r"\.venv/bin/pybabel init .*", new_language),
     (r"(\.venv/bin/)?python wsgi\.py", elsewhere),
     (r"gunicorn wsgi:app", help_only),
     (r"flask --app wsgi (checkout|emails) worker", one_turn),
