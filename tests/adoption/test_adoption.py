@@ -179,6 +179,7 @@ def granted(shop: Shop, browser: Browser) -> int:
     return int(shop.rows(f"{query} = '{name}'")[0][0])
 
 
+@pytest.mark.thorough
 def test_check_finds_nothing_wrong(shop: Shop) -> None:
     said = shop.place.flask("checkout", "check")
     assert "The checkout is set up." in said
@@ -481,6 +482,7 @@ class TraceHelper(Server):
         return 200, {"Content-Type": "application/json"}, json.dumps(messages).encode()
 
 
+@pytest.mark.thorough
 def test_one_sale_runs_few_functions(tmp_path: Path, stages: Stages, sandbox: Sandbox) -> None:
     place = stages.selling("club").copy(tmp_path / "app", CLUB_CSRF="off")
     helper = TraceHelper()

@@ -146,6 +146,7 @@ def asha(
     context.close()
 
 
+@pytest.mark.thorough
 def test_htmx_is_the_version_under_test(asha: Waiting, request: pytest.FixtureRequest) -> None:
     asha.arrives()
     version = asha.page.evaluate("window.htmx ? htmx.version : 'none'")

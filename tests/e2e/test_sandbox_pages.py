@@ -53,6 +53,7 @@ def test_a_verdict_appears_by_itself(shopper: Open, demo: Any, cdn: str) -> None
     expect(line).to_contain_text("Passed", timeout=20_000)
 
 
+@pytest.mark.thorough
 @pytest.mark.usefixtures("started_over")
 def test_without_script_everything_is_a_link_or_a_form(shopper: Open, demo: Any) -> None:
     tester = shopper(java_script_enabled=False)

@@ -277,6 +277,7 @@ def chunks(size):
         yield piece
 
 
+@pytest.mark.thorough
 @on_sqlite
 @pytest.mark.parametrize("size", [1, 5, 50])
 @pytest.mark.parametrize("how", ["announced", "chunked"])
@@ -323,6 +324,7 @@ def weight_of(stack, leader):
     return sum(memory for pid, (memory, _) in stack.usage().items() if os.getpgid(pid) == leader)
 
 
+@pytest.mark.thorough
 @on_sqlite
 @pytest.mark.parametrize(
     ("headers", "body"),

@@ -212,6 +212,7 @@ def test_cancelling_a_deleted_session_says_that_the_link_stays_payable(world: An
     assert world.order().state == "awaiting_payment"
 
 
+@pytest.mark.thorough
 def test_paying_and_cancelling_in_the_same_moment_ends_as_flexprice_says(world: Any) -> None:
     shopper, other_tab = world.shopper(), world.visitor()
     url = shopper.buy().headers["Location"]

@@ -57,6 +57,7 @@ def test_refusals_pass(world: Any, key: str) -> None:
     walked(world, key)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("key", GROUPS["Network failures"])
 def test_network_failures_pass(world: Any, key: str) -> None:
     walked(world, key)

@@ -329,6 +329,7 @@ def ends_as_recorded(story: Story, name: str, steps: str, which: str) -> None:
             )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", RENEWALS)
 def test_renewals(story: Story, name: str) -> None:
     ends_as_recorded(story, name, *RENEWALS[name])

@@ -83,6 +83,7 @@ def test_paid_elsewhere_while_our_link_is_open(story: Story) -> None:
     assert story.bills()[-1].link == "settled"
 
 
+@pytest.mark.thorough
 def test_an_ended_plan_still_owes(story: Story) -> None:
     bill = story.owing()
     sub = story.subscriptions()[0]

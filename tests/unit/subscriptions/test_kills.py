@@ -143,6 +143,7 @@ def survives(story: Story, act: type[Act], step: int) -> bool:
     return died
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("name", ACTS)
 def test_survives_a_kill(story: Story, name: str) -> None:
     for step in SAMPLE[name]:

@@ -81,6 +81,7 @@ def test_a_dead_link_is_followed_by_a_new_one(story: Story) -> None:
     assert story.bills()[-1].paid
 
 
+@pytest.mark.thorough
 def test_a_lost_answer_makes_no_second_link(story: Story) -> None:
     story.owing()
     before = len(story.links())

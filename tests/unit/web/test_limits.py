@@ -191,6 +191,7 @@ def test_limits_can_be_switched_off(make_app: Callable[..., Flask]) -> None:
     assert set(statuses) == {422}
 
 
+@pytest.mark.thorough
 def test_store_that_is_down_refuses_nobody(make_app: Callable[..., Flask]) -> None:
     """Each process counts for itself then."""
     browser = Browser(make_app(RATE_LIMITS="redis://127.0.0.1:1/0"))
