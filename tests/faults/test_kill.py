@@ -46,7 +46,7 @@ def dies_at(stack: Stack, buyer: Buyer, point: str, other: Process | None = None
     [
         ("web before commit in place_order", None),  # the order does not exist, whatever the buyer saw
         ("web after POST /v1/checkout/sessions", None),  # the session is open, and nobody here knows it
-        ("web after commit in _insert", "worker"),  # the event is stored and not acknowledged
+        ("web after commit in store", "worker"),  # the event is stored and not acknowledged
         ("worker before commit in process_event", "web"),  # access is granted, nothing is committed
         ("worker after commit in process_event", None),
         ("emails after email", None),  # sent, and not noted

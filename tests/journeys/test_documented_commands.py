@@ -1,5 +1,6 @@
 """Every command in the documents runs as printed, while the demo runs."""
 
+import importlib.util
 import re
 import shlex
 import shutil
@@ -173,6 +174,11 @@ def new_language(demo: Demo, command: str) -> None:
     assert (demo.home / "translations/ta/LC_MESSAGES/messages.po").exists()
 
 
+def of_the_tests(_demo: Demo, command: str) -> None:
+    """They measure this machine or the code, some for minutes: the module exists."""
+    assert importlib.util.find_spec(shlex.split(command)[-1])
+
+
 def elsewhere(_demo: Demo, _command: str) -> None:
     """Run by tests/adoption or tests/test_image.py, or started by the fixture above."""
 
@@ -194,7 +200,7 @@ HOW: tuple[tuple[str, How], ...] = (
     (r"curl .*STOREFRONT_URL.*", served),
     (r"curl .*", sandbox),
     (r"docker .*", elsewhere),
-    (r"python -m tests\.unit\.code_lines", elsewhere),
+    (r"python -m tests\.\S+", of_the_tests),
     (r"(CLOCK_FILE=\S+ )?flexprice-sandbox serve .*", elsewhere),
     (
         r"(cp|mkdir|pip) .*|flask (checkout|db|reconcile|preflight)\b.*|flask --app docs/minimal_app .*",
