@@ -47,7 +47,7 @@ def eventually(happened: Callable[[], Any], what: str = "it", timeout_s: float =
 def answers(url: str) -> bool:
     try:
         return requests.get(url, timeout=5).status_code < 500
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 

@@ -88,7 +88,7 @@ def free_port() -> int:
 def answers(machine: str) -> bool:
     try:
         return requests.get(f"{machine}/healthz", timeout=5).status_code == 200
-    except requests.ConnectionError:
+    except requests.RequestException:
         return False
 
 
