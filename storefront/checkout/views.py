@@ -104,7 +104,7 @@ def buy(customer: Customer, offer: Offer) -> OrderMixin:
         order, claimed = purchase.place_order(customer, offer, return_url)
     if claimed:
         purchase.open_session(order, by="customer")
-    return orders.get(order.id)
+    return order
 
 
 def where_to_pay(order: OrderMixin) -> str:
