@@ -1,10 +1,13 @@
 """The pages: what they show, what they ask Flexprice, and what they never change."""
 
 import socket
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from flask import Flask
+from jinja2 import DictLoader
 from werkzeug.exceptions import NotFound
 
 from storefront.checkout import Customer, State, orders, views
@@ -176,6 +179,27 @@ def test_claim_of_a_payment_chooses_words(asha: Any, opened: Any) -> None:
     assert 'data-phase="confirming"' in page
     assert "not pay again" in page
     assert 'data-phase="confirming"' in asha.get(f"/orders/{ref}/failure").text
+
+
+@pytest.fixture
+def plain_pages(app: Flask) -> Iterator[None]:
+    """The package's own templates, in a layout without anything."""
+    demo = app.jinja_loader
+    app.jinja_loader = DictLoader({"base.html": "{% block content %}{% endblock %}"})
+    app.jinja_env.cache.clear()  # type: ignore[union-attr]
+    yield
+    app.jinja_loader = demo
+    app.jinja_env.cache.clear()  # type: ignore[union-attr]
+
+
+@pytest.mark.usefixtures("plain_pages")
+def test_plain_page_puts_paying_again_last(asha: Any, opened: Any) -> None:
+    ref = opened()
+    link = "Continue payment"
+    waiting = asha.get(f"/orders/{ref}/failure").text
+    assert waiting.index(link) < waiting.index("Check again")
+    claimed = asha.get(f"/orders/{ref}/success?{PAID_CLAIM}").text
+    assert claimed.index("Check again") < claimed.index("Not paid after all?") < claimed.index(link)
 
 
 @pytest.mark.parametrize(
