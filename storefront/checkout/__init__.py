@@ -12,6 +12,16 @@
     checkout.init_app(app, db, Order, WebhookEvent, url_prefix="/billing")
 
 It needs Flask, SQLAlchemy and the client in the folder `flexprice` beside it: see docs/copying.md.
+
+To follow one sale, read in this order:
+
+1. The click: `views.start`, `purchase.place_order`, `purchase.open_session`.
+2. While the customer pays, the worker compares the invoice with the order: `reconciliation.check_awaiting`.
+3. The webhook is stored: `webhooks.receive`.
+4. The worker processes it: `worker.run_once`, `webhooks.process_event`, `handle_session_event`.
+5. Paid and fulfilled in one transaction: `orders.settle`, `apply_session`, `transition`, `fulfill`.
+
+`context` holds what all of them use: the app's models, its database session, the client.
 """
 
 import logging
@@ -44,33 +54,44 @@ class Checkout:
     # -- what you fill in
 
     def customer_loader(self, function: F) -> F:
-        """Who is buying: a function that returns a `Customer`, or None for somebody who has to sign in."""
+        """Register the function that says who is buying.
+
+        It returns a `Customer`, or None for a visitor who has to sign in.
+        """
         self.hooks.customer_loader = function
         return function
 
     def before_start(self, function: F) -> F:
-        """Called with (customer, offer) before an order is placed; a response it returns is sent instead.
+        """Register a function that may answer a purchase before an order is placed.
 
-        Several may be registered; the first response wins.
+        It is called with (customer, offer) and returns a response to send instead, or None. Several may be
+        registered; the first response wins.
         """
         self.hooks.before_start.append(function)
         return function
 
     def on_order_created(self, function: F) -> F:
-        """Called with a new order before its INSERT: set columns of your own, such as the user's id."""
+        """Register the function that sets your own columns of a new order, such as the user's id.
+
+        It is called with the order before its INSERT.
+        """
         self.hooks.on_order_created = function
         return function
 
     def on_fulfill(self, function: F) -> F:
-        """Called once per paid order, in its transaction. Write rows through `db.session`; call nobody.
+        """Register the function that grants access.
 
-        If it raises, the order stays paid and is tried again.
+        It is called with the order, once per paid order, in the transaction that marks it as fulfilled. Write
+        rows through `db.session`; call nobody. If it raises, the order stays paid and is tried again.
         """
         self.hooks.on_fulfill = function
         return function
 
     def on_revoke(self, function: F) -> F:
-        """Called once, in its transaction, when what was fulfilled has ended."""
+        """Register the function that ends access.
+
+        It is called with the order, once, in the transaction that records that the access has ended.
+        """
         self.hooks.on_revoke = function
         return function
 

@@ -197,6 +197,7 @@ def _layout_problems() -> list[str]:
 
 
 def url_for_check(page: str) -> str:
+    """Return the address of a page, outside a request."""
     with current_app.test_request_context():
         return url_for(page)
 

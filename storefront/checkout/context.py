@@ -97,10 +97,12 @@ class Installation:
 
 
 def checkout() -> Installation:
+    """Return the checkout of the current app."""
     return cast(Installation, current_app.extensions["checkout"])
 
 
 def session() -> scoped_session[Session]:
+    """Return the app's database session."""
     return cast("scoped_session[Session]", checkout().db.session)
 
 
@@ -178,6 +180,7 @@ def after_commit(signal: NamedSignal, **values: Any) -> None:
 
 
 def commit() -> None:
+    """Commit, then send the signals that wait for it."""
     session().commit()
     for signal, values in session().info.pop(_AFTER_COMMIT, []):
         send(signal, **values)

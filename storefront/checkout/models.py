@@ -110,14 +110,17 @@ class OrderMixin:
 
     @property
     def is_open(self) -> bool:
+        """Whether it is placed or awaits its payment."""
         return self.state in OPEN
 
     @property
     def ended_unpaid(self) -> bool:
+        """Whether it ended and no payment is known."""
         return self.state in ENDED_UNPAID
 
     @property
     def settled(self) -> bool:
+        """Whether it is neither open nor paid and waiting to be fulfilled."""
         return self.state in SETTLED
 
     @property

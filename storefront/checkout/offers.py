@@ -60,6 +60,7 @@ class Offer:
 
     @property
     def buyable(self) -> bool:
+        """Whether it is for sale."""
         return self.refusal is None
 
 
@@ -75,13 +76,16 @@ class PlanOnSale:
 
     @property
     def id(self) -> str:
+        """The plan's id at Flexprice."""
         return self.plan.id
 
     @property
     def name(self) -> str:
+        """The plan's name."""
         return self.plan.name
 
     def offer(self, currency: str, billing_period: str) -> Offer | None:
+        """Return the offer in this currency and period, in any case; None if there is none."""
         return self.offers.get((currency.lower(), billing_period.upper()))
 
 
@@ -95,14 +99,17 @@ class CatalogSnapshot:
     stale: bool = False
 
     def plan(self, plan_id: str) -> PlanOnSale | None:
+        """Return the plan with this id; None if it is not on sale."""
         return next((plan for plan in self.plans if plan.id == plan_id), None)
 
     @property
     def currencies(self) -> list[str]:
+        """The currencies of all offers, in the order of the plans."""
         return list(dict.fromkeys(currency for plan in self.plans for currency, _ in plan.offers))
 
     @property
     def billing_periods(self) -> list[str]:
+        """The billing periods of all offers, in the order of `PERIODS`."""
         sold = {period for plan in self.plans for _, period in plan.offers}
         return [period for period in PERIODS if period in sold]
 
@@ -174,6 +181,7 @@ def put_on_sale(plans: Iterable[Plan], now: datetime) -> Iterable[PlanOnSale]:
 
 
 def plan_on_sale(plan: Plan, now: datetime) -> PlanOnSale:
+    """Return the plan with its offers at `now`."""
     lasting = [price for price in plan.prices if price.end_date is None or price.end_date > now]
     recurring = [price for price in lasting if not price.one_time]
     keys = dict.fromkeys((p.currency, p.billing_period) for p in recurring if _has_begun(p, now))

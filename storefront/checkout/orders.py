@@ -1,6 +1,6 @@
-"""An order from the click to the end of its access: place it, open its session, move it, fulfill it once.
+"""An order from its session to the end of its access: move it, fulfill it once, revoke it.
 
-Only `place_order` and `open_session` commit. After any other function here call `commit()`.
+Call `commit()` after any function here. Only `traces_of` commits, before it asks Flexprice.
 """
 
 import logging
@@ -217,6 +217,7 @@ def _alert(order: OrderMixin, note: str, by: str) -> None:
 
 
 def slot_of(customer_key: str, plan_id: str) -> str:
+    """Return the value of the column `slot` for this customer and plan."""
     return f"{customer_key} {plan_id}"
 
 
@@ -297,6 +298,10 @@ def close(order: OrderMixin, *, by: str) -> bool:
 
 
 def get(order_id: int) -> OrderMixin:
+    """Return the order, read again from the database.
+
+    :raises LookupError: there is none.
+    """
     found: OrderMixin = load(checkout().Order, order_id)
     return found
 

@@ -158,6 +158,10 @@ def check_placed(order: OrderMixin) -> None:
 
 
 def abandon_if_lost(order: OrderMixin, drafts: list[str], *, patience: timedelta, by: str) -> bool:
+    """Give the order up if its create call got no answer for `patience`; False if not.
+
+    :param drafts: ids of subscriptions that were found and are not active, for the operator.
+    """
     waited = db_now() - (order.session_requested_at or order.created_at)
     if order.session_id or waited < patience:
         return False

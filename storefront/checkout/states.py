@@ -4,6 +4,8 @@ from enum import StrEnum
 
 
 class State(StrEnum):
+    """Where an order is. `TRANSITIONS` says how it moves on."""
+
     PLACED = "placed"  # committed here; Flexprice may or may not know of it yet
     AWAITING_PAYMENT = "awaiting_payment"  # a checkout session is open, its link can be paid
     PAID = "paid"  # the session is completed; the customer's access is due

@@ -30,6 +30,7 @@ UNAVAILABLE = (
 
 
 def plans() -> ResponseReturnValue:
+    """Show all plans in the chosen currency and billing period."""
     snapshot = ask(checkout().catalog.current)
     currencies, periods = snapshot.currencies, snapshot.billing_periods
     return page(
@@ -45,6 +46,7 @@ def plans() -> ResponseReturnValue:
 
 
 def plan(plan_id: str) -> ResponseReturnValue:
+    """Show one plan in the chosen currency and billing period."""
     customer = checkout().hooks.customer_loader()
     mismatched_at = orders.mismatched_at(customer.key, usable_id(plan_id)) if customer else None
     snapshot = ask(checkout().catalog.current, mismatched_at)
@@ -142,14 +144,17 @@ def _plan_url() -> str:
 
 
 def success(ref: str) -> ResponseReturnValue:
+    """Show the order to a customer who comes back from paying. The address proves no payment."""
     return show(ref, "success")
 
 
 def failure(ref: str) -> ResponseReturnValue:
+    """Show the order to a customer who has not paid, or waits for the payment page."""
     return show(ref, "failure")
 
 
 def show(ref: str, name: str) -> ResponseReturnValue:
+    """Show an order to its customer; a signed-out visitor signs in first."""
     customer = checkout().hooks.customer_loader()
     if customer is None:
         return redirect(login_url(request.full_path.rstrip("?")), 302)
@@ -225,6 +230,7 @@ def _view_of(order: OrderMixin, name: str) -> dict[str, Any]:
 
 
 def cancel(ref: str) -> ResponseReturnValue:
+    """Cancel an open order; answer 303 to its page, or say why it stays open."""
     customer = checkout().hooks.customer_loader()
     if customer is None:
         return redirect(login_url(url_for("checkout.failure", ref=ref)), 303)
@@ -276,17 +282,20 @@ def _cancel_unopened(order: OrderMixin) -> str:
 
 
 def page(template: str, **values: Any) -> str:
+    """Render a template of the checkout in the app's layout."""
     values["checkout_layout"] = current_app.config.get("CHECKOUT_LAYOUT") or "base.html"
     values["trial_offered"] = checkout().hooks.trial_offered
     return render_template(f"checkout/{template}", **values)
 
 
 def message(title: str, text: str, next_url: str, status_code: int) -> ResponseReturnValue:
+    """Answer with a sentence and a link to the next step."""
     label = "See the plan" if "/plans/" in next_url else "Try again" if status_code == 503 else "Continue"
     return page("message.html", title=title, message=text, next_url=next_url, next_label=label), status_code
 
 
 def login_url(next_url: str) -> str:
+    """Return the address of the sign-in page, which leads back to `next_url`."""
     return url_for(current_app.config.get("CHECKOUT_LOGIN_ENDPOINT") or abort(401), next=next_url)
 
 
@@ -299,6 +308,7 @@ def flexprice_failed(error: FlexpriceError) -> ResponseReturnValue:
 
 
 def forbidden(error: HTTPException) -> ResponseReturnValue:
+    """Answer a form that `check_origin` refused."""
     text = "This form was not sent from a page of this site. This request did not charge you."
     return message("Access denied", text, url_for("checkout.plans"), 403)
 

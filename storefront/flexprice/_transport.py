@@ -338,6 +338,7 @@ class Calls:
 
 
 def both_timeouts(timeout: Timeout | None, default: tuple[float, float]) -> tuple[float, float]:
+    """Return (seconds to connect, seconds to read). One number is the time to read."""
     if timeout is None:
         return default
     return timeout if isinstance(timeout, tuple) else (default[0], timeout)
