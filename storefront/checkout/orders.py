@@ -136,7 +136,8 @@ def traces_of(order: OrderMixin) -> list[Subscription]:
     :raises UnreadableResponse: when one of them cannot be read: then none can be excluded.
     """
     try:
-        found = ask(checkout().client.list_subscriptions, order.customer_key, TRACES)
+        search = checkout().client.list_subscriptions
+        found = ask(search, order.customer_key, TRACES, timeout=context.PAGE_TIMEOUT_S)
     except NotFound:
         return []
     if found.unreadable:

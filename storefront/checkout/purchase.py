@@ -18,7 +18,7 @@ from ..flexprice import (
     NoAnswer,
     NotSent,
 )
-from .context import ask, backoff, checkout, commit, db_now, rollback, session, shop_now
+from .context import PAGE_TIMEOUT_S, ask, backoff, checkout, commit, db_now, rollback, session, shop_now
 from .models import Customer, OrderMixin
 from .offers import Offer
 from .orders import change, find, find_payment, get, record_session, slot_of, traces_of, transition
@@ -169,7 +169,8 @@ def create_customer(customer: Customer) -> None:
     :raises NotSent: without an answer, since no session was asked for yet.
     """
     try:
-        ask(checkout().client.create_customer, customer.key, customer.name, customer.email)
+        create = checkout().client.create_customer
+        ask(create, customer.key, customer.name, customer.email, timeout=PAGE_TIMEOUT_S)
     except Conflict:
         log.info("Flexprice knows customer %s already", customer.key)
     except NoAnswer as error:

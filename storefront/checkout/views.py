@@ -114,9 +114,7 @@ def where_to_pay(order: OrderMixin) -> str:
     if order.is_open and is_payment_url(order.payment_url):
         return order.payment_url or ""
     if order.is_open and order.payment_url:
-        log.error(
-            "order %s: its payment URL is not on a payment host; the customer is not sent there", order.ref
-        )
+        log.error("order %s: its payment URL is on no payment host; nobody is sent there", order.ref)
     return url_for("checkout.failure", ref=order.ref)
 
 
