@@ -156,6 +156,11 @@ class FakeFlexprice:
             for call in self.mock.calls
         ]
 
+    @property
+    def timeouts_s(self) -> list[float]:
+        """How long each call so far may take: to connect and to read its answer."""
+        return [sum(call.request.req_kwargs["timeout"]) for call in self.mock.calls]
+
     def sent(self, number: int = -1) -> Any:
         """The JSON body of a call."""
         return json.loads(self.mock.calls[number].request.body or "null")

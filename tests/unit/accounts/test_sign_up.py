@@ -32,6 +32,7 @@ def test_a_sign_up_creates_a_user_and_a_customer(sign_up, browser, flexprice, ro
     assert (user.email, user.name, user.is_operator) == ("asha@example.com", "Asha Rao", False)
     assert ASHA["password"] not in user.password_hash
     assert flexprice.sent()["external_id"] == user.key
+    assert max(flexprice.timeouts_s) <= 4
     assert len(user.key) == 32
     assert browser.get("/account").status_code == 200
 

@@ -99,6 +99,21 @@ def test_order_being_opened_is_not_cancelled(
     assert the_order().state == State.PLACED
 
 
+@pytest.mark.parametrize("has_session", [True, False])
+def test_cancel_waits_four_seconds_for_an_answer(
+    flexprice: Any, asha: Any, opened: Any, add_order: Any, has_session: bool
+) -> None:
+    if has_session:
+        ref = opened()
+        flexprice.answer("POST", CANCEL, {"code": "validation_error", "message": "not pending"}, 400)
+        flexprice.answer("GET", SESSION, flexprice.session(checkout_status="completed", terminal=True))
+    else:
+        ref = add_order(session_requested_at=now())
+        flexprice.answer("POST", "/subscriptions/search", {"items": [], "pagination": {"total": 0}})
+    asha.post(f"/orders/{ref}/cancel")
+    assert max(flexprice.timeouts_s) <= 4
+
+
 @pytest.mark.parametrize("state", sorted(set(State) - {State.PLACED, State.AWAITING_PAYMENT}))
 def test_settled_order_is_not_cancelled(asha: Any, opened: Any, the_order: Any, state: State) -> None:
     ref = opened(state=state)
