@@ -99,7 +99,7 @@ def apply_session(
     :returns: whether it moved the order.
     """
     if (told.id, told.customer_id) != (order.session_id, order.flexprice_customer_id):
-        add_review_note(order, f"News of session {told.id} names another session or customer: not believed")
+        add_review_note(order, f"Session {told.id} is not this order's, or not its customer's: not believed")
         return False
     order.invoice_id = told.invoice_id or order.invoice_id
     order.payment_id = told.payment_id or order.payment_id

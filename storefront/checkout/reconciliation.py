@@ -154,16 +154,16 @@ def check_placed(order: OrderMixin) -> None:
         return
     found = orders.traces_of(order)
     if not orders.find_payment(order, found, by="worker"):
-        abandon_if_lost(order, [draft.id for draft in found], patience=DRAFT_IS_LEFT_OVER, by="worker")
+        abandon_if_lost(order, [draft.id for draft in found], after=DRAFT_IS_LEFT_OVER, by="worker")
 
 
-def abandon_if_lost(order: OrderMixin, drafts: list[str], *, patience: timedelta, by: str) -> bool:
-    """Give the order up if its create call got no answer for `patience`; False if not.
+def abandon_if_lost(order: OrderMixin, drafts: list[str], *, after: timedelta, by: str) -> bool:
+    """Give the order up if its create call got no answer for `after`; False if not.
 
     :param drafts: ids of subscriptions that were found and are not active, for the operator.
     """
     waited = db_now() - (order.session_requested_at or order.created_at)
-    if order.session_id or waited < patience:
+    if order.session_id or waited < after:
         return False
     left = f"; a draft was left over: {', '.join(drafts)}" if drafts else ""
     # Its session may become known at this moment, or be asked for again.
@@ -182,7 +182,7 @@ def restart(order: OrderMixin) -> bool:
     found = orders.traces_of(order)
     drafts = [draft.id for draft in found]
     paid = orders.find_payment(order, found, by="customer")
-    made_room = not paid and abandon_if_lost(order, drafts, patience=RESTART_AFTER, by="customer")
+    made_room = not paid and abandon_if_lost(order, drafts, after=RESTART_AFTER, by="customer")
     commit()
     return made_room
 

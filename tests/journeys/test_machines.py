@@ -21,7 +21,7 @@ ON_POSTGRES = pytest.mark.parametrize(
     "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
 )
 OF_ONE_HOP = {"connection", "transfer-encoding", "content-length", "content-encoding", "keep-alive", "date"}
-PATIENCE = 60  # seconds until something that must happen has happened
+TIMEOUT_S = 60  # until something that must happen has happened
 
 
 class Proxy:
@@ -93,7 +93,7 @@ def answers(machine: str) -> bool:
 
 
 def eventually(happened: Any) -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT_S
     while not happened():
         assert time.monotonic() < deadline, "it did not happen"
         time.sleep(0.2)

@@ -137,7 +137,7 @@ ACTS: dict[str, Callable[[], object]] = {
         it(), {"cancel_requested_at": db_now()}, cancel_requested_at=None
     ),
     "came back": note_return,
-    "given up": lambda: reconciliation.abandon_if_lost(it(), [], patience=timedelta(0), by="worker"),
+    "given up": lambda: reconciliation.abandon_if_lost(it(), [], after=timedelta(0), by="worker"),
     "payment found": find_payment,
     "refunded": lambda: orders.refund_seen(it(), by="webhook"),
     "refund failed": lambda: orders.add_review_note(it(), "Flexprice could not send the money back"),

@@ -276,7 +276,7 @@ def test_order_whose_session_becomes_known_is_not_given_up(
         order = orders.get(1)
         with db.engine.begin() as elsewhere:
             elsewhere.execute(update(Order).values(known))
-        assert not reconciliation.abandon_if_lost(order, [], patience=timedelta(), by="worker")
+        assert not reconciliation.abandon_if_lost(order, [], after=timedelta(), by="worker")
         assert orders.get(1).state == State.PLACED
         commit()
 
