@@ -65,6 +65,23 @@ def test_failing_hook_leaves_the_order_paid(
     assert [moved.to_state for moved in rows(OrderTransition)] == [State.PAID]  # receivers are still told
 
 
+def test_transaction_that_fails_once_is_done_again(
+    context: Any, add_opened: Any, the_order: Any, rows: Any, fail_to_fulfill: Any
+) -> None:
+    """As when a click takes the order's slot in between."""
+    failures = iter([True])
+    fail_to_fulfill(lambda order: next(failures, False))
+    ref = add_opened()
+    order = orders.find(ref=ref)
+    assert order
+    assert orders.settle(order.id, told("completed"), by="webhook")
+    commit()
+    assert the_order().state == State.FULFILLED
+    assert [access.plan_id for access in rows(PlanAccess)] == ["plan_01"]
+    assert [email.kind for email in rows(Email)] == ["welcome"]
+    assert [moved.to_state for moved in rows(OrderTransition)] == [State.PAID, State.FULFILLED]
+
+
 def test_failing_receiver_leaves_the_order_paid(
     app: Any, context: Any, add_opened: Any, the_order: Any, rows: Any
 ) -> None:
