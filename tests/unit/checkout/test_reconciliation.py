@@ -8,7 +8,7 @@ import pytest
 
 from storefront.checkout import State, orders, reconciliation
 from storefront.checkout.signals import order_needs_attention
-from storefront.flexprice import FlexpriceError, RouteNotFound
+from storefront.flexprice import FlexpriceError, RouteNotFound, ServerError
 from storefront.models import OrderTransition, PlanAccess
 
 SECOND, MINUTE, HOUR, DAY = (timedelta(**{unit: 1}) for unit in ("seconds", "minutes", "hours", "days"))
@@ -61,6 +61,15 @@ def test_outage_changes_no_gap(flexprice: Any, add_due: Any, check_for: Any, the
     flexprice.answer("GET", SESSION, DOWN, 503)
     assert check_for(2 * HOUR)[:8] == pytest.approx([0, 60, 120, 240, 480, 960, 1920, 3840], rel=0.2)
     assert (the_order().state, the_order().review_note) == (State.AWAITING_PAYMENT, None)
+
+
+def test_check_without_anything_new_raises_nothing(
+    context: Any, flexprice: Any, add_due: Any, the_order: Any
+) -> None:
+    add_due()
+    flexprice.answer("GET", SESSION, flexprice.session())
+    reconciliation.check_order(1)
+    assert the_order().state == State.AWAITING_PAYMENT
 
 
 def test_invoice_not_yet_readable_is_asked_soon(
@@ -410,6 +419,19 @@ def test_paid_order_whose_invoice_is_gone_is_never_unpaid(
     check_for(SECOND)
     assert the_order().state == state
     assert [moved.by for moved in rows(OrderTransition)] == ([by] if by else [])
+
+
+@pytest.mark.parametrize("has_session", [True, False])
+def test_invoice_that_a_replica_lacks_is_read_later(
+    context: Any, flexprice: Any, add_due: Any, the_order: Any, has_session: bool
+) -> None:
+    add_due(State.PAID, invoice_verified_at=None, **({} if has_session else {"session_id": None}))
+    flexprice.answer("GET", INVOICE, UNKNOWN, 404)
+    if has_session:
+        flexprice.answer("GET", SESSION, flexprice.session())
+    with pytest.raises(ServerError):
+        reconciliation.check_order(1)
+    assert the_order().state == State.PAID
 
 
 def test_paid_order_finds_its_invoice_by_the_session(

@@ -72,6 +72,27 @@ def test_receipt_is_read_until_it_has_a_number(
     assert (the_order().invoice_number, str(the_order().invoice_total)) == ("INV-1", "588.82")
 
 
+@pytest.mark.parametrize(
+    ("order", "paths"),
+    [
+        ({"invoice_number": "INV-1"}, []),
+        ({"amount_text": "0"}, []),
+        ({"invoice_id": None, "session_id": None}, []),  # nothing to find it by
+        ({"session_id": None}, [INVOICE]),
+        ({"invoice_id": None}, [SESSION, INVOICE]),
+    ],
+)
+def test_receipt_is_read_where_there_is_one(
+    context: Any, flexprice: Any, add_due: Any, invoice_of_order: Any, order: dict[str, Any], paths: list[str]
+) -> None:
+    add_due(State.FULFILLED, **order)
+    known = {SESSION: ended(flexprice, "completed"), INVOICE: invoice_of_order()}
+    for path in paths:
+        flexprice.answer("GET", path, known[path])
+    reconciliation.check_order(1)
+    assert flexprice.calls == [("GET", path) for path in paths]
+
+
 # -- ended orders ------------------------------------------------------------------------------------
 
 
