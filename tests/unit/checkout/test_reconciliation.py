@@ -421,6 +421,16 @@ def test_paid_order_whose_invoice_is_gone_is_never_unpaid(
     assert [moved.by for moved in rows(OrderTransition)] == ([by] if by else [])
 
 
+def test_paid_order_with_another_invoice_is_held(
+    context: Any, flexprice: Any, add_due: Any, invoice_of_order: Any, the_order: Any, rows: Any
+) -> None:
+    add_due(State.PAID, invoice_verified_at=None)
+    flexprice.answer("GET", INVOICE, invoice_of_order(subtotal="599"))
+    reconciliation.check_order(1)
+    assert [(moved.to_state, moved.by) for moved in rows(OrderTransition)] == [(State.HELD, "worker")]
+    assert rows(PlanAccess) == []
+
+
 @pytest.mark.parametrize("has_session", [True, False])
 def test_invoice_that_a_replica_lacks_is_read_later(
     context: Any, flexprice: Any, add_due: Any, the_order: Any, has_session: bool

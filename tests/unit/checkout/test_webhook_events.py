@@ -133,6 +133,21 @@ def test_failed_payment_writes_one_email(
     assert [email.kind for email in rows(Email)] == ["payment_failed"]
 
 
+@pytest.mark.parametrize(
+    "change", [{"checkout_status": "pending"}, {"customer_id": ""}, {"customer_id": None}]
+)
+def test_body_that_is_not_whole_is_asked_about(
+    flexprice: Any, add_opened: Any, deliver: Any, webhook: Any, work: Any, the_order: Any,
+    change: dict[str, Any],
+) -> None:  # fmt: skip
+    add_opened()
+    flexprice.answer("GET", SESSION, flexprice.session())
+    deliver(checkout_session=webhook("completed")["checkout_session"] | change)
+    work()
+    assert the_order().state == State.AWAITING_PAYMENT
+    assert flexprice.calls == [("GET", SESSION)]
+
+
 def test_initiated_of_a_known_session_is_no_news(
     context: Any, add_opened: Any, deliver: Any, the_event: Any, the_order: Any
 ) -> None:
