@@ -431,13 +431,19 @@ def test_paid_order_with_another_invoice_is_held(
     assert rows(PlanAccess) == []
 
 
-@pytest.mark.parametrize("has_session", [True, False])
+@pytest.mark.parametrize(
+    "order",
+    [{}, {"session_id": None}, {"session_id": None, "invoice_id": None, "subscription_id": "subs_01"}],
+)
 def test_invoice_that_a_replica_lacks_is_read_later(
-    context: Any, flexprice: Any, add_due: Any, the_order: Any, has_session: bool
+    context: Any, flexprice: Any, add_due: Any, the_order: Any, order: dict[str, Any]
 ) -> None:
-    add_due(State.PAID, invoice_verified_at=None, **({} if has_session else {"session_id": None}))
-    flexprice.answer("GET", INVOICE, UNKNOWN, 404)
-    if has_session:
+    add_due(State.PAID, invoice_verified_at=None, **order)
+    if "invoice_id" in order:
+        flexprice.answer("POST", "/invoices/search", NOTHING)
+    else:
+        flexprice.answer("GET", INVOICE, UNKNOWN, 404)
+    if "session_id" not in order:
         flexprice.answer("GET", SESSION, flexprice.session())
     with pytest.raises(ServerError):
         reconciliation.check_order(1)
