@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
+import time
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -86,6 +87,17 @@ def test_header_names_in_any_case_and_family(family, spelling):
     assert verify(sent) == MESSAGE_ID
 
 
+@pytest.fixture(params=["UTC", "Asia/Kolkata"])
+def zone(request, monkeypatch):
+    """The zone of the machine."""
+    with monkeypatch.context() as changed:
+        changed.setenv("TZ", request.param)
+        time.tzset()
+        yield
+    time.tzset()
+
+
+@pytest.mark.usefixtures("zone")
 def test_a_new_message_passes_the_wall_clock():
     stamp = str(int(datetime.now(UTC).timestamp()))
     assert verify(headers(signed(stamp=stamp), stamp=stamp), now=None) == MESSAGE_ID
