@@ -137,9 +137,21 @@ def test_hook_rows_that_cannot_be_written_fail(
 def test_late_money_takes_the_free_slot(add_opened: Any, act: Any, the_order: Any, state: State) -> None:
     ref = add_opened(state=state)
     act(ref, orders.apply_session, told("completed"), by="webhook")
+    slot = f"{the_order().customer_key} plan_01"
+    assert (the_order().state, the_order().slot) == (State.PAID, slot)
     assert act(ref, orders.fulfill, by="worker")
-    order = the_order()
-    assert (order.state, order.slot) == (State.FULFILLED, f"{order.customer_key} plan_01")
+    assert (the_order().state, the_order().slot) == (State.FULFILLED, slot)
+
+
+@pytest.mark.parametrize(("status", "noted"), [("expired", True), ("failed", True), ("completed", False)])
+@pytest.mark.parametrize("claimed", [True, False])
+def test_unpaid_end_of_an_order_that_was_claimed_to_be_paid_is_noted(
+    add_opened: Any, act: Any, the_order: Any, status: str, noted: bool, claimed: bool
+) -> None:
+    """The customer came back as paid, and the session ended otherwise: Flexprice may lack an event."""
+    ref = add_opened(returned_paid_at=datetime.now(UTC).replace(tzinfo=None) if claimed else None)
+    act(ref, orders.apply_session, told(status), by="webhook")
+    assert the_order().review_note == (orders.CLAIMED_PAID if noted and claimed else None)
 
 
 @pytest.mark.parametrize("other", [State.PLACED, State.AWAITING_PAYMENT, State.HELD, State.STUCK])
