@@ -516,7 +516,8 @@ def test_one_sale_runs_few_functions(tmp_path: Path, stages: Stages, sandbox: Sa
 @pytest.mark.thorough
 def test_it_sells_on_the_oldest_versions(tmp_path: Path, stages: Stages, sandbox: Sandbox) -> None:
     """Flask 3.0 and SQLAlchemy 2.0.16. They are installed from the package index: this needs the internet."""
-    place = stages.adopted("club").copy(tmp_path / "app")
+    folder = tmp_path / "app"
+    place = stages.adopted("club").copy(folder, DATABASE_URL=f"sqlite:///{folder}/instance/club.db")
     place.use_python(oldest_python(tmp_path))
     shop = Shop(place, sandbox)
     try:

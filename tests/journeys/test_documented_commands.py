@@ -170,6 +170,8 @@ def installed(demo: Demo, command: str) -> None:
 
 
 def new_language(demo: Demo, command: str) -> None:
+    """After `make texts`, which makes the file that this one reads."""
+    demo.run("pybabel -q extract -F babel.cfg -k lazy -o translations/messages.pot .")
     demo.run(command.removeprefix(".venv/bin/").replace("<language>", "ta"))
     assert (demo.home / "translations/ta/LC_MESSAGES/messages.po").exists()
 
