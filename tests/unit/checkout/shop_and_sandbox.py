@@ -167,8 +167,13 @@ class ShopAndSandbox:
             event.remove(db.session, "after_commit", self._after_commit)
         sandboxes.stop(self.sandbox)
 
-    def _before_commit(self, _connection: Any) -> None:
-        self.wire.step("commit")
+    def _before_commit(self, connection: Any) -> None:
+        """A server that refuses to commit has ended the transaction."""
+        try:
+            self.wire.step("commit")
+        except Exception:
+            connection.connection.dbapi_connection.rollback()
+            raise
 
     def _before_statement(self, _connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         if statement.startswith("SELECT"):
