@@ -3,10 +3,8 @@
 import itertools
 import os
 import signal
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,12 +14,12 @@ import pytest
 import requests
 from werkzeug.wrappers import Request, Response
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.adoption.processes import ROOT, answers, eventually, free_port
+
 ON_POSTGRES = pytest.mark.parametrize(
     "database_url", [pytest.param("postgres", marks=pytest.mark.postgres)], indirect=True
 )
 OF_ONE_HOP = {"connection", "transfer-encoding", "content-length", "content-encoding", "keep-alive", "date"}
-TIMEOUT_S = 60  # until something that must happen has happened
 
 
 class Proxy:
@@ -61,7 +59,7 @@ class Fleet:
         self.start("emails", "-m", "flask", "--app", "wsgi", "emails", "worker")
         machines = [f"http://127.0.0.1:{port}" for port in ports]
         for machine in machines:
-            eventually(lambda machine=machine: answers(machine))
+            eventually(lambda machine=machine: answers(f"{machine}/healthz"))
         self.proxy = world.shop.wsgi_app = Proxy(machines)
 
     def start(self, name: str, *arguments: str) -> None:
@@ -77,26 +75,6 @@ class Fleet:
 
     def log(self) -> str:
         return "".join((self.logs / name).read_text() for name in self.processes)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def answers(machine: str) -> bool:
-    try:
-        return requests.get(f"{machine}/healthz", timeout=5).status_code == 200
-    except requests.RequestException:
-        return False
-
-
-def eventually(happened: Any) -> None:
-    deadline = time.monotonic() + TIMEOUT_S
-    while not happened():
-        assert time.monotonic() < deadline, "it did not happen"
-        time.sleep(0.2)
 
 
 @pytest.fixture
